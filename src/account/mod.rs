@@ -1,0 +1,5 @@
+//! Who may do what: users, roles, tokens.
+
+pub mod role;
+
+pub use role::Role;

@@ -1,0 +1,5 @@
+//! The admin port: the API over the archive.
+
+pub mod settings;
+
+pub use settings::AdminSettings;

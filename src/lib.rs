@@ -1,0 +1,13 @@
+#![doc = include_str!("ARCHITECTURE.md")]
+#![forbid(unsafe_code)]
+
+pub mod account;
+pub mod admin;
+pub mod archive;
+pub mod lifecycle;
+pub mod model;
+pub mod net;
+pub mod policy;
+pub mod relay;
+pub mod submission;
+pub mod telemetry;

@@ -1,0 +1,124 @@
+//! The envelope: who a message really goes to, and what the client asked for beside it
+//! (RFC 5321 §2.3.1, RFC 3461 for DSN, RFC 4865 for FUTURERELEASE, RFC 6152 for the body type).
+
+use std::time::Duration;
+
+use super::address::{ForwardPath, ReversePath};
+use super::time::Timestamp;
+
+/// How a message travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Channel {
+    Email,
+    Sms,
+}
+
+impl Channel {
+    /// The word that the API and the config use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Channel::Email => "email",
+            Channel::Sms => "sms",
+        }
+    }
+
+    /// Reads that word.
+    pub fn parse(text: &str) -> Option<Channel> {
+        [Channel::Email, Channel::Sms].into_iter().find(|c| c.as_str() == text)
+    }
+}
+
+/// Which way a message goes, seen from the company.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Direction {
+    Outbound,
+    Inbound,
+}
+
+impl Direction {
+    /// The word that the API uses.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Direction::Outbound => "outbound",
+            Direction::Inbound => "inbound",
+        }
+    }
+
+    /// Reads that word.
+    pub fn parse(text: &str) -> Option<Direction> {
+        [Direction::Outbound, Direction::Inbound].into_iter().find(|d| d.as_str() == text)
+    }
+}
+
+/// What MAIL and RCPT said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Envelope {
+    pub reverse_path: ReversePath,
+    /// At least one; in the order of the RCPT commands.
+    pub recipients: Vec<EnvelopeRecipient>,
+    pub body: BodyType,
+    /// The client gave SMTPUTF8 (RFC 6531 §3.4).
+    pub smtputf8: bool,
+    /// What a bounce should bring back.
+    pub ret: Option<DsnReturn>,
+    /// The client's own envelope id, decoded from xtext; at most 100 printable ASCII characters.
+    pub envid: Option<String>,
+    /// FUTURERELEASE: not before.
+    pub release: Option<FutureRelease>,
+}
+
+/// One accepted RCPT.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EnvelopeRecipient {
+    pub path: ForwardPath,
+    /// `None` when the client did not say.
+    pub notify: Option<Notify>,
+    pub original: Option<OriginalRecipient>,
+}
+
+/// `BODY=` (RFC 6152 §2, RFC 3030 §3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyType {
+    SevenBit,
+    EightBitMime,
+}
+
+/// `RET=` (RFC 3461 §4.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DsnReturn {
+    Full,
+    Headers,
+}
+
+/// `NOTIFY=` (RFC 3461 §4.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notify {
+    Never,
+    On { success: bool, failure: bool, delay: bool },
+}
+
+/// `ORCPT=` (RFC 3461 §4.2), decoded from xtext or, for `utf-8`, from its own form (RFC 6533 §3).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OriginalRecipient {
+    /// `rfc822`, `utf-8`: letters, digits and dashes, in lower case.
+    pub address_type: String,
+    /// Without control characters; at most 500 bytes.
+    pub address: String,
+}
+
+/// RFC 4865 §4.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FutureRelease {
+    /// `HOLDFOR=` seconds, counted from the acceptance.
+    HoldFor(Duration),
+    /// `HOLDUNTIL=`
+    HoldUntil(Timestamp),
+}
+
+impl Envelope {
+    /// Whether any address needs SMTPUTF8 on the way out (RFC 6531 §3.6).
+    pub fn needs_smtputf8(&self) -> bool {
+        self.reverse_path.needs_smtputf8()
+            || self.recipients.iter().any(|r| r.path.needs_smtputf8())
+    }
+}

@@ -1,0 +1,5 @@
+//! Listeners, TLS, limits, graceful stop: sockets, and nothing about what is said over them.
+
+pub mod settings;
+
+pub use settings::TlsSettings;

@@ -1,0 +1,11 @@
+//! Which app is this, what may it do, where does it go, which references does it carry.
+//!
+//! Pure decisions over settings: no I/O, no clock. `config` builds the settings; `submission`,
+//! `intake` and `dispatch` ask.
+
+pub mod app;
+pub mod route;
+
+pub use app::{AddressPattern, App, Apps, HoldRule, OnUnknown, OnUnknownByChannel, Rate};
+pub use app::{SmtpCredential, Track};
+pub use route::{Route, RouteQuery, Routes};

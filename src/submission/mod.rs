@@ -1,0 +1,5 @@
+//! The ports of the applications: SMTP today.
+
+pub mod settings;
+
+pub use settings::SmtpSettings;
