@@ -62,7 +62,7 @@ pub struct RelayTimeouts {
 
 impl Default for RelayTimeouts {
     fn default() -> Self {
-        let minutes = |n| Duration::from_secs(60 * n);
+        let minutes = |n: u64| Duration::from_secs(60 * n);
         RelayTimeouts {
             connect: Duration::from_secs(30),
             greeting: minutes(5),
