@@ -25,8 +25,14 @@ impl Entry {
     /// A recipient that was just accepted.
     pub(super) fn new(state: RecipientState, accepted_at: Timestamp) -> Entry {
         let first_due_at = state.wakes_at().unwrap_or(accepted_at);
-        let progress =
-            Progress { state, attempts: 0, rounds: 0, first_due_at, possible_duplicate: false };
+        let progress = Progress {
+            state,
+            attempts: 0,
+            rounds: 0,
+            first_due_at,
+            possible_duplicate: false,
+            crashes: 0,
+        };
         Entry { progress, last_upstream: None, last_reply: None }
     }
 }

@@ -46,6 +46,7 @@ pub(super) fn acceptance(number: u64, recipients: usize, raw: Bytes) -> Acceptan
             protocol: "ESMTP".into(),
             tls: None,
             authenticated: None,
+            gateway: "gateway.example.com".into(),
         },
         digest: Digest::of(&raw),
         raw,

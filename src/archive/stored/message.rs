@@ -104,6 +104,7 @@ struct StoredClient {
     protocol: String,
     tls: Option<String>,
     authenticated: Option<String>,
+    gateway: String,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -214,6 +215,7 @@ impl StoredMessage {
             protocol: client.protocol.clone(),
             tls: client.tls.clone(),
             authenticated: client.authenticated.clone(),
+            gateway: client.gateway.clone(),
         }
     }
 
@@ -360,6 +362,7 @@ impl StoredClient {
             protocol: client.protocol.clone(),
             tls: client.tls.clone(),
             authenticated: client.authenticated.clone(),
+            gateway: client.gateway.clone(),
         }
     }
 }

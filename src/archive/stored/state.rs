@@ -24,6 +24,7 @@ pub(in crate::archive) struct StoredProgress {
     rounds: u32,
     first_due_at: i64,
     possible_duplicate: bool,
+    crashes: u32,
     /// The upstream of the last attempt.
     pub last_upstream: Option<String>,
     /// The last reply, as one line.
@@ -63,6 +64,7 @@ impl StoredProgress {
             rounds: progress.rounds,
             first_due_at: progress.first_due_at.as_millis(),
             possible_duplicate: progress.possible_duplicate,
+            crashes: progress.crashes,
             last_upstream,
             last_reply,
         }
@@ -75,6 +77,7 @@ impl StoredProgress {
             rounds: self.rounds,
             first_due_at: Timestamp::from_millis(self.first_due_at),
             possible_duplicate: self.possible_duplicate,
+            crashes: self.crashes,
         })
     }
 }
@@ -218,6 +221,7 @@ mod tests {
                 rounds: 2,
                 first_due_at: at,
                 possible_duplicate: true,
+                crashes: 4,
             };
             let bytes = StoredStates(vec![StoredProgress::new(&progress, None, None)]).encode();
             let back = StoredStates::decode(&bytes).unwrap();
