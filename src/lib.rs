@@ -12,5 +12,6 @@ pub mod net;
 pub mod policy;
 pub mod relay;
 pub mod rewrite;
+pub mod smtp;
 pub mod submission;
 pub mod telemetry;

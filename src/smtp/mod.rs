@@ -1,0 +1,5 @@
+//! SMTP as the two ends speak it, without sockets (RFC 5321).
+
+pub mod encoder;
+
+pub use encoder::DataEncoder;
