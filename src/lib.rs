@@ -10,5 +10,6 @@ pub mod model;
 pub mod net;
 pub mod policy;
 pub mod relay;
+pub mod smtp;
 pub mod submission;
 pub mod telemetry;
