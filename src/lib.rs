@@ -4,6 +4,7 @@
 pub mod account;
 pub mod admin;
 pub mod archive;
+pub mod dispatch;
 pub mod evidence;
 pub mod intake;
 pub mod lifecycle;
