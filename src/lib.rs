@@ -4,6 +4,7 @@
 pub mod account;
 pub mod admin;
 pub mod archive;
+pub mod cli;
 pub mod intake;
 pub mod lifecycle;
 pub mod model;

@@ -177,6 +177,7 @@ impl Sink {
             let mut sessions = tokio::task::JoinSet::new();
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
+                stream.set_nodelay(true).unwrap();
                 let mut number = 0;
                 shared.send_modify(|record| {
                     number = record.connections;
