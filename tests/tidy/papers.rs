@@ -114,12 +114,11 @@ pub fn check_readme_paths(readme: &str, files: &[String]) -> Vec<Finding> {
             }
         }
         let bench = line.split("--bench ").nth(1).and_then(|rest| rest.split_whitespace().next());
-        if let Some(bench) = bench.map(|b| b.trim_end_matches('`')) {
-            if !files.contains(&format!("benches/{bench}.rs"))
-                && !files.contains(&format!("benches/{bench}/main.rs"))
-            {
-                add(format!("there is no benchmark `{bench}`: name one that is in benches"));
-            }
+        let bench = bench.map(|b| b.trim_end_matches('`'));
+        let places = |b: &str| [format!("benches/{b}.rs"), format!("benches/{b}/main.rs")];
+        let is_there = |b: &str| places(b).iter().any(|place| files.contains(place));
+        if let Some(bench) = bench.filter(|b| !is_there(b)) {
+            add(format!("there is no benchmark `{bench}`: name one that is in benches"));
         }
     }
     findings

@@ -88,7 +88,9 @@ pub fn words(text: &str, word: &str) -> Vec<usize> {
         .filter(|at| {
             let before = at.checked_sub(1).and_then(|b| bytes.get(b));
             let after = bytes.get(at + word.len());
-            !(identifier(first) && identifier(before)) && !(identifier(last) && identifier(after))
+            let joined_before = identifier(first) && identifier(before);
+            let joined_after = identifier(last) && identifier(after);
+            !joined_before && !joined_after
         })
         .collect()
 }
