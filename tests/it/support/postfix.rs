@@ -24,7 +24,9 @@ pub struct PostfixSettings {
 
 /// A running instance; it stops when this value is dropped.
 pub struct Postfix {
-    master: Child,
+    /// The script that starts `master` and stays beside it.
+    script: Child,
+    master: u32,
     dir: PathBuf,
 }
 
@@ -73,7 +75,7 @@ impl Postfix {
             .map_err(|e| format!("{}: {e}", dir.display()))?;
         let log = fs::File::create(dir.join("out")).map_err(|e| e.to_string())?;
         let also = log.try_clone().map_err(|e| e.to_string())?;
-        let master = Command::new("/usr/sbin/postfix")
+        let script = Command::new("/usr/sbin/postfix")
             .arg("-c")
             .arg(dir.join("etc"))
             .arg("start-fg")
@@ -82,14 +84,14 @@ impl Postfix {
             .stderr(also)
             .spawn()
             .map_err(|e| format!("postfix: {e}"))?;
-        let mut postfix = Postfix { master, dir: dir.to_owned() };
+        let mut postfix = Postfix { script, master: 0, dir: dir.to_owned() };
         postfix.wait_until_ready(settings.listen)?;
         Ok(postfix)
     }
 
     /// The process id of `master`, whose children are all other processes of the instance.
     pub fn pid(&self) -> u32 {
-        self.master.id()
+        self.master
     }
 
     /// Its log so far.
@@ -101,12 +103,14 @@ impl Postfix {
     fn wait_until_ready(&mut self, port: u16) -> Result<(), String> {
         let started = Instant::now();
         while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
-            let ended = self.master.try_wait().map_err(|e| e.to_string())?;
+            let ended = self.script.try_wait().map_err(|e| e.to_string())?;
             if ended.is_some() || started.elapsed() > START_LIMIT {
                 return Err(format!("Postfix does not start: {}", self.log()));
             }
             std::thread::sleep(Duration::from_millis(20));
         }
+        let pid = fs::read_to_string(self.dir.join("spool/pid/master.pid")).unwrap_or_default();
+        self.master = pid.trim().parse().map_err(|_| "Postfix has no master.pid".to_owned())?;
         Ok(())
     }
 }
@@ -114,16 +118,17 @@ impl Postfix {
 impl Drop for Postfix {
     fn drop(&mut self) {
         // `master` ends its children when it is told to end, not when it is killed.
-        let _ = Command::new("kill").arg(self.master.id().to_string()).status();
+        if self.master != 0 {
+            let _ = Command::new("kill").arg(self.master.to_string()).status();
+        }
         let started = Instant::now();
-        while started.elapsed() < STOP_LIMIT {
-            if !matches!(self.master.try_wait(), Ok(None)) {
-                return;
-            }
+        let runs = |pid: u32| Path::new("/proc").join(pid.to_string()).exists();
+        while self.master != 0 && runs(self.master) && started.elapsed() < STOP_LIMIT {
+            let _ = self.script.try_wait();
             std::thread::sleep(Duration::from_millis(20));
         }
-        let _ = self.master.kill();
-        let _ = self.master.wait();
+        let _ = self.script.kill();
+        let _ = self.script.wait();
     }
 }
 
