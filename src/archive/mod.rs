@@ -1,11 +1,14 @@
 //! The only room that knows how things are stored.
 
+pub mod accounts;
 pub mod message;
 pub mod settings;
+mod stored;
 
 use bytes::Bytes;
 use tokio::sync::watch;
 
+pub use accounts::{TokenRecord, UserRecord};
 pub use message::{Acceptance, Attachment, Client, Event, Message, MessagePolicy, NewRecipient};
 pub use message::{Recipient, Summary};
 pub use settings::ArchiveSettings;
