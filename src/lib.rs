@@ -6,6 +6,7 @@ pub mod admin;
 pub mod archive;
 pub mod intake;
 pub mod lifecycle;
+pub mod mime;
 pub mod model;
 pub mod net;
 pub mod policy;
