@@ -10,6 +10,7 @@
 //! storage error nothing more is written and the process is to end.
 
 mod accept;
+pub mod accounts;
 mod files;
 mod index;
 mod leaf;
@@ -34,6 +35,7 @@ use bytes::Bytes;
 use redb::{Database, ReadTransaction, ReadableDatabase};
 use tokio::sync::{mpsc, oneshot, watch};
 
+pub use accounts::{TokenRecord, UserRecord};
 pub use message::{Acceptance, Attachment, Client, Event, Message, MessagePolicy, NewRecipient};
 pub use message::{Recipient, Summary};
 pub use queue::{ClaimRequest, Judgement};
