@@ -1,0 +1,16 @@
+//! What users were promised, held against the real program over real sockets.
+
+mod acknowledged_is_never_lost;
+mod bytes_untouched;
+mod disk_full;
+mod interop_curl;
+mod interop_msmtp;
+mod interop_nodemailer;
+mod interop_postfix;
+mod interop_python;
+mod interop_smtp_source;
+mod interop_swaks;
+mod slow_clients;
+mod stop_and_send_exclude;
+mod storage_error;
+mod support;

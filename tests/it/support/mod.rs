@@ -1,0 +1,10 @@
+//! What the tests of promises share: the daemon as a process, and the peers around it.
+
+pub mod api;
+pub mod certificates;
+pub mod clients;
+pub mod daemon;
+pub mod postfix;
+pub mod receiver;
+pub mod submitter;
+pub mod tools;
