@@ -10,8 +10,7 @@ fn msmtp_delivers_by_every_way() {
     let Some(msmtp) = tools::find("msmtp") else { return };
     House::open().deliver_by(&WAYS, |delivery| {
         let mut command = Command::new(&msmtp);
-        command.args(["--file=/dev/null", "--host=localhost", "--add-missing-from-header=off"]);
-        command.args(["--add-missing-date-header=off", "--remove-bcc-headers=off"]);
+        command.args(["--file=/dev/null", "--host=localhost"]);
         command.arg(format!("--port={}", delivery.port)).arg(format!("--from={SENDER}"));
         match delivery.way.security {
             Security::Plain => command.arg("--tls=off"),

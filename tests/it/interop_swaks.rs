@@ -12,7 +12,6 @@ fn swaks_delivers_by_every_way() {
         let mut command = Command::new(&swaks);
         command.args(["--server", "127.0.0.1", "--port", &delivery.port.to_string()]);
         command.args(["--from", SENDER, "--to", &delivery.recipient]);
-        // Without a newline at the end swaks adds one; with `-` it reads the message as it is.
         command.args(["--no-data-fixup", "--data", "-"]);
         match delivery.way.security {
             Security::Plain => &mut command,
@@ -27,7 +26,7 @@ fn swaks_delivers_by_every_way() {
                 if delivery.way.security == Security::StartTls { "LOGIN" } else { "PLAIN" };
             command.args(["--auth", mechanism, "--auth-user", USER, "--auth-password", PASSWORD]);
         }
-        // swaks ends DATA itself, but takes the dots of the message for its caller's.
+        // Left to itself swaks ends the message with a line more than it was given.
         (command, dotted(&std::fs::read(&delivery.message).unwrap()))
     });
 }
