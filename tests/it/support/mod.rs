@@ -6,5 +6,8 @@ pub mod clients;
 pub mod daemon;
 pub mod postfix;
 pub mod receiver;
+pub mod sink;
 pub mod submitter;
+pub mod tls;
 pub mod tools;
+pub mod upstream;
