@@ -11,5 +11,7 @@ pub mod model;
 pub mod net;
 pub mod policy;
 pub mod relay;
+pub mod rewrite;
+pub mod smtp;
 pub mod submission;
 pub mod telemetry;

@@ -127,6 +127,7 @@ mod tests {
             rounds,
             first_due_at: at(0),
             possible_duplicate: false,
+            crashes: 0,
         }
     }
 

@@ -22,7 +22,14 @@ pub struct Progress {
     pub first_due_at: Timestamp,
     /// An attempt ended with an unknown outcome, so it may arrive twice.
     pub possible_duplicate: bool,
+    /// Times in a row that the daemon ended while it was claimed.
+    pub crashes: u32,
 }
+
+/// A recipient whose attempts end the daemon so often in a row is kept for a person: it may be the
+/// message that does it, and the others must go on. More than a few, because a machine that is cut
+/// off again and again is no reason to doubt what happened to be under way.
+const MAX_CRASHES: u32 = 5;
 
 /// What happens to a recipient.
 #[derive(Clone, Debug)]
@@ -93,7 +100,8 @@ pub fn step(progress: &Progress, now: Timestamp, input: &Input<'_>) -> Result<St
                 hold_unknown: *hold_unknown,
                 is_last_upstream: *is_last_upstream,
             };
-            Ok(judge::judge(progress, &claim, now, outcome, &rules))
+            let alive = Progress { crashes: 0, ..progress.clone() };
+            Ok(judge::judge(&alive, &claim, now, outcome, &rules))
         }
         Input::Return => {
             let claim = judge::Claim::of(progress)?;
@@ -103,10 +111,12 @@ pub fn step(progress: &Progress, now: Timestamp, input: &Input<'_>) -> Result<St
         Input::Recover { schedule, hold_unknown } => {
             let claim = judge::Claim::of(progress)?;
             let detail = "the daemon stopped while the attempt was under way";
-            let rules =
-                judge::Rules { schedule, hold_unknown: *hold_unknown, is_last_upstream: true };
+            let crashed =
+                Progress { crashes: progress.crashes.saturating_add(1), ..progress.clone() };
+            let hold_unknown = *hold_unknown || crashed.crashes >= MAX_CRASHES;
+            let rules = judge::Rules { schedule, hold_unknown, is_last_upstream: true };
             let outcome = Outcome::Unknown { detail: detail.into() };
-            Ok(judge::judge(progress, &claim, now, &outcome, &rules))
+            Ok(judge::judge(&crashed, &claim, now, &outcome, &rules))
         }
         Input::Stop { by } => stop(progress, now, by),
         Input::Restart => restart(progress, now),
@@ -162,7 +172,7 @@ fn restart(progress: &Progress, now: Timestamp) -> Result<Step, Refusal> {
         RecipientState::Stopped { .. }
         | RecipientState::Failed { .. }
         | RecipientState::NotSent { .. } => {
-            let fresh = Progress { rounds: 0, first_due_at: now, ..progress.clone() };
+            let fresh = Progress { rounds: 0, crashes: 0, first_due_at: now, ..progress.clone() };
             let state = RecipientState::Due { at: now, rank: 0 };
             Ok(moved(&fresh, state, Some(Note::of(EventKind::Restarted))))
         }
@@ -176,7 +186,7 @@ fn restart(progress: &Progress, now: Timestamp) -> Result<Step, Refusal> {
 fn release(progress: &Progress, now: Timestamp) -> Result<Step, Refusal> {
     match &progress.state {
         RecipientState::Held { .. } => {
-            let fresh = Progress { first_due_at: now, ..progress.clone() };
+            let fresh = Progress { crashes: 0, first_due_at: now, ..progress.clone() };
             let state = RecipientState::Due { at: now, rank: 0 };
             Ok(moved(&fresh, state, Some(Note::of(EventKind::Released))))
         }
@@ -230,7 +240,14 @@ mod tests {
     }
 
     fn progress(state: RecipientState) -> Progress {
-        Progress { state, attempts: 0, rounds: 0, first_due_at: at(0), possible_duplicate: false }
+        Progress {
+            state,
+            attempts: 0,
+            rounds: 0,
+            first_due_at: at(0),
+            possible_duplicate: false,
+            crashes: 0,
+        }
     }
 
     /// One of each state, named as in the table of this room.
@@ -322,6 +339,20 @@ mod tests {
             detail: String::new(),
         };
         check(judge(&refused), &[("claimed", "failed")]);
+    }
+
+    #[test]
+    fn what_ends_the_daemon_again_and_again_is_kept_for_a_person() {
+        let schedule = RetrySchedule::default();
+        let recover = Input::Recover { schedule: &schedule, hold_unknown: false };
+        let claimed = RecipientState::Claimed { at: at(0), rank: 0, upstream: upstream() };
+        let mut recipient = progress(claimed.clone());
+        for crash in 1..=MAX_CRASHES {
+            let next = step(&recipient, at(NOW), &recover).unwrap().next;
+            let is_held = matches!(next.state, RecipientState::Held { hold: Hold::Manual });
+            assert_eq!(is_held, crash == MAX_CRASHES);
+            recipient = Progress { state: claimed.clone(), ..next };
+        }
     }
 
     #[test]

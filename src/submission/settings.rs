@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+pub use crate::smtp::BareNewline;
+
 /// `[smtp]`.
 #[derive(Clone, Debug)]
 pub struct SmtpSettings {
@@ -46,13 +48,4 @@ pub enum AuthMode {
     Off,
     Optional,
     Required,
-}
-
-/// What a CR or LF alone inside DATA leads to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BareNewline {
-    /// 550 5.6.0, after the real end of the message.
-    Refuse,
-    /// It is made CRLF; `<LF>.<LF>` still never ends the message.
-    Fix,
 }
