@@ -4,6 +4,10 @@
 pub mod account;
 pub mod admin;
 pub mod archive;
+pub mod cli;
+pub mod config;
+pub mod dispatch;
+pub mod evidence;
 pub mod intake;
 pub mod lifecycle;
 pub mod mime;

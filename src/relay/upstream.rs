@@ -104,6 +104,14 @@ impl SmtpRelay {
         }
     }
 
+    /// Waits until the rate allows one more transaction, and counts it. To be called before a
+    /// recipient is claimed for `attempt`, so that it can be stopped for as long as it waits.
+    pub async fn turn(&self) {
+        if let Some(rate) = &self.shared.rate {
+            rate.until_ready().await;
+        }
+    }
+
     /// Tries to relay `transaction`; one outcome for each of its recipients, in order.
     pub async fn attempt(&self, transaction: &Transaction) -> Vec<Outcome> {
         let count = transaction.recipients.len();
@@ -136,9 +144,9 @@ impl SmtpRelay {
     async fn rounds(&self, transaction: &Transaction) -> Vec<Outcome> {
         let mut waiting: Vec<usize> = (0..transaction.recipients.len()).collect();
         let mut outcomes: Vec<Option<Outcome>> = vec![None; waiting.len()];
-        for _ in 0..MAX_ROUNDS {
-            if let Some(rate) = &self.shared.rate {
-                rate.until_ready().await;
+        for round in 0..MAX_ROUNDS {
+            if round > 0 {
+                self.turn().await;
             }
             let recipients: Vec<&EnvelopeRecipient> =
                 waiting.iter().map(|&index| &transaction.recipients[index]).collect();

@@ -1,0 +1,5 @@
+//! What several promises need to be tested: peers that obey a script.
+
+pub mod sink;
+pub mod tls;
+pub mod upstream;
