@@ -6,6 +6,7 @@ pub mod admin;
 pub mod archive;
 pub mod cli;
 pub mod config;
+pub mod daemon;
 pub mod dispatch;
 pub mod evidence;
 pub mod intake;

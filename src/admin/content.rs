@@ -16,11 +16,12 @@ use super::disposition;
 use super::messages::message_id;
 use super::parameters::{self, Parameters};
 use super::problem::{Problem, ProblemKind};
-use super::state::{AdminState, Irreproducible};
+use super::state::AdminState;
 use crate::account::Identity;
 use crate::archive::Message;
+use crate::evidence::{self, Proof};
 use crate::mime;
-use crate::model::{Digest, EventKind, MessageId};
+use crate::model::MessageId;
 
 /// What a preview may do: show itself, with the images that it brings along.
 const PREVIEW_POLICY: &str =
@@ -29,8 +30,6 @@ const PREVIEW_POLICY: &str =
 const DOWNLOAD_POLICY: &str = "sandbox; default-src 'none'";
 /// The type of everything that is not known to be harmless.
 const OCTETS: &str = "application/octet-stream";
-/// Events that are read at one time to find a digest.
-const EVENTS: usize = 500;
 
 /// `GET …/raw`: as submitted; with `sent_to`, exactly as relayed to that recipient.
 pub(super) async fn raw(
@@ -61,44 +60,24 @@ pub(super) async fn raw(
     Ok(download(bytes.into(), "message/rfc822", disposition::attachment(None, &name)))
 }
 
-/// The bytes as relayed: made again, and only shown when they are what the digest of the attempt
-/// proves.
+/// The bytes as relayed: made again from the record, and only shown when they are what the digest
+/// of the attempt proves.
 fn relayed(state: &AdminState, message: &Message, recipient: u16) -> Result<Bytes, Problem> {
-    if !message.recipients.iter().any(|r| r.index == recipient) {
+    let Some((outgoing, proof)) = evidence::sent_to(&state.archive, message, recipient)? else {
         let detail = format!("The message has no recipient {recipient}.");
         return Err(Problem::of_field(ProblemKind::NotFound, "sent_to", detail));
-    }
-    let Some(digest) = sent_digest(state, message.id, recipient)? else {
-        let detail = format!("The message was not sent to recipient {recipient}.");
-        return Err(Problem::of_field(ProblemKind::Conflict, "sent_to", detail));
     };
-    let raw = state.raw(message.id)?;
-    let bytes = (state.renderer)(message, &raw, recipient)
-        .map_err(|error| Problem::internal("make the relayed bytes again", error.as_ref()))?;
-    if Digest::of(&bytes) != digest {
-        return Err(Irreproducible { message: message.id, recipient }.into());
-    }
-    Ok(bytes)
-}
-
-/// The digest of the last sending to this recipient, from the history: a recipient that was sent and
-/// then bounced is `failed`, and was sent all the same.
-fn sent_digest(
-    state: &AdminState,
-    id: MessageId,
-    recipient: u16,
-) -> Result<Option<Digest>, Problem> {
-    let (mut after, mut found) = (None, None);
-    loop {
-        let page = state.archive.events(id, after, EVENTS)?;
-        let sent = page
-            .items
-            .iter()
-            .filter(|event| event.kind == EventKind::Sent && event.recipient == Some(recipient));
-        found = sent.filter_map(|event| event.digest).next_back().or(found);
-        after = page.next;
-        if after.is_none() {
-            return Ok(found);
+    match proof {
+        Proof::Proven(_) => Ok(outgoing.segments.concat().into()),
+        Proof::NotSentYet => {
+            let detail = format!("The message was not sent to recipient {recipient}.");
+            Err(Problem::of_field(ProblemKind::Conflict, "sent_to", detail))
+        }
+        Proof::Differs { recorded, recomputed } => {
+            let id = message.id;
+            tracing::error!(%id, recipient, %recorded, %recomputed, "what was relayed can not be made again");
+            let detail = "What was relayed can not be made again; the log of the server says why.";
+            Err(Problem::new(ProblemKind::Internal, detail))
         }
     }
 }

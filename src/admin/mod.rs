@@ -35,7 +35,7 @@ mod views;
 pub use health::Readiness;
 pub use router::{Route, router, routes};
 pub use settings::AdminSettings;
-pub use state::{AdminState, Renderer};
+pub use state::AdminState;
 
 use crate::model::Timestamp;
 

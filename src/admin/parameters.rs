@@ -103,14 +103,8 @@ fn unknown(name: &str, known: &[&'static str]) -> String {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use super::*;
-
-    /// The details of all mistakes.
-    pub(crate) fn mistakes(problem: Problem) -> Vec<String> {
-        let text = format!("{problem:?}");
-        text.split("detail: \"").skip(2).map(|t| t.split("\" }").next().unwrap().into()).collect()
-    }
 
     fn check(query: &str, expected: &[&str]) {
         let uri: Uri = format!("/x?{query}").parse().unwrap();

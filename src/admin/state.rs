@@ -13,14 +13,6 @@ use crate::account::{AccountError, Accounts, AppScope};
 use crate::archive::{Archive, Message};
 use crate::model::{MessageId, UpstreamName};
 
-/// Makes again, from an archived message and its bytes, what was relayed to one of its recipients.
-/// Where it comes from is not this room's business; the answer is checked against the digest that
-/// was recorded with the attempt.
-pub type Renderer = Arc<dyn Fn(&Message, &Bytes, u16) -> Result<Bytes, RenderError> + Send + Sync>;
-
-/// Why the relayed bytes could not be made again.
-pub type RenderError = Box<dyn std::error::Error + Send + Sync>;
-
 /// Reads at one time: each may hold one message of the largest size in memory.
 const MAX_PARALLEL_READS: usize = 16;
 
@@ -30,7 +22,6 @@ pub struct AdminState {
     pub(super) archive: Archive,
     pub(super) accounts: Accounts,
     pub(super) upstreams: Arc<ArcSwap<Vec<UpstreamName>>>,
-    pub(super) renderer: Renderer,
     pub(super) attempts: Arc<FailedAttempts>,
     reads: Arc<Semaphore>,
 }
@@ -42,13 +33,11 @@ impl AdminState {
         archive: Archive,
         accounts: Accounts,
         upstreams: Arc<ArcSwap<Vec<UpstreamName>>>,
-        renderer: Renderer,
     ) -> AdminState {
         AdminState {
             archive,
             accounts,
             upstreams,
-            renderer,
             attempts: Arc::new(FailedAttempts::default()),
             reads: Arc::new(Semaphore::new(MAX_PARALLEL_READS)),
         }
@@ -100,19 +89,5 @@ pub(super) async fn read_accounts<T: Send + 'static>(
     match tokio::task::spawn_blocking(move || read(&accounts)).await {
         Ok(answer) => Ok(answer?),
         Err(error) => Err(Problem::internal("read accounts", &error)),
-    }
-}
-
-/// The rewriting of today gives other bytes than the digest proves.
-#[derive(Debug, thiserror::Error)]
-#[error("recipient {recipient} of {message}: what was made again is not what was sent")]
-pub(super) struct Irreproducible {
-    pub message: MessageId,
-    pub recipient: u16,
-}
-
-impl From<Irreproducible> for Problem {
-    fn from(error: Irreproducible) -> Problem {
-        Problem::internal("make the relayed bytes again", &error)
     }
 }

@@ -5,7 +5,7 @@
 //! are seen by everybody on the machine.
 //!
 //! Each command has a file: `check`, `run`, `demo`, `user`, `token`; `password` reads a password
-//! from the terminal or from stdin.
+//! from the terminal or from stdin, `control_client` finds the daemon or opens the archive.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,9 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 mod argument;
 mod check;
+mod control_client;
 pub mod demo;
+mod listing;
 mod password;
 mod run;
 mod token;

@@ -1,11 +1,19 @@
-//! `waybill token`: tokens of programs.
+//! `waybill token`: the tokens of programs that use the API.
+//!
+//! Works beside a running daemon and without one; see `control_client`.
 
 use std::path::Path;
 use std::time::Duration;
 
+use axum::http::Method;
+use serde_json::{Value, json};
+
+use super::control_client::with_accounts;
+use super::listing::{columns, show};
 use super::{Failure, argument, load};
-use crate::account::Role;
-use crate::config::{Environment, write_duration};
+use crate::account::{Role, TokenId};
+use crate::admin::now;
+use crate::config::Environment;
 use crate::model::AppName;
 
 #[derive(Debug, clap::Subcommand)]
@@ -45,15 +53,48 @@ pub(super) fn token(
     config: Option<&Path>,
     environment: &Environment,
 ) -> Result<(), Failure> {
-    load(config, environment)?;
-    let what = match command {
+    let archive = load(config, environment)?.config.archive;
+    match command {
         TokenCommand::Create { role, app, expires, note } => {
-            let expires = expires.map(write_duration).unwrap_or_default();
-            let note = note.as_deref().unwrap_or_default();
-            format!("token create {} {app:?} {expires} {note}", role.as_str())
+            let apps: Vec<&str> = app.iter().map(AppName::as_str).collect();
+            let expires_at = expires.map(|expires| now().plus(expires).to_string());
+            let role = role.as_str();
+            let body = json!({"role": role, "apps": apps, "expires_at": expires_at, "note": note});
+            let created = with_accounts(&archive, async |accounts| {
+                accounts.call(Method::POST, "/tokens", Some(&body)).await
+            })?;
+            let field = |name: &str| created.get(name).and_then(Value::as_str).unwrap_or_default();
+            let until = expires_at.map_or("it is revoked".to_owned(), |at| at);
+            eprintln!(
+                "The token {} has the role {role} and is good until {until}. It is shown only this once:",
+                field("id")
+            );
+            // Alone on stdout, so that a script can take it.
+            show(&format!("{}\n", field("token")))
         }
-        TokenCommand::List => String::from("token list"),
-        TokenCommand::Revoke { id } => format!("token revoke {id}"),
-    };
-    Err(Failure::Failed(format!("\"{what}\" is not built yet")))
+        TokenCommand::List => {
+            let tokens = with_accounts(&archive, async |accounts| accounts.list("/tokens").await)?;
+            let names = [
+                "id",
+                "role",
+                "apps",
+                "created_at",
+                "expires_at",
+                "revoked_at",
+                "created_by",
+                "note",
+            ];
+            show(&columns(&names, &tokens))
+        }
+        TokenCommand::Revoke { id } => {
+            let id = TokenId::parse(id).ok_or_else(|| {
+                Failure::Usage("an id has 26 characters, as `waybill token list` shows it".into())
+            })?;
+            let path = format!("/tokens/{id}");
+            with_accounts(&archive, async |accounts| {
+                accounts.call(Method::DELETE, &path, None).await
+            })?;
+            show(&format!("The token {id} is revoked.\n"))
+        }
+    }
 }

@@ -1,11 +1,19 @@
-//! `waybill user`: people.
+//! `waybill user`: the people who use the console and the API.
+//!
+//! Works beside a running daemon and without one; see `control_client`.
 
 use std::path::Path;
 
+use axum::http::Method;
+use serde_json::json;
+
+use super::control_client::with_accounts;
+use super::listing::{columns, show};
 use super::password::read_password;
 use super::{Failure, argument, load};
-use crate::account::Role;
+use crate::account::{Role, UserName};
 use crate::config::Environment;
+use crate::model::AppName;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum UserCommand {
@@ -20,6 +28,9 @@ Examples:
         /// What the person may do
         #[arg(long, value_parser = argument::role())]
         role: Role,
+        /// Limit the person to the messages of one app; give it again for more
+        #[arg(long, value_name = "APP", value_parser = argument::app)]
+        app: Vec<AppName>,
         #[command(flatten)]
         password: PasswordArgs,
     },
@@ -54,18 +65,46 @@ pub(super) fn user(
     config: Option<&Path>,
     environment: &Environment,
 ) -> Result<(), Failure> {
-    load(config, environment)?;
-    let what = match command {
-        UserCommand::Add { name, role, password } => {
-            read_password(password.password_stdin)?;
-            format!("user add {name} --role {}", role.as_str())
+    let archive = load(config, environment)?.config.archive;
+    match command {
+        UserCommand::Add { name, role, app, password } => {
+            let name = user_name(name)?;
+            let password = read_password(password.password_stdin)?;
+            let apps: Vec<&str> = app.iter().map(AppName::as_str).collect();
+            let (role, password) = (role.as_str(), password.expose());
+            let body =
+                json!({"name": name.as_str(), "role": role, "apps": apps, "password": password});
+            with_accounts(&archive, async |accounts| {
+                accounts.call(Method::POST, "/users", Some(&body)).await
+            })?;
+            show(&format!("The user {name} was added with the role {role}.\n"))
         }
-        UserCommand::List => String::from("user list"),
+        UserCommand::List => {
+            let users = with_accounts(&archive, async |accounts| accounts.list("/users").await)?;
+            show(&columns(&["name", "role", "apps", "created_at", "disabled_at"], &users))
+        }
         UserCommand::Passwd { name, password } => {
-            read_password(password.password_stdin)?;
-            format!("user passwd {name}")
+            let name = user_name(name)?;
+            let password = read_password(password.password_stdin)?;
+            let body = json!({"password": password.expose()});
+            let path = format!("/users/{name}/password");
+            with_accounts(&archive, async |accounts| {
+                accounts.call(Method::POST, &path, Some(&body)).await
+            })?;
+            show(&format!("The password of {name} was changed.\n"))
         }
-        UserCommand::Disable { name } => format!("user disable {name}"),
-    };
-    Err(Failure::Failed(format!("\"{what}\" is not built yet")))
+        UserCommand::Disable { name } => {
+            let name = user_name(name)?;
+            let path = format!("/users/{name}/disable");
+            with_accounts(&archive, async |accounts| {
+                accounts.call(Method::POST, &path, None).await
+            })?;
+            show(&format!("The user {name} is disabled.\n"))
+        }
+    }
+}
+
+/// Checked before anything is asked or opened.
+fn user_name(text: &str) -> Result<UserName, Failure> {
+    UserName::parse(text).ok_or_else(|| Failure::Usage(UserName::RULE.to_owned()))
 }

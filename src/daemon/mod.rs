@@ -4,21 +4,17 @@
 //! be stored. Stop: the doors close first, sessions and attempts under way come to their end, and the
 //! archive closes last. A storage failure ends the process at once with an exit code of its own, and
 //! the next start finds everything that was acknowledged.
-
 mod gauges;
 mod reload;
 mod service;
-
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-
 use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-
 use crate::account::Accounts;
 use crate::admin::{self, AdminState, Readiness};
 use crate::archive::{Archive, ArchiveError};
@@ -30,14 +26,11 @@ use crate::model::{Timestamp, UpstreamName};
 use crate::net::http::{HttpLimits, serve};
 use crate::relay::{RelayError, SmtpRelay};
 use crate::telemetry::Metrics;
-
 pub use reload::Reloadable;
 pub use service::{Exit, ServiceError, run_service};
-
 /// How long what is under way may take after a stop was asked for: sessions in DATA get ten seconds
 /// of it, an attempt that waits for the last reply gets all of it.
 const GRACE: Duration = Duration::from_secs(30);
-
 /// Why the daemon does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -45,18 +38,14 @@ pub enum StartError {
     Archive(#[from] ArchiveError),
     #[error("the {door} port {address} can not be opened: {source}")]
     Listen { door: &'static str, address: SocketAddr, source: std::io::Error },
-    #[error(transparent)]
     Relay(#[from] RelayError),
 }
-
 /// Where the doors are; the ports that the system chose when the configuration says 0.
 #[derive(Clone, Debug, Default)]
 pub struct Addresses {
     pub smtp: Vec<SocketAddr>,
     pub admin: Option<SocketAddr>,
     pub metrics: Option<SocketAddr>,
-}
-
 /// A daemon that is up.
 pub struct Daemon {
     pub archive: Archive,
@@ -70,13 +59,9 @@ pub struct Daemon {
     queue: CancellationToken,
     tasks: TaskTracker,
     dispatch: JoinHandle<Result<(), ArchiveError>>,
-}
-
 /// The system's clock.
 pub fn now() -> Timestamp {
     Timestamp::from_millis(jiff::Timestamp::now().as_millisecond())
-}
-
 impl Daemon {
     /// Opens the archive and all doors. When this returns, every port answers.
     pub async fn start(config: Config, metrics: Metrics) -> Result<Daemon, StartError> {
@@ -110,7 +95,6 @@ impl Daemon {
             queue: CancellationToken::new(),
             tasks: TaskTracker::new(),
             dispatch: tokio::spawn(async { Ok(()) }),
-        };
         if let Some(settings) = config.admin {
             let names = Arc::new(ArcSwap::from_pointee(upstreams));
             let state = AdminState::new(archive.clone(), accounts.clone(), names);
@@ -120,7 +104,6 @@ impl Daemon {
         if let Some(address) = config.metrics {
             let router = admin::health::router(metrics.clone(), daemon.readiness.clone());
             daemon.addresses.metrics = Some(daemon.serve("metrics", address, router).await?);
-        }
         let control = control::listen(&config.data_dir).await?;
         daemon.tasks.spawn(control::serve(control, accounts, daemon.doors.clone()));
         daemon.tasks.spawn(gauges::keep(
@@ -137,7 +120,6 @@ impl Daemon {
         daemon.readiness.ready("queue");
         Ok(daemon)
     }
-
     /// Opens an HTTP port and serves it until the doors close.
     async fn serve(
         &self,
@@ -150,8 +132,6 @@ impl Daemon {
         let bound = listener.local_addr().map_err(failed)?;
         self.tasks.spawn(serve(listener, router, HttpLimits::default(), self.doors.clone()));
         Ok(bound)
-    }
-
     /// Closes the doors, lets what is under way come to its end, and closes the archive.
     pub async fn stop(self) {
         self.readiness.lost("queue", "the daemon is stopping");
@@ -161,14 +141,13 @@ impl Daemon {
         let ended = async {
             self.tasks.wait().await;
             self.dispatch.await
-        };
         match tokio::time::timeout(GRACE, ended).await {
             Ok(Ok(Ok(()))) => {}
             Ok(Ok(Err(error))) => tracing::error!(%error, "the queue ended with an error"),
             Ok(Err(_)) => tracing::error!("the queue met a bug"),
             Err(_) => tracing::warn!("not everything came to its end; the next start goes on with it"),
-        }
         drop((self.accounts, self.reloadable));
         self.archive.close().await;
-    }
-}
+//! The running gateway, and how commands reach it.
+pub mod control;
+pub use control::{ControlSocket, ControlSocketError};

@@ -46,7 +46,7 @@ const ROWS: [Row; 23] = [
     row(5, "dispatch", &["archive", "lifecycle", "policy", "rewrite", "relay"]),
     row(5, "feedback", &["net", "smtp", "report", "sms", "rewrite", "archive", "intake"]),
     row(5, "flow", &["archive", "net", "intake"]),
-    row(5, "admin", &["net", "archive", "account", "evidence", "intake", "lifecycle"]),
+    row(5, "admin", &["mime", "net", "archive", "account", "evidence", "intake", "lifecycle"]),
     top(6, "config"),
     top(7, "daemon"),
     top(8, "cli"),
