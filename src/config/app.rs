@@ -102,13 +102,12 @@ fn read_identity(section: &Section<'_, '_>) -> (Option<AppName>, Vec<IpNet>) {
         let name = section.required("name", &APP_NAME);
         return (name, section.get("networks", &List(NETWORK), Vec::new()));
     }
-    let loopback = ["127.0.0.0/8", "::1/128"].iter().filter_map(|network| network.parse().ok());
-    let networks = section.get("networks", &List(NETWORK), loopback.collect());
     let name = AppName::parse(DEFAULT_APP);
     if let Some(name) = &name {
         section.show("name", &APP_NAME, name);
     }
-    (name, networks)
+    let loopback = ["127.0.0.0/8", "::1/128"].iter().filter_map(|network| network.parse().ok());
+    (name, section.get("networks", &List(NETWORK), loopback.collect()))
 }
 
 fn read_track(section: &Section<'_, '_>) -> Track {
