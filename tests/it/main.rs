@@ -1,5 +1,4 @@
 //! What users were promised, held against the real program over real sockets.
-
 mod acknowledged_is_never_lost;
 mod bytes_untouched;
 mod disk_full;
@@ -23,3 +22,6 @@ mod slow_clients;
 mod stop_and_send_exclude;
 mod storage_error;
 mod support;
+//! Tests of what a user was promised, through the real binary and over real sockets.
+mod check_command;
+mod config_bad;
