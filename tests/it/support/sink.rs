@@ -208,6 +208,10 @@ impl Sink {
         self.record().messages
     }
 
+    pub fn last_message(&self) -> Option<Received> {
+        self.record.borrow().messages.last().cloned()
+    }
+
     /// Waits until `condition` holds; fails the test after ten seconds.
     pub async fn wait_for(&self, condition: impl FnMut(&Record) -> bool) -> Record {
         let mut watch = self.record.subscribe();
