@@ -1,6 +1,7 @@
 //! What users were promised, held against the real program over real sockets.
 
 mod acknowledged_is_never_lost;
+mod bytes_through_the_daemon;
 mod bytes_untouched;
 mod disk_full;
 mod interop_curl;
@@ -10,6 +11,9 @@ mod interop_postfix;
 mod interop_python;
 mod interop_smtp_source;
 mod interop_swaks;
+mod mime_corpus;
+mod preview_is_inert;
+mod reading_is_bounded;
 mod relay_pool;
 mod relay_postfix;
 mod relay_refusals;
