@@ -1,6 +1,10 @@
 //! What users were promised, held against the real program over real sockets.
+
 mod acknowledged_is_never_lost;
+mod bytes_through_the_daemon;
 mod bytes_untouched;
+mod check_command;
+mod config_bad;
 mod disk_full;
 mod interop_curl;
 mod interop_msmtp;
@@ -17,11 +21,7 @@ mod relay_postfix;
 mod relay_refusals;
 mod relay_tls;
 mod relay_wire;
-mod rewriting_touches_no_other_byte;
 mod slow_clients;
 mod stop_and_send_exclude;
 mod storage_error;
 mod support;
-//! Tests of what a user was promised, through the real binary and over real sockets.
-mod check_command;
-mod config_bad;
