@@ -1,5 +1,21 @@
-//! Who may do what: users, roles, tokens.
+//! Who may do what: users, API tokens, roles and the limit to apps.
+//!
+//! `Accounts` answers who is behind a token or a password, and keeps both: a token is stored as its
+//! SHA-256, a password as its Argon2id hash, and neither is ever logged. What a role may do is one
+//! function, `Role::may`; who asks for what is the admin port's table of routes.
+//!
+//! Not here: sessions and second factors (they come with the console), the clock (callers pass
+//! `now`), and the rows on disk (`archive`).
 
+pub mod accounts;
+pub mod identity;
+pub mod password;
 pub mod role;
+pub mod token;
+pub mod user;
 
-pub use role::Role;
+pub use accounts::{AccountError, AccountRefusal, Accounts};
+pub use identity::{Actor, AppScope, Identity};
+pub use role::{Permission, Role};
+pub use token::{NewToken, Token, TokenId, TokenRefusal};
+pub use user::{NewUser, User, UserName};

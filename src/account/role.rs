@@ -1,4 +1,5 @@
-//! Roles: each has all the rights of the one before, except that an auditor has no operator rights.
+//! Roles and permissions: each role has all the rights of the one before, except that an auditor
+//! has no operator rights.
 
 /// What somebody may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -11,6 +12,47 @@ pub enum Role {
     Auditor,
     /// Everything.
     Admin,
+}
+
+/// What a route needs. Everything that a stranger to it may not do is one of these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Permission {
+    /// Ask who one is.
+    Identify,
+    /// See messages, their content and their history.
+    ReadMessages,
+    /// Stop, restart and release messages.
+    ActOnMessages,
+    /// See the queue as a whole.
+    ReadQueue,
+    /// Pause and resume upstreams: it holds up the mail of every app.
+    ManageUpstreams,
+    /// Users and tokens.
+    ManageAccounts,
+}
+
+impl Permission {
+    /// Every permission.
+    pub const ALL: [Permission; 6] = [
+        Permission::Identify,
+        Permission::ReadMessages,
+        Permission::ActOnMessages,
+        Permission::ReadQueue,
+        Permission::ManageUpstreams,
+        Permission::ManageAccounts,
+    ];
+
+    /// Whether it reaches beyond the messages of single apps, so that somebody who is limited to
+    /// apps does not have it whatever the role: an administrator of one app who could create tokens
+    /// could create one without the limit.
+    pub fn spans_apps(self) -> bool {
+        match self {
+            Permission::Identify | Permission::ReadMessages | Permission::ActOnMessages => false,
+            Permission::ReadQueue | Permission::ManageUpstreams | Permission::ManageAccounts => {
+                true
+            }
+        }
+    }
 }
 
 impl Role {
@@ -30,5 +72,40 @@ impl Role {
     /// Reads that word.
     pub fn parse(text: &str) -> Option<Role> {
         Role::ALL.into_iter().find(|role| role.as_str() == text)
+    }
+
+    /// Whether the role carries the permission.
+    pub fn may(self, permission: Permission) -> bool {
+        match permission {
+            Permission::Identify | Permission::ReadMessages | Permission::ReadQueue => true,
+            Permission::ActOnMessages => matches!(self, Role::Operator | Role::Admin),
+            Permission::ManageUpstreams | Permission::ManageAccounts => {
+                matches!(self, Role::Admin)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn roles_include_each_other_as_promised() {
+        let rights = |role: Role| Permission::ALL.map(|permission| role.may(permission));
+        let within = |a: Role, b: Role| rights(a).iter().zip(rights(b)).all(|(a, b)| !a || b);
+        assert!(!Role::Viewer.may(Permission::ActOnMessages));
+        assert!(!Role::Auditor.may(Permission::ActOnMessages));
+        assert!(!Role::Operator.may(Permission::ManageUpstreams));
+        assert!(!Role::Auditor.may(Permission::ManageAccounts));
+        assert!(within(Role::Viewer, Role::Operator) && within(Role::Viewer, Role::Auditor));
+        assert!(Role::ALL.into_iter().all(|role| within(role, Role::Admin)));
+        assert!(Permission::ALL.into_iter().all(|permission| Role::Admin.may(permission)));
+    }
+
+    #[test]
+    fn words_are_read_and_written() {
+        assert_eq!(Role::parse("Admin"), None);
+        assert!(Role::ALL.into_iter().all(|role| Role::parse(role.as_str()) == Some(role)));
     }
 }

@@ -1,5 +1,45 @@
-//! The admin port: the API over the archive.
+//! The admin port: the HTTP API over the archive, and the metrics port's pages.
+//!
+//! `router` builds the API from one table in which every route names the permission that it needs;
+//! `health::router` builds `/metrics`, `/healthz` and `/readyz`. Requests carry `Authorization:
+//! Bearer TOKEN` (RFC 6750); answers are JSON in UTF-8, errors are problems (RFC 9457).
+//!
+//! What it keeps: nothing is answered before the token, the role and the limit to apps were checked;
+//! a message of an app that somebody may not see does not exist for them; what a stranger wrote
+//! (HTML, attachments, names of files) never reaches a browser as something that runs; a list never
+//! reads a body. A failure of ours is told in general words and logged in full.
+//!
+//! Not here: sockets and connections (`net`), who owns a token (`account`), sessions and the
+//! console, search by words, the live stream.
 
+mod actions;
+pub(crate) mod auth;
+pub(crate) mod body;
+mod content;
+mod cursor;
+mod disposition;
+mod edge;
+pub mod health;
+mod limiter;
+pub(crate) mod manage;
+mod messages;
+mod parameters;
+pub(crate) mod problem;
+mod query;
+mod queue;
+pub mod router;
 pub mod settings;
+mod state;
+mod views;
 
+pub use health::Readiness;
+pub use router::{Route, router, routes};
 pub use settings::AdminSettings;
+pub use state::AdminState;
+
+use crate::model::Timestamp;
+
+/// The one clock of this room.
+pub(crate) fn now() -> Timestamp {
+    Timestamp::from_millis(jiff::Timestamp::now().as_millisecond())
+}

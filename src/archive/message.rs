@@ -22,6 +22,9 @@ pub struct Client {
     pub tls: Option<String>,
     /// The user name that AUTH proved.
     pub authenticated: Option<String>,
+    /// The name that this gateway bore then: it is written into `Received`, which must come out the
+    /// same for ever.
+    pub gateway: String,
 }
 
 /// What reading the message found; nothing in it decides whether it is accepted.

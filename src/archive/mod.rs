@@ -1,23 +1,77 @@
 //! The only room that knows how things are stored.
+//!
+//! One records file (messages, recipients, queue, events), volumes of bytes, and a look-up index that
+//! can be built anew. Writes go through one writer and are durable when they return; reads run on a
+//! snapshot. The rest of the house meets here: after each commit the journal tells the number of the
+//! last event.
+//!
+//! Invariants: the volume is committed before the record that points into it; message and event
+//! numbers have no gaps; what is archived never changes, only where its recipients stand; after a
+//! storage error nothing more is written and the process is to end.
 
+mod accept;
+pub mod accounts;
+mod files;
+mod index;
+mod leaf;
+mod list;
+mod memory;
 pub mod message;
+mod open;
+mod queue;
+mod read;
 pub mod settings;
+mod standing;
+mod stored;
+mod tables;
+#[cfg(test)]
+mod tests;
+mod volume;
+mod writer;
+
+use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::sync::watch;
+use redb::{Database, ReadTransaction, ReadableDatabase};
+use tokio::sync::{mpsc, oneshot, watch};
 
+pub use accounts::{TokenRecord, UserRecord};
 pub use message::{Acceptance, Attachment, Client, Event, Message, MessagePolicy, NewRecipient};
 pub use message::{Recipient, Summary};
+pub use queue::{ClaimRequest, Judgement};
 pub use settings::ArchiveSettings;
 
+use crate::lifecycle::RetrySchedule;
 use crate::model::{
     AppName, Channel, Direction, MessageId, Reference, Sequence, Status, Tag, Timestamp,
     UpstreamName,
 };
+use accept::{Intake, SharedPart, SharedPlace};
+use files::Files;
+use volume::{Packed, Volumes};
+use writer::{Batch, Closing, Failure, Job};
 
-/// The archive: clones share it.
+/// From this size on compressing and hashing leave the async threads.
+const LARGE_MESSAGE_BYTES: usize = 256 << 10;
+
+/// The archive; clones share it.
 #[derive(Clone)]
-pub struct Archive {}
+pub struct Archive {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    database: Arc<Database>,
+    volumes: Arc<Volumes>,
+    index: index::Index,
+    files: Arc<dyn Files>,
+    reserve_bytes: u64,
+    intake: mpsc::Sender<Intake>,
+    jobs: mpsc::Sender<Job>,
+    journal: watch::Receiver<Sequence>,
+    closing: Closing,
+    threads: open::Threads,
+}
 
 /// Proof that a value is on disk; only the archive's writer can make one.
 #[derive(Clone, Copy, Debug)]
@@ -30,19 +84,26 @@ impl<T: Copy> Durable<T> {
     }
 }
 
-/// Why nothing more is written.
+/// Why something was not stored or read.
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
     #[error("the archive is closed for writing: {0}")]
     Closed(String),
     #[error("there is too little free space on the disk of the archive")]
     Full,
-    #[error("the archive could not {operation}")]
+    #[error("the archive could not {operation}: {source}")]
     Storage {
         operation: &'static str,
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+}
+
+/// Names the operation of a failure.
+fn storage<E: Into<Box<dyn std::error::Error + Send + Sync>>>(
+    operation: &'static str,
+) -> impl FnOnce(E) -> ArchiveError {
+    move |source| ArchiveError::Storage { operation, source: source.into() }
 }
 
 /// What a person does to a message in the queue.
@@ -100,6 +161,7 @@ pub struct Filter {
     pub until: Option<Timestamp>,
 }
 
+/// Which end of a list comes first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Order {
     #[default]
@@ -128,78 +190,257 @@ pub struct QueueView {
     pub paused: Vec<UpstreamName>,
 }
 
+/// How much the archive holds.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Extent {
+    pub messages: u64,
+    /// Bytes as submitted.
+    pub raw_bytes: u64,
+}
+
+/// A place in the queue: when a message is due, and which.
+pub type DueEntry = (Timestamp, MessageId);
+
 impl Archive {
-    /// Makes a message durable, with its recipients, events and queue entry, in one transaction.
-    pub async fn accept(
-        &self,
-        _acceptance: Acceptance,
-    ) -> Result<Durable<MessageId>, ArchiveError> {
-        todo!()
+    /// Makes a message durable, with its recipients, events and queue entry.
+    pub async fn accept(&self, acceptance: Acceptance) -> Result<Durable<MessageId>, ArchiveError> {
+        self.check_open()?;
+        let (reply, answer) = oneshot::channel();
+        let intake = match acceptance.raw.len() >= LARGE_MESSAGE_BYTES {
+            true => {
+                let inner = self.inner.clone();
+                tokio::task::spawn_blocking(move || inner.prepare(acceptance, reply))
+                    .await
+                    .map_err(storage("prepare a message"))??
+            }
+            false => self.inner.prepare(acceptance, reply)?,
+        };
+        // From here the message may become ours even if the caller goes away.
+        if self.inner.intake.send(intake).await.is_err() {
+            return Err(self.closed());
+        }
+        answer.await.unwrap_or_else(|_| Err(self.closed()))
     }
+
     /// Stop, restart, release.
     pub async fn act(
         &self,
-        _action: Action,
+        action: Action,
     ) -> Result<Result<Message, ActionRefusal>, ArchiveError> {
-        todo!()
+        let id = action.message;
+        match self.write(move |batch| queue::act(batch, &action)).await? {
+            Ok(()) => Ok(self.message(id)?.ok_or(ActionRefusal::NoSuchMessage)),
+            Err(refusal) => Ok(Err(refusal)),
+        }
     }
-    /// Pauses or resumes an upstream; survives a restart.
+
+    /// Claims what is still due; gives the recipients that were granted. When this returns, the
+    /// claim is durable and no stop can win any more.
+    pub async fn claim(&self, request: ClaimRequest) -> Result<Vec<u16>, ArchiveError> {
+        self.write(move |batch| queue::claim(batch, &request)).await
+    }
+
+    /// Records what came of an attempt.
+    pub async fn judge(
+        &self,
+        judgement: Judgement,
+        schedule: Arc<RetrySchedule>,
+    ) -> Result<(), ArchiveError> {
+        self.write(move |batch| queue::judge(batch, &judgement, &schedule)).await
+    }
+
+    /// Gives claims back of which nothing was sent.
+    pub async fn give_back(
+        &self,
+        message: MessageId,
+        recipients: Vec<u16>,
+        now: Timestamp,
+    ) -> Result<(), ArchiveError> {
+        self.write(move |batch| queue::give_back(batch, message, &recipients, now)).await
+    }
+
+    /// Judges what a crash left claimed; called once, before the first claim.
+    pub async fn recover(
+        &self,
+        schedule: Arc<RetrySchedule>,
+        now: Timestamp,
+    ) -> Result<usize, ArchiveError> {
+        self.write(move |batch| queue::recover(batch, &schedule, now)).await
+    }
+
+    /// Pauses or resumes an upstream; survives a restart. When this returns, no claim through a
+    /// paused upstream is granted any more.
     pub async fn set_paused(
         &self,
-        _upstream: UpstreamName,
-        _paused: bool,
-        _by: String,
-        _at: Timestamp,
+        upstream: UpstreamName,
+        paused: bool,
+        by: String,
+        at: Timestamp,
     ) -> Result<(), ArchiveError> {
-        todo!()
+        self.write(move |batch| queue::set_paused(batch, &upstream, paused, &by, at)).await
     }
-    /// One message. Reads are synchronous and take microseconds to milliseconds.
-    pub fn message(&self, _id: MessageId) -> Result<Option<Message>, ArchiveError> {
-        todo!()
+
+    /// Upstreams that are paused.
+    pub fn paused(&self) -> Result<Vec<UpstreamName>, ArchiveError> {
+        Ok(read::paused(&self.snapshot()?)?)
     }
+
+    /// The queue from a place on (that place left out), up to `now`, soonest first.
+    pub fn due(
+        &self,
+        after: Option<DueEntry>,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<DueEntry>, ArchiveError> {
+        Ok(read::due(&self.snapshot()?, after, Some(now), limit)?)
+    }
+
+    /// The first place in the queue behind `now`.
+    pub fn next_due(&self, now: Timestamp) -> Result<Option<Timestamp>, ArchiveError> {
+        let behind = Some((now, MessageId::MAX));
+        Ok(read::due(&self.snapshot()?, behind, None, 1)?.first().map(|(at, _)| *at))
+    }
+
+    /// One message.
+    pub fn message(&self, id: MessageId) -> Result<Option<Message>, ArchiveError> {
+        Ok(read::Reader::new(&self.snapshot()?)?.message(id)?)
+    }
+
     /// Its bytes as submitted.
-    pub fn raw(&self, _id: MessageId) -> Result<Option<Bytes>, ArchiveError> {
-        todo!()
+    pub fn raw(&self, id: MessageId) -> Result<Option<Bytes>, ArchiveError> {
+        match read::Reader::new(&self.snapshot()?)?.stored(id)? {
+            Some(stored) => Ok(Some(read::raw(&self.inner.volumes, &stored)?)),
+            None => Ok(None),
+        }
     }
+
     /// Its events, oldest first.
     pub fn events(
         &self,
-        _id: MessageId,
-        _after: Option<Sequence>,
-        _limit: usize,
+        id: MessageId,
+        after: Option<Sequence>,
+        limit: usize,
     ) -> Result<Page<Event, Sequence>, ArchiveError> {
-        todo!()
+        Ok(read::events(&self.snapshot()?, id, after, limit)?)
     }
-    /// Messages that match; the cursor is the last id of the page before.
+
+    /// Messages that match; the cursor is the last id that the page before looked at.
     pub fn list(
         &self,
-        _filter: &Filter,
-        _order: Order,
-        _after: Option<MessageId>,
-        _limit: usize,
+        filter: &Filter,
+        order: Order,
+        after: Option<MessageId>,
+        limit: usize,
     ) -> Result<Page<Message, MessageId>, ArchiveError> {
-        todo!()
+        let snapshot = self.snapshot()?;
+        Ok(list::list(&snapshot, &self.inner.index, filter, order, after, limit)?)
     }
+
     /// Depth by status, oldest, next attempts, what is paused.
     pub fn queue(&self) -> Result<QueueView, ArchiveError> {
-        todo!()
+        Ok(read::queue(&self.snapshot()?)?)
     }
-    /// The number of the last durable event; changes after each commit that wrote one.
+
+    /// How much there is.
+    pub fn extent(&self) -> Result<Extent, ArchiveError> {
+        let counters = read::counters(&self.snapshot()?)?;
+        Ok(Extent { messages: counters.messages, raw_bytes: counters.raw_bytes })
+    }
+
+    /// The number of the last durable event; told anew after each commit.
     pub fn journal(&self) -> watch::Receiver<Sequence> {
-        todo!()
+        self.inner.journal.clone()
     }
-    /// Runs `change` inside the next durable transaction of the records file: for the small tables
-    /// of other files of this room (users, tokens, logs). Returns after the commit.
-    #[allow(dead_code)]
+
+    /// Whether there is room to accept anything.
+    pub fn has_room(&self) -> bool {
+        let reserve = self.inner.reserve_bytes;
+        let enough = |space: files::Space| space.free_bytes >= accept::reserve(reserve, space);
+        self.inner.files.space().is_ok_and(enough)
+    }
+
+    /// Returns when a storage error has closed the archive, with the reason.
+    pub async fn closed_by_failure(&self) -> String {
+        self.inner.closing.closed().await
+    }
+
+    /// Runs `change` inside the next durable transaction of the records file, for the small tables
+    /// of other files of this room. Returns after the commit.
     pub(crate) async fn apply<T: Send + 'static>(
         &self,
-        _change: impl FnOnce(&redb::WriteTransaction) -> Result<T, redb::Error> + Send + 'static,
+        change: impl FnOnce(&redb::WriteTransaction) -> Result<T, redb::Error> + Send + 'static,
     ) -> Result<T, ArchiveError> {
-        todo!()
+        self.write(move |batch| Ok(change(batch.transaction)?)).await
     }
-    /// A snapshot of the records file for reading.
-    #[allow(dead_code)]
-    pub(crate) fn snapshot(&self) -> Result<redb::ReadTransaction, ArchiveError> {
-        todo!()
+
+    /// A snapshot of the records file.
+    pub(crate) fn snapshot(&self) -> Result<ReadTransaction, ArchiveError> {
+        self.inner.database.begin_read().map_err(storage("read the records"))
+    }
+
+    async fn write<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&mut Batch<'_>) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, ArchiveError> {
+        self.check_open()?;
+        let (reply, answer) = oneshot::channel();
+        let job: Job = Box::new(move |batch| {
+            let value = change(batch)?;
+            Ok(Box::new(move || drop(reply.send(value))))
+        });
+        if self.inner.jobs.send(job).await.is_err() {
+            return Err(self.closed());
+        }
+        answer.await.map_err(|_| self.closed())
+    }
+
+    fn check_open(&self) -> Result<(), ArchiveError> {
+        match self.inner.closing.reason() {
+            Some(reason) => Err(ArchiveError::Closed(reason.to_owned())),
+            None => Ok(()),
+        }
+    }
+
+    /// A dropped reply means that the writer ended, or that this one record is damaged.
+    fn closed(&self) -> ArchiveError {
+        let reason = self.inner.closing.reason();
+        ArchiveError::Closed(reason.unwrap_or("a record is damaged; see the log").to_owned())
+    }
+}
+
+impl Inner {
+    /// Everything about a message that needs no writer: what is shared, what is its own, compressed.
+    fn prepare(
+        &self,
+        acceptance: Acceptance,
+        reply: oneshot::Sender<Result<Durable<MessageId>, ArchiveError>>,
+    ) -> Result<Intake, ArchiveError> {
+        let spans = accept::shared_spans(&acceptance);
+        let own = Packed::new(accept::own_bytes(&acceptance.raw, &spans));
+        let mut shared = Vec::with_capacity(spans.len());
+        for span in spans {
+            let part = acceptance.raw.slice(span.clone());
+            let hash = *blake3::hash(&part).as_bytes();
+            let place = match self.shared_location(&hash)? {
+                Some(location) => SharedPlace::Known(location),
+                None => SharedPlace::New(Packed::new(part)),
+            };
+            shared.push(SharedPart { offset: span.start as u64, hash, place });
+        }
+        let duplicate_of = match &acceptance.summary.message_id {
+            Some(id) => self.index.earliest(id)?,
+            None => None,
+        };
+        Ok(Intake { acceptance, own, shared, duplicate_of, reply })
+    }
+
+    fn shared_location(&self, hash: &[u8; 32]) -> Result<Option<volume::Location>, ArchiveError> {
+        let look = || -> Result<Option<volume::Location>, Failure> {
+            let table = self.database.begin_read()?.open_table(tables::SHARED)?;
+            let found = table.get(hash)?;
+            // A place that can not be read is as good as none: the part is stored again.
+            Ok(found.and_then(|bytes| postcard::from_bytes(bytes.value()).ok()))
+        };
+        Ok(look()?)
     }
 }

@@ -1,12 +1,32 @@
-//! The single door: every message passes here.
+//! The single door: every message passes here before it is archived.
+//!
+//! Takes a submission whose client is known, judges it by the app's policy, reads it, and hands the
+//! archive an acceptance. `Ok` means that the message is on disk. What can not be stored now is a
+//! 4yz reply, what can never be accepted a 5yz one. Reading never decides: a message that makes no
+//! sense is archived with its defects and relayed as it came.
+
+mod limits;
+mod reading;
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 
-use crate::archive::{Client, Durable};
-use crate::model::{Envelope, MessageId, Reply, Timestamp};
-use crate::policy::App;
+use crate::archive::{Acceptance, Archive, ArchiveError, Client, Durable, MessagePolicy};
+use crate::mime;
+use crate::model::envelope::FutureRelease;
+use crate::model::{
+    Channel, Digest, Direction, EnhancedCode, Envelope, Hold, MessageId, RecipientState, Reply,
+    Timestamp,
+};
+use crate::policy::steering::Steering;
+use crate::policy::{App, Apps, HoldRule, OnUnknown, RouteQuery, Routes};
+use crate::telemetry;
+use limits::Limits;
+
+/// From this size on a message is read off the async threads.
+const LARGE_MESSAGE_BYTES: usize = 256 << 10;
 
 /// One SMTP transaction as it came in.
 #[derive(Clone, Debug)]
@@ -21,14 +41,149 @@ pub struct Submission {
     pub received_at: Timestamp,
 }
 
-/// The door.
+/// The door; clones share it.
 #[derive(Clone)]
-pub struct Intake {}
+pub struct Intake {
+    archive: Archive,
+    routes: Arc<ArcSwap<Routes>>,
+    limits: Arc<ArcSwap<Limits>>,
+}
 
 impl Intake {
+    /// A door into this archive. Routes are only asked whether a recipient has anywhere to go.
+    pub fn new(archive: Archive, routes: Arc<ArcSwap<Routes>>, apps: &Apps) -> Intake {
+        let limits = Arc::new(ArcSwap::from_pointee(Limits::new(apps)));
+        Intake { archive, routes, limits }
+    }
+
+    /// Takes over the rates of a new configuration; counts begin anew.
+    pub fn reload(&self, apps: &Apps) {
+        self.limits.store(Arc::new(Limits::new(apps)));
+    }
+
+    /// Whether there is room for another message; asked at MAIL, before the client sends it all.
+    pub fn has_room(&self) -> bool {
+        self.archive.has_room()
+    }
+
     /// Judges, reads and archives a submission. `Ok` means that it is on disk; the error is the
-    /// reply to give (4yz for now, 5yz for never).
-    pub async fn submit(&self, _submission: Submission) -> Result<Durable<MessageId>, Reply> {
-        todo!()
+    /// reply to give.
+    pub async fn submit(&self, submission: Submission) -> Result<Durable<MessageId>, Reply> {
+        let app = submission.app.name.clone();
+        let outcome = self.admit(submission).await;
+        let word = match &outcome {
+            Ok(_) => "accepted",
+            Err(reply) if reply.class() == 4 => "deferred",
+            Err(_) => "refused",
+        };
+        telemetry::record::submission("email", app.as_str(), word);
+        outcome
+    }
+
+    async fn admit(&self, submission: Submission) -> Result<Durable<MessageId>, Reply> {
+        if let Err(which) = self.limits.load().check(&submission.app.name) {
+            let text = format!("This application sends more than its {which}; try again later");
+            return Err(reply(450, EnhancedCode(4, 7, 1), &text));
+        }
+        let door = self.clone();
+        let acceptance = match submission.raw.len() >= LARGE_MESSAGE_BYTES {
+            true => tokio::task::spawn_blocking(move || door.read(submission))
+                .await
+                .map_err(|_| trouble())??,
+            false => door.read(submission)?,
+        };
+        self.archive.accept(acceptance).await.map_err(|error| match error {
+            ArchiveError::Full => {
+                reply(452, EnhancedCode(4, 3, 1), "There is no room to store the message now")
+            }
+            ArchiveError::Closed(reason) => {
+                tracing::error!(%reason, "a message could not be archived");
+                reply(421, EnhancedCode(4, 3, 0), "The message can not be stored; closing")
+            }
+            ArchiveError::Storage { .. } => {
+                tracing::error!(%error, "a message could not be archived");
+                trouble()
+            }
+        })
+    }
+
+    fn read(&self, submission: Submission) -> Result<Acceptance, Reply> {
+        let Submission { app, envelope, client, raw, newlines_fixed, received_at } = submission;
+        if mime::hops(&raw, &client.gateway).is_loop() {
+            return Err(reply(554, EnhancedCode(5, 4, 6), "The message runs in a loop"));
+        }
+        let steering = reading::steering(&raw)
+            .map_err(|error| reply(550, EnhancedCode(5, 6, 0), &error.to_string()))?;
+        let found = mime::read(&raw);
+        let references = reading::references(&app, &steering, &found, &raw);
+        let start = start(&app, &steering, &envelope, received_at);
+        let routes = self.routes.load();
+        let mut recipients = reading::recipients(&envelope, &found, start.clone());
+        for (recipient, to) in recipients.iter_mut().zip(&envelope.recipients) {
+            let query = RouteQuery {
+                channel: Channel::Email,
+                app: &app.name,
+                sender: &envelope.reverse_path.to_string(),
+                recipient: &to.path.to_string(),
+                tag: steering.tag.as_ref(),
+            };
+            if routes.pick(query).is_empty() {
+                let why = "no upstream serves this recipient".into();
+                recipient.state = RecipientState::NotSent { why };
+            }
+        }
+        let shared = found.shared.clone();
+        let track = steering.track.unwrap_or(app.track);
+        Ok(Acceptance {
+            accepted_at: received_at,
+            channel: Channel::Email,
+            direction: Direction::Outbound,
+            app: app.name.clone(),
+            digest: Digest::of(&raw),
+            shared,
+            summary: reading::summary(found, newlines_fixed),
+            recipients,
+            references,
+            tag: steering.tag,
+            on_behalf_of: steering.on_behalf_of,
+            policy: MessagePolicy {
+                hold_unknown: app.on_unknown.of(Channel::Email) == OnUnknown::Hold,
+                track_opens: track.opens,
+                track_clicks: track.clicks,
+            },
+            resend_of: None,
+            envelope,
+            client,
+            raw,
+        })
     }
 }
+
+/// Where a new recipient stands: due, or held by the message's own order, the client's
+/// FUTURERELEASE (RFC 4865) or the app's rule. The latest time wins, and a person over any time.
+fn start(app: &App, steering: &Steering, envelope: &Envelope, now: Timestamp) -> RecipientState {
+    let hold = match steering.hold.unwrap_or(app.hold) {
+        HoldRule::Manual => return RecipientState::Held { hold: Hold::Manual },
+        HoldRule::For(wait) => Some(now.plus(wait)),
+        HoldRule::None => None,
+    };
+    let release = envelope.release.map(|release| match release {
+        FutureRelease::HoldFor(wait) => now.plus(wait),
+        FutureRelease::HoldUntil(at) => at,
+    });
+    match hold.max(release).max(steering.send_at) {
+        Some(until) if until > now => RecipientState::Held { hold: Hold::Until(until) },
+        Some(_) | None => RecipientState::Due { at: now, rank: 0 },
+    }
+}
+
+fn reply(code: u16, enhanced: EnhancedCode, text: &str) -> Reply {
+    Reply::new(code, Some(enhanced), text)
+}
+
+fn trouble() -> Reply {
+    reply(451, EnhancedCode(4, 3, 0), "The message can not be stored now")
+}
+
+#[cfg(test)]
+mod tests;

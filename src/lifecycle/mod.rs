@@ -1,5 +1,20 @@
-//! The recipient's state machine, the judgement of outcomes, retry times, hold and stop rules.
+//! The recipient's state machine: what an action, a claim or an outcome makes of a state.
+//!
+//! One total function, [`step`], decides every transition and carries its reason. It is pure: the
+//! time, the verdict of the upstream and the rules of the app are inputs. The archive's writer calls
+//! it inside its transaction, so of two wishes that exclude each other exactly one is granted.
+//!
+//! | state | leaves by | to |
+//! |---|---|---|
+//! | `Held` | its time or a release, stop | `Claimed` or `Due`, `Stopped` |
+//! | `Due` | claim, stop | `Claimed`, `Stopped` |
+//! | `Claimed` | judgement, return, recovery | `Sent`, `Due`, `Held`, `Failed` |
+//! | `Sent` | nothing here | |
+//! | `Stopped`, `Failed`, `NotSent` | restart | `Due` |
 
+mod judge;
 pub mod retry;
+mod step;
 
 pub use retry::RetrySchedule;
+pub use step::{Input, Note, Progress, Refusal, Step, step};

@@ -34,6 +34,8 @@ pub struct Domain(String);
 impl Domain {
     /// Reads a host name (U-labels allowed, RFC 6531) or a bracketed address literal.
     pub fn parse(text: &str) -> Result<Domain, AddressError> {
+        // What is kept is what is judged: some letters take more octets in lower case.
+        let text = text.to_lowercase();
         if text.len() > MAX_DOMAIN_BYTES {
             return Err(AddressError::TooLong);
         }
@@ -41,7 +43,7 @@ impl Domain {
             Some(literal) => is_address_literal(literal),
             None => text.split('.').all(is_label),
         };
-        ok.then(|| Domain(text.to_lowercase())).ok_or(AddressError::Domain)
+        ok.then_some(Domain(text)).ok_or(AddressError::Domain)
     }
 
     /// The domain in lower case.
@@ -67,16 +69,20 @@ impl Mailbox {
     /// Reads an address without angle brackets.
     pub fn parse(text: &str) -> Result<Mailbox, AddressError> {
         let (local, domain) = text.rsplit_once('@').ok_or(AddressError::NoDomain)?;
-        if text.len() > MAX_PATH_BYTES || local.len() > MAX_LOCAL_BYTES {
-            return Err(AddressError::TooLong);
-        }
         if domain.is_empty() {
             return Err(AddressError::NoDomain);
+        }
+        if text.len() > MAX_PATH_BYTES || local.len() > MAX_LOCAL_BYTES {
+            return Err(AddressError::TooLong);
         }
         if !is_dot_string(local) && !is_quoted_string(local) {
             return Err(AddressError::LocalPart);
         }
-        Ok(Mailbox { local: local.to_owned(), domain: Domain::parse(domain)? })
+        let domain = Domain::parse(domain)?;
+        if local.len() + 1 + domain.0.len() > MAX_PATH_BYTES {
+            return Err(AddressError::TooLong);
+        }
+        Ok(Mailbox { local: local.to_owned(), domain })
     }
 
     /// The local part as it was written, with its quotes if it had any.
@@ -286,6 +292,20 @@ mod tests {
             assert_eq!(Mailbox::parse(good).map(|m| m.to_string()).as_deref(), Ok(good));
         }
         assert_eq!(Mailbox::parse("Kim@Example.ORG").unwrap().to_string(), "Kim@example.org");
+    }
+
+    #[test]
+    fn a_domain_that_grows_in_lower_case_is_judged_by_what_is_kept() {
+        let label = "\u{130}".repeat(31);
+        assert_eq!(Domain::parse(&label), Err(AddressError::Domain));
+        let label = "\u{130}".repeat(20);
+        let domain = format!("{label}.{label}.{label}.{label}");
+        assert_eq!(
+            Mailbox::parse(&format!("{}@{domain}", "x".repeat(60))),
+            Err(AddressError::TooLong)
+        );
+        let fits = Mailbox::parse(&format!("x@{label}")).unwrap().to_string();
+        assert_eq!(Mailbox::parse(&fits).unwrap().to_string(), fits);
     }
 
     #[test]

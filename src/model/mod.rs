@@ -16,6 +16,7 @@ pub mod outcome;
 pub mod recipient;
 pub mod reply;
 pub mod secret;
+pub mod steering;
 pub mod time;
 
 pub use address::{Domain, ForwardPath, Mailbox, ReversePath};
@@ -29,4 +30,5 @@ pub use outcome::{Outcome, Scope};
 pub use recipient::{Cause, Hold, RecipientState, Status};
 pub use reply::{EnhancedCode, Reply};
 pub use secret::Secret;
-pub use time::Timestamp;
+pub use steering::SteeringField;
+pub use time::{Timestamp, parse_duration};

@@ -89,10 +89,32 @@ impl Reference {
         bounded(text, MAX_REFERENCE_BYTES).map(Reference)
     }
 
-    /// The form in which references are compared: ASCII letters in upper case.
+    /// The form in which references are compared: letters in upper case, and one `-` for whatever
+    /// stands between the words, also where nothing stands between leading letters and the number.
+    /// `inv 123`, `INV#123`, `Inv_123` and `INV123` are all `INV-123`.
     pub fn canonical(&self) -> String {
-        self.0.to_uppercase()
+        let mut out = String::with_capacity(self.0.len() + 1);
+        let (mut gap, mut letters_only) = (false, true);
+        for c in self.0.chars() {
+            if is_separator(c) {
+                gap = true;
+                continue;
+            }
+            let first_number = letters_only && c.is_numeric();
+            if (gap || first_number) && !out.is_empty() {
+                out.push('-');
+            }
+            letters_only &= !gap && c.is_alphabetic();
+            gap = false;
+            out.extend(c.to_uppercase());
+        }
+        out
     }
+}
+
+/// What people write between the words of a business code.
+fn is_separator(c: char) -> bool {
+    c.is_whitespace() || matches!(c, '-' | '_' | '#' | ':' | '\u{2010}'..='\u{2015}' | '\u{2212}')
 }
 
 fn bounded(text: &str, max_bytes: usize) -> Option<Arc<str>> {
@@ -118,6 +140,25 @@ mod tests {
         assert!(Tag::parse("a\nb").is_none());
         assert!(Tag::parse("   ").is_none());
         assert_eq!(Tag::parse(" invoice mail ").unwrap().as_str(), "invoice mail");
-        assert_eq!(Reference::parse("inv-1").unwrap().canonical(), "INV-1");
+    }
+
+    #[test]
+    fn references_are_compared_without_case_and_separators() {
+        let check = |text: &str, expected: &str| {
+            let reference = Reference::parse(text).unwrap();
+            assert_eq!((reference.as_str(), &*reference.canonical()), (text, expected));
+        };
+        check("inv-1", "INV-1");
+        for same in
+            ["INV-12345", "INV 12345", "Inv_12345", "inv12345", "INV #12345", "INV\u{2013}12345"]
+        {
+            check(same, "INV-12345");
+        }
+        check("INV-1-23", "INV-1-23");
+        check("INV-12-3", "INV-12-3");
+        check("INV/2024/0012", "INV/2024/0012");
+        check("A1B2", "A-1B2");
+        check("4711", "4711");
+        check("---", "");
     }
 }

@@ -4,8 +4,11 @@
 //! `intake` and `dispatch` ask.
 
 pub mod app;
+pub mod reference;
 pub mod route;
+pub mod steering;
 
 pub use app::{AddressPattern, App, Apps, HoldRule, OnUnknown, OnUnknownByChannel, Rate};
 pub use app::{SmtpCredential, Track};
 pub use route::{Route, RouteQuery, Routes};
+pub use steering::{Steering, SteeringError, read_steering};

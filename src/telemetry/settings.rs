@@ -7,8 +7,8 @@ pub struct LogSettings {
     pub format: LogFormat,
 }
 
-/// How much is said.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How much is said; each level says all of the one before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LogLevel {
     Error,
     Warn,

@@ -1,0 +1,125 @@
+//! Passwords: what they must be, and their Argon2id hashes (RFC 9106).
+//!
+//! One hash takes 19 MiB and tens of milliseconds by intent. So hashes are made on the blocking
+//! threads and only a few at one time: a flood of logins waits, and neither fills the memory nor
+//! takes the processors from the mail.
+
+use std::sync::Arc;
+
+use argon2::Argon2;
+use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _, phc::PasswordHash};
+use tokio::sync::Semaphore;
+
+use super::accounts::{AccountError, AccountRefusal};
+use super::user::UserName;
+use crate::model::Secret;
+
+/// Shortest password, in characters.
+pub const MIN_PASSWORD_CHARS: usize = 12;
+/// Longest password, in bytes: nobody shall make us hash a megabyte.
+pub const MAX_PASSWORD_BYTES: usize = 1024;
+/// Fewer different characters than this are a held key, not a password.
+const MIN_DISTINCT_CHARS: usize = 5;
+/// Hashes at one time.
+const MAX_PARALLEL: usize = 2;
+/// The hash of nothing in particular, with the same cost as every other: what an unknown user's
+/// password is compared with, so that the time does not tell who exists.
+const DECOY: &str = "$argon2id$v=19$m=19456,t=2,p=1$c29tZSBvdGhlciBzYWx0$\
+    3q2+796tvu/erb7v3q2+796tvu/erb7v3q2+796tvu8";
+
+/// Length and variety; no rules of composition, which only make passwords alike.
+pub(super) fn check_rule(name: &UserName, password: &Secret) -> Result<(), AccountRefusal> {
+    let text = password.expose();
+    if text.len() > MAX_PASSWORD_BYTES {
+        return Err(AccountRefusal::PasswordTooLong);
+    }
+    if text.chars().count() < MIN_PASSWORD_CHARS {
+        return Err(AccountRefusal::PasswordTooShort);
+    }
+    let mut distinct: Vec<char> = text.chars().collect();
+    distinct.sort_unstable();
+    distinct.dedup();
+    if distinct.len() < MIN_DISTINCT_CHARS || text.to_lowercase() == name.as_str() {
+        return Err(AccountRefusal::PasswordTooPlain);
+    }
+    Ok(())
+}
+
+/// Makes and checks hashes; clones share the limit.
+#[derive(Clone, Debug)]
+pub(super) struct Hasher(Arc<Semaphore>);
+
+impl Hasher {
+    pub(super) fn new() -> Hasher {
+        Hasher(Arc::new(Semaphore::new(MAX_PARALLEL)))
+    }
+
+    /// The hash in PHC string form, with a salt of its own.
+    pub(super) async fn hash(&self, password: Secret) -> Result<String, AccountError> {
+        self.run(move || {
+            let hash = Argon2::default().hash_password(password.expose().as_bytes());
+            hash.map(|hash| hash.to_string()).map_err(|error| AccountError::Hash(error.to_string()))
+        })
+        .await
+    }
+
+    /// Whether the password is the one that was hashed; without a hash it takes as long and says no.
+    pub(super) async fn matches(
+        &self,
+        password: Secret,
+        hash: Option<String>,
+    ) -> Result<bool, AccountError> {
+        self.run(move || {
+            let stored = hash.as_deref().unwrap_or(DECOY);
+            let stored =
+                PasswordHash::new(stored).map_err(|error| AccountError::Hash(error.to_string()))?;
+            let verified = Argon2::default().verify_password(password.expose().as_bytes(), &stored);
+            Ok(verified.is_ok() && hash.is_some())
+        })
+        .await
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, AccountError> + Send + 'static,
+    ) -> Result<T, AccountError> {
+        // The semaphore is never closed; were it, the work would run without the limit.
+        let permit = self.0.clone().acquire_owned().await.ok();
+        let task = tokio::task::spawn_blocking(move || {
+            let done = work();
+            drop(permit);
+            done
+        });
+        task.await.map_err(|error| AccountError::Hash(error.to_string()))?
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_long_and_plain_passwords_are_refused() {
+        let name = UserName::parse("anna@example.com").unwrap();
+        let check = |text: &str| check_rule(&name, &Secret::new(text.to_owned()));
+        assert_eq!(check("elevenchars"), Err(AccountRefusal::PasswordTooShort));
+        assert_eq!(check("ééééé"), Err(AccountRefusal::PasswordTooShort));
+        assert_eq!(check(&"abcdef".repeat(171)), Err(AccountRefusal::PasswordTooLong));
+        assert_eq!(check("aaaaaaaaaaaaaaaa"), Err(AccountRefusal::PasswordTooPlain));
+        assert_eq!(check("Anna@Example.com"), Err(AccountRefusal::PasswordTooPlain));
+        assert_eq!(check("twelve chars"), Ok(()));
+    }
+
+    #[tokio::test]
+    async fn only_the_password_itself_matches_its_hash() {
+        let hasher = Hasher::new();
+        let secret = |text: &str| Secret::new(text.to_owned());
+        let hash = hasher.hash(secret("correct horse")).await.unwrap();
+        assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
+        assert!(!hasher.matches(secret("correct hors"), Some(hash.clone())).await.unwrap());
+        assert!(!hasher.matches(secret("correct horse"), None).await.unwrap());
+        assert!(hasher.matches(secret("correct horse"), Some("rubbish".into())).await.is_err());
+        assert!(hasher.matches(secret("correct horse"), Some(hash.clone())).await.unwrap());
+        assert_ne!(hasher.hash(secret("correct horse")).await.unwrap(), hash, "no salt");
+    }
+}

@@ -1,0 +1,100 @@
+//! `POST …/stop`, `…/restart`, `…/release`: what a person does to a message in the queue.
+//!
+//! The archive's one writer decides, so a stop and a sending never both win; this file only carries
+//! the wish there and the answer back.
+
+use axum::extract::{Path, State};
+use axum::http::Uri;
+use axum::{Extension, Json};
+use serde::Deserialize;
+
+use super::body::OptionalJsonBody;
+use super::messages::message_id;
+use super::parameters;
+use super::problem::{Problem, ProblemKind};
+use super::state::AdminState;
+use super::views::MessageView;
+use crate::account::Identity;
+use crate::archive::{Action, ActionKind, ActionRefusal};
+
+/// `{"recipients": [0, 2]}`; without it, all recipients for which the action is possible.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ActionBody {
+    recipients: Option<Vec<u16>>,
+}
+
+/// Everything of an action's request but its kind.
+type Wish =
+    (State<AdminState>, Extension<Identity>, Path<String>, Uri, OptionalJsonBody<ActionBody>);
+
+pub(super) async fn stop(
+    state: State<AdminState>,
+    identity: Extension<Identity>,
+    id: Path<String>,
+    uri: Uri,
+    body: OptionalJsonBody<ActionBody>,
+) -> Result<Json<MessageView>, Problem> {
+    act(ActionKind::Stop, (state, identity, id, uri, body)).await
+}
+
+pub(super) async fn restart(
+    state: State<AdminState>,
+    identity: Extension<Identity>,
+    id: Path<String>,
+    uri: Uri,
+    body: OptionalJsonBody<ActionBody>,
+) -> Result<Json<MessageView>, Problem> {
+    act(ActionKind::Restart, (state, identity, id, uri, body)).await
+}
+
+pub(super) async fn release(
+    state: State<AdminState>,
+    identity: Extension<Identity>,
+    id: Path<String>,
+    uri: Uri,
+    body: OptionalJsonBody<ActionBody>,
+) -> Result<Json<MessageView>, Problem> {
+    act(ActionKind::Release, (state, identity, id, uri, body)).await
+}
+
+async fn act(kind: ActionKind, wish: Wish) -> Result<Json<MessageView>, Problem> {
+    let (State(state), Extension(identity), Path(id), uri, OptionalJsonBody(body)) = wish;
+    parameters::none(&uri)?;
+    let message = message_id(&id)?;
+    let recipients = body.and_then(|body| body.recipients);
+    if recipients.as_ref().is_some_and(Vec::is_empty) {
+        let detail = "recipients names no recipient; leave it out for all of them.";
+        return Err(Problem::of_field(ProblemKind::InvalidBody, "recipients", detail));
+    }
+    // The app of a message never changes, so what may be seen now may be acted on afterwards.
+    let scope = identity.scope.clone();
+    state.read(move |state| state.message(message, &scope).map(drop)).await?;
+    let by = identity.actor.to_string();
+    let action = Action { kind, message, recipients, by: by.clone(), at: super::now() };
+    match state.archive.act(action).await? {
+        Ok(changed) => {
+            tracing::info!(id = %message, by, action = word(kind), "a message was acted on");
+            Ok(Json(MessageView::new(&changed)))
+        }
+        Err(refusal) => Err(refused(&refusal)),
+    }
+}
+
+fn refused(refusal: &ActionRefusal) -> Problem {
+    match refusal {
+        ActionRefusal::NoSuchMessage => Problem::not_found("message"),
+        ActionRefusal::NoSuchRecipient(_) => {
+            Problem::of_field(ProblemKind::InvalidBody, "recipients", refusal.to_string())
+        }
+        ActionRefusal::TooLate(_) => Problem::new(ProblemKind::Conflict, refusal.to_string()),
+    }
+}
+
+fn word(kind: ActionKind) -> &'static str {
+    match kind {
+        ActionKind::Stop => "stop",
+        ActionKind::Restart => "restart",
+        ActionKind::Release => "release",
+    }
+}

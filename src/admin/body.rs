@@ -1,0 +1,101 @@
+//! JSON bodies of requests: bounded, of the right type, without unknown fields.
+//!
+//! The content type is asked for because a browser can send other types to a foreign site without
+//! asking it, and this one not.
+
+use axum::body::Body;
+use axum::extract::{FromRequest, Request};
+use axum::http::HeaderMap;
+use axum::http::header::CONTENT_TYPE;
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use serde::de::DeserializeOwned;
+
+use super::problem::{Problem, ProblemKind};
+
+/// Largest body of a request.
+const MAX_BODY_BYTES: usize = 1 << 20;
+
+/// A body that must be there.
+pub(crate) struct JsonBody<T>(pub T);
+
+/// A body that may be left out.
+pub(crate) struct OptionalJsonBody<T>(pub Option<T>);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<JsonBody<T>, Problem> {
+        let body = read(request).await?;
+        let missing = || Problem::new(ProblemKind::InvalidBody, "A JSON body is needed.");
+        body.map(JsonBody).ok_or_else(missing)
+    }
+}
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for OptionalJsonBody<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<OptionalJsonBody<T>, Problem> {
+        read(request).await.map(OptionalJsonBody)
+    }
+}
+
+async fn read<T: DeserializeOwned>(request: Request) -> Result<Option<T>, Problem> {
+    let (parts, body) = request.into_parts();
+    let bytes = collect(body).await?;
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    if !is_json(&parts.headers) {
+        let detail = "Send the field 'Content-Type: application/json'.";
+        return Err(Problem::new(ProblemKind::UnsupportedMediaType, detail));
+    }
+    let parsed = serde_json::from_slice(&bytes);
+    parsed.map(Some).map_err(|error| Problem::new(ProblemKind::InvalidBody, error.to_string()))
+}
+
+async fn collect(body: Body) -> Result<Bytes, Problem> {
+    match Limited::new(body, MAX_BODY_BYTES).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => {
+            let detail = format!("A body has at most {MAX_BODY_BYTES} bytes.");
+            Err(Problem::new(ProblemKind::TooLarge, detail))
+        }
+        Err(_) => Err(Problem::new(ProblemKind::InvalidBody, "The body did not arrive whole.")),
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let field = headers.get(CONTENT_TYPE).and_then(|field| field.to_str().ok());
+    let kind = field.and_then(|field| field.split(';').next()).map(str::trim);
+    kind.is_some_and(|kind| kind.eq_ignore_ascii_case("application/json"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn body(kind: Option<&str>, body: Vec<u8>) -> String {
+        let mut request = Request::builder().method("POST").uri("/");
+        if let Some(kind) = kind {
+            request = request.header(CONTENT_TYPE, kind);
+        }
+        match read::<Vec<u16>>(request.body(Body::from(body)).unwrap()).await {
+            Ok(value) => format!("{value:?}"),
+            Err(problem) => format!("{problem:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn bodies_are_bounded_json() {
+        let json = Some("application/json; charset=utf-8");
+        assert!(body(None, b"[1]".to_vec()).await.contains("UnsupportedMediaType"));
+        assert!(body(Some("text/plain"), b"[1]".to_vec()).await.contains("UnsupportedMediaType"));
+        assert!(body(json, b"[1".to_vec()).await.contains("InvalidBody"));
+        assert!(body(json, b"[-1]".to_vec()).await.contains("InvalidBody"));
+        assert!(body(json, vec![b'['; MAX_BODY_BYTES + 1]).await.contains("TooLarge"));
+        assert!(body(json, vec![b'['; 100_000]).await.contains("InvalidBody"));
+        assert_eq!(body(None, Vec::new()).await, "None");
+        assert_eq!(body(json, b"[1, 2]".to_vec()).await, "Some([1, 2])");
+    }
+}

@@ -1,0 +1,122 @@
+//! The table of routes, each with the permission that it needs, and the router made from it.
+//!
+//! A route that is not in the table is not served, and a row can not be written without a
+//! permission: there is no way to serve something to everybody by forgetting.
+
+use axum::Router;
+use axum::handler::Handler;
+use axum::http::{Method, Uri};
+use axum::middleware::from_fn_with_state;
+use axum::routing::{MethodFilter, MethodRouter, on};
+use axum::{Extension, Json};
+use serde::Serialize;
+
+use super::problem::{Problem, ProblemKind};
+use super::state::AdminState;
+use super::{actions, auth, content, edge, manage, messages, parameters, queue};
+use crate::account::{Identity, Permission};
+
+/// One row of the table.
+pub struct Route {
+    pub method: Method,
+    /// With `{name}` for what varies.
+    pub path: &'static str,
+    pub permission: Permission,
+    handler: MethodRouter<AdminState>,
+}
+
+fn get<H: Handler<T, AdminState>, T: 'static>(
+    path: &'static str,
+    permission: Permission,
+    handler: H,
+) -> Route {
+    // HEAD is answered by the same handler, without the body (RFC 9110 §9.3.2).
+    Route { method: Method::GET, path, permission, handler: on(MethodFilter::GET, handler) }
+}
+
+fn post<H: Handler<T, AdminState>, T: 'static>(
+    path: &'static str,
+    permission: Permission,
+    handler: H,
+) -> Route {
+    Route { method: Method::POST, path, permission, handler: on(MethodFilter::POST, handler) }
+}
+
+fn delete<H: Handler<T, AdminState>, T: 'static>(
+    path: &'static str,
+    permission: Permission,
+    handler: H,
+) -> Route {
+    Route { method: Method::DELETE, path, permission, handler: on(MethodFilter::DELETE, handler) }
+}
+
+/// Everything that the admin port serves.
+pub fn routes() -> Vec<Route> {
+    use Permission::{
+        ActOnMessages, Identify, ManageAccounts, ManageUpstreams, ReadMessages, ReadQueue,
+    };
+    vec![
+        get("/api/v1/me", Identify, me),
+        get("/api/v1/messages", ReadMessages, messages::list),
+        get("/api/v1/messages/{id}", ReadMessages, messages::one),
+        get("/api/v1/messages/{id}/events", ReadMessages, messages::events),
+        get("/api/v1/messages/{id}/raw", ReadMessages, content::raw),
+        get("/api/v1/messages/{id}/html", ReadMessages, content::html),
+        get("/api/v1/messages/{id}/text", ReadMessages, content::text),
+        get("/api/v1/messages/{id}/attachments/{n}", ReadMessages, content::attachment),
+        post("/api/v1/messages/{id}/stop", ActOnMessages, actions::stop),
+        post("/api/v1/messages/{id}/restart", ActOnMessages, actions::restart),
+        post("/api/v1/messages/{id}/release", ActOnMessages, actions::release),
+        get("/api/v1/queue", ReadQueue, queue::show),
+        post("/api/v1/upstreams/{name}/pause", ManageUpstreams, queue::pause),
+        post("/api/v1/upstreams/{name}/resume", ManageUpstreams, queue::resume),
+        get("/api/v1/tokens", ManageAccounts, manage::list_tokens),
+        post("/api/v1/tokens", ManageAccounts, manage::create_token),
+        delete("/api/v1/tokens/{id}", ManageAccounts, manage::revoke_token),
+        get("/api/v1/users", ManageAccounts, manage::list_users),
+        post("/api/v1/users", ManageAccounts, manage::add_user),
+        post("/api/v1/users/{name}/password", ManageAccounts, manage::set_password),
+        post("/api/v1/users/{name}/disable", ManageAccounts, manage::disable_user),
+    ]
+}
+
+/// The router of the admin port.
+pub fn router(state: AdminState) -> Router {
+    let mut router = Router::new();
+    for route in routes() {
+        let check = from_fn_with_state((state.clone(), route.permission), auth::authorize);
+        router = router.route(route.path, route.handler.route_layer(check));
+    }
+    router
+        .fallback(no_route)
+        .method_not_allowed_fallback(no_method)
+        .layer(from_fn_with_state("admin", edge::around))
+        .with_state(state)
+}
+
+/// Who somebody is.
+#[derive(Debug, Serialize)]
+struct MeView {
+    /// `user anna`, `token 01J…`: what their events say.
+    name: String,
+    role: &'static str,
+    /// `null`: all apps.
+    apps: Option<Vec<String>>,
+}
+
+async fn me(Extension(identity): Extension<Identity>, uri: Uri) -> Result<Json<MeView>, Problem> {
+    parameters::none(&uri)?;
+    Ok(Json(MeView {
+        name: identity.actor.to_string(),
+        role: identity.role.as_str(),
+        apps: manage::app_words(&identity.scope),
+    }))
+}
+
+async fn no_route() -> Problem {
+    Problem::not_found("route")
+}
+
+async fn no_method(method: Method) -> Problem {
+    Problem::new(ProblemKind::MethodNotAllowed, format!("This route does not take {method}."))
+}

@@ -1,0 +1,93 @@
+//! What the handlers share.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use axum::extract::FromRef;
+use bytes::Bytes;
+use tokio::sync::Semaphore;
+
+use super::limiter::FailedAttempts;
+use super::problem::Problem;
+use crate::account::{AccountError, Accounts, AppScope};
+use crate::archive::{Archive, Message};
+use crate::model::{MessageId, UpstreamName};
+
+/// Reads at one time: each may hold one message of the largest size in memory.
+const MAX_PARALLEL_READS: usize = 16;
+
+/// Shared by all requests; clones are cheap.
+#[derive(Clone)]
+pub struct AdminState {
+    pub(super) archive: Archive,
+    pub(super) accounts: Accounts,
+    pub(super) upstreams: Arc<ArcSwap<Vec<UpstreamName>>>,
+    pub(super) attempts: Arc<FailedAttempts>,
+    reads: Arc<Semaphore>,
+}
+
+impl AdminState {
+    /// `upstreams` are the configured ones, in the order of the configuration; a reload stores a new
+    /// list into it.
+    pub fn new(
+        archive: Archive,
+        accounts: Accounts,
+        upstreams: Arc<ArcSwap<Vec<UpstreamName>>>,
+    ) -> AdminState {
+        AdminState {
+            archive,
+            accounts,
+            upstreams,
+            attempts: Arc::new(FailedAttempts::default()),
+            reads: Arc::new(Semaphore::new(MAX_PARALLEL_READS)),
+        }
+    }
+
+    /// Runs a synchronous read where it may block, a few at one time.
+    pub(super) async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&AdminState) -> Result<T, Problem> + Send + 'static,
+    ) -> Result<T, Problem> {
+        // The semaphore is never closed; were it, the read would run without the limit.
+        let permit = self.reads.clone().acquire_owned().await.ok();
+        let state = self.clone();
+        let task = tokio::task::spawn_blocking(move || {
+            let answer = read(&state);
+            drop(permit);
+            answer
+        });
+        // A panic in there is a bug of ours; it ends this request and nothing else.
+        task.await.unwrap_or_else(|error| Err(Problem::internal("read", &error)))
+    }
+
+    /// A message, if it is there for somebody with this scope. To anybody else it does not exist.
+    pub(super) fn message(&self, id: MessageId, scope: &AppScope) -> Result<Message, Problem> {
+        let message = self.archive.message(id)?;
+        let visible = message.filter(|message| scope.contains(&message.app));
+        visible.ok_or_else(|| Problem::not_found("message"))
+    }
+
+    /// Its bytes as submitted.
+    pub(super) fn raw(&self, id: MessageId) -> Result<Bytes, Problem> {
+        self.archive.raw(id)?.ok_or_else(|| Problem::not_found("message"))
+    }
+}
+
+/// Account handlers are served on the control socket as well, where there is nothing else.
+impl FromRef<AdminState> for Accounts {
+    fn from_ref(state: &AdminState) -> Accounts {
+        state.accounts.clone()
+    }
+}
+
+/// Runs one of the accounts' synchronous reads where it may block.
+pub(super) async fn read_accounts<T: Send + 'static>(
+    accounts: &Accounts,
+    read: impl FnOnce(&Accounts) -> Result<T, AccountError> + Send + 'static,
+) -> Result<T, Problem> {
+    let accounts = accounts.clone();
+    match tokio::task::spawn_blocking(move || read(&accounts)).await {
+        Ok(answer) => Ok(answer?),
+        Err(error) => Err(Problem::internal("read accounts", &error)),
+    }
+}

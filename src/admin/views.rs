@@ -1,0 +1,369 @@
+//! What the API shows: the JSON shapes of messages, events and the queue, converted by hand.
+//!
+//! They are apart from the inside and from what is stored, so that each can change alone. Every
+//! field is always there; what is not known yet is `null` or 0. Times are RFC 3339 in UTC with
+//! milliseconds.
+
+use serde::Serialize;
+
+use crate::archive::{Attachment, Event, Message, QueueView, Recipient};
+use crate::model::{
+    Cause, Hold, Named, RecipientState, ReversePath, Status, Timestamp, UpstreamName,
+};
+
+/// Part of a list.
+#[derive(Debug, Serialize)]
+pub(crate) struct PageView<T> {
+    pub items: Vec<T>,
+    pub next: Option<String>,
+}
+
+/// A message.
+#[derive(Debug, Serialize)]
+pub(super) struct MessageView {
+    id: String,
+    channel: &'static str,
+    direction: &'static str,
+    status: &'static str,
+    app: String,
+    sender: Option<NamedView>,
+    envelope_from: String,
+    subject: Option<String>,
+    preview: String,
+    recipients: Vec<RecipientView>,
+    references: Vec<String>,
+    tag: Option<String>,
+    size: u64,
+    attachments: Vec<AttachmentView>,
+    accepted_at: String,
+    /// The end of the longest hold that ends by itself.
+    hold_until: Option<String>,
+    held: bool,
+    resend_of: Option<String>,
+    deleted_at: Option<String>,
+    duplicate_of: Option<String>,
+    /// `Message-ID`, without its angle brackets.
+    message_id: Option<String>,
+    /// Who in the company sent it.
+    on_behalf_of: Option<String>,
+    /// SHA-256 of the bytes as submitted.
+    digest: String,
+    /// What was wrong with it, one sentence each.
+    defects: Vec<String>,
+    client: ClientView,
+}
+
+/// A name with an address.
+#[derive(Debug, Serialize)]
+struct NamedView {
+    name: Option<String>,
+    address: String,
+}
+
+/// Where it came from.
+#[derive(Debug, Serialize)]
+struct ClientView {
+    address: String,
+    helo: String,
+    protocol: String,
+    tls: Option<String>,
+    authenticated: Option<String>,
+}
+
+/// One recipient.
+#[derive(Debug, Serialize)]
+struct RecipientView {
+    index: u16,
+    address: String,
+    name: Option<String>,
+    kind: &'static str,
+    status: &'static str,
+    /// Why it stands where it stands, in words, where there is more to say than the status.
+    reason: Option<String>,
+    held: bool,
+    attempts: u32,
+    next_attempt_at: Option<String>,
+    upstream: Option<String>,
+    reply: Option<String>,
+    possible_duplicate: bool,
+    sent_at: Option<String>,
+    delivered_at: Option<String>,
+    bounced_at: Option<String>,
+    opened_at: Option<String>,
+    opens: u64,
+    clicked_at: Option<String>,
+    clicks: u64,
+    device: Option<String>,
+}
+
+/// One attachment.
+#[derive(Debug, Serialize)]
+struct AttachmentView {
+    index: usize,
+    filename: Option<String>,
+    content_type: String,
+    size: u64,
+    sha256: String,
+    inline: bool,
+}
+
+/// One event.
+#[derive(Debug, Serialize)]
+pub(super) struct EventView {
+    sequence: u64,
+    at: String,
+    event: &'static str,
+    recipient: Option<u16>,
+    by: Option<String>,
+    upstream: Option<String>,
+    reply: Option<String>,
+    detail: Option<String>,
+    digest: Option<String>,
+}
+
+/// The queue.
+#[derive(Debug, Serialize)]
+pub(super) struct QueueBody {
+    recipients: StatusCounts,
+    held: u64,
+    claimed: u64,
+    oldest_pending: Option<OldestView>,
+    next_attempts: Vec<NextAttemptView>,
+    upstreams: Vec<UpstreamView>,
+}
+
+#[derive(Debug, Default, Serialize)]
+struct StatusCounts {
+    not_sent: u64,
+    pending: u64,
+    sent: u64,
+    stopped: u64,
+    failed: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct OldestView {
+    id: String,
+    accepted_at: String,
+    age_seconds: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct NextAttemptView {
+    at: String,
+    message: String,
+}
+
+/// An upstream and whether it is paused.
+#[derive(Debug, Serialize)]
+pub(super) struct UpstreamView {
+    pub name: String,
+    pub paused: bool,
+}
+
+fn time(at: Timestamp) -> String {
+    at.to_string()
+}
+
+fn word(text: impl ToString) -> String {
+    text.to_string()
+}
+
+impl MessageView {
+    pub(super) fn new(message: &Message) -> MessageView {
+        let holds = message.recipients.iter().filter_map(|recipient| hold_of(&recipient.state));
+        let ends = holds.clone().filter_map(|hold| match hold {
+            Hold::Until(at) => Some(at),
+            Hold::Manual => None,
+        });
+        let recipients = message.recipients.iter().map(|r| RecipientView::new(message, r));
+        let attachments = message.summary.attachments.iter().enumerate();
+        MessageView {
+            id: word(message.id),
+            channel: message.channel.as_str(),
+            direction: message.direction.as_str(),
+            status: message.status().as_str(),
+            app: word(&message.app),
+            sender: sender(message),
+            envelope_from: word(&message.envelope.reverse_path),
+            subject: message.summary.subject.clone(),
+            preview: message.summary.preview.clone(),
+            recipients: recipients.collect(),
+            references: message.references.iter().map(word).collect(),
+            tag: message.tag.as_ref().map(word),
+            size: message.size_bytes,
+            attachments: attachments.map(|(at, a)| AttachmentView::new(at, a)).collect(),
+            accepted_at: time(message.accepted_at),
+            hold_until: ends.max().map(time),
+            held: holds.count() > 0,
+            resend_of: message.resend_of.map(word),
+            deleted_at: None,
+            duplicate_of: message.duplicate_of.map(word),
+            message_id: message.summary.message_id.clone(),
+            on_behalf_of: message.on_behalf_of.clone(),
+            digest: word(message.digest),
+            defects: message.summary.defects.clone(),
+            client: ClientView {
+                address: word(message.client.address),
+                helo: message.client.helo.clone(),
+                protocol: message.client.protocol.clone(),
+                tls: message.client.tls.clone(),
+                authenticated: message.client.authenticated.clone(),
+            },
+        }
+    }
+}
+
+/// The author of the header, or else the reverse-path; a notification without an author has none.
+fn sender(message: &Message) -> Option<NamedView> {
+    if let Some(Named { name, address }) = &message.summary.author {
+        return Some(NamedView { name: name.clone(), address: address.clone() });
+    }
+    match &message.envelope.reverse_path {
+        ReversePath::Null => None,
+        ReversePath::Mailbox(mailbox) => Some(NamedView { name: None, address: word(mailbox) }),
+    }
+}
+
+impl RecipientView {
+    fn new(message: &Message, recipient: &Recipient) -> RecipientView {
+        let path = message.envelope.recipients.get(usize::from(recipient.index)).map(|r| &r.path);
+        RecipientView {
+            index: recipient.index,
+            address: path.map(word).unwrap_or_default(),
+            name: recipient.name.clone(),
+            kind: recipient.kind.as_str(),
+            status: recipient.state.status().as_str(),
+            reason: reason(&recipient.state),
+            held: hold_of(&recipient.state).is_some(),
+            attempts: recipient.attempts,
+            next_attempt_at: recipient.state.wakes_at().map(time),
+            upstream: recipient.upstream.as_ref().map(word),
+            reply: recipient.reply.clone(),
+            possible_duplicate: recipient.possible_duplicate,
+            sent_at: sent_at(&recipient.state).map(time),
+            delivered_at: None,
+            bounced_at: None,
+            opened_at: None,
+            opens: 0,
+            clicked_at: None,
+            clicks: 0,
+            device: None,
+        }
+    }
+}
+
+fn hold_of(state: &RecipientState) -> Option<Hold> {
+    match state {
+        RecipientState::Held { hold } => Some(*hold),
+        RecipientState::Due { .. }
+        | RecipientState::Claimed { .. }
+        | RecipientState::Sent { .. }
+        | RecipientState::Stopped { .. }
+        | RecipientState::Failed { .. }
+        | RecipientState::NotSent { .. } => None,
+    }
+}
+
+fn sent_at(state: &RecipientState) -> Option<Timestamp> {
+    match state {
+        RecipientState::Sent { at, .. } => Some(*at),
+        RecipientState::Held { .. }
+        | RecipientState::Due { .. }
+        | RecipientState::Claimed { .. }
+        | RecipientState::Stopped { .. }
+        | RecipientState::Failed { .. }
+        | RecipientState::NotSent { .. } => None,
+    }
+}
+
+fn reason(state: &RecipientState) -> Option<String> {
+    match state {
+        RecipientState::Held { hold: Hold::Manual } => {
+            Some("held until somebody releases it".to_owned())
+        }
+        RecipientState::Held { hold: Hold::Until(at) } => Some(format!("held until {at}")),
+        RecipientState::Claimed { upstream, .. } => {
+            Some(format!("an attempt at {upstream} is under way"))
+        }
+        RecipientState::Stopped { by, .. } => Some(format!("stopped by {by}")),
+        RecipientState::NotSent { why } => Some(why.clone()),
+        RecipientState::Failed { cause, .. } => Some(match cause {
+            Cause::Refused { upstream, reply } => format!("{upstream} refused it: {reply}"),
+            Cause::Unanswered { upstream, detail } => format!("{upstream}: {detail}"),
+            Cause::Expired { last_reply: Some(reply), detail } => {
+                format!("{detail}; the last reply was {reply}")
+            }
+            Cause::Expired { last_reply: None, detail } => detail.clone(),
+        }),
+        RecipientState::Due { .. } | RecipientState::Sent { .. } => None,
+    }
+}
+
+impl AttachmentView {
+    fn new(index: usize, attachment: &Attachment) -> AttachmentView {
+        AttachmentView {
+            index,
+            filename: attachment.filename.clone(),
+            content_type: attachment.content_type.clone(),
+            size: attachment.size_bytes,
+            sha256: word(attachment.sha256),
+            inline: attachment.inline,
+        }
+    }
+}
+
+impl EventView {
+    pub(super) fn new(event: &Event) -> EventView {
+        EventView {
+            sequence: event.sequence.0,
+            at: time(event.at),
+            event: event.kind.as_str(),
+            recipient: event.recipient,
+            by: event.by.clone(),
+            upstream: event.upstream.as_ref().map(word),
+            reply: event.reply.clone(),
+            detail: event.detail.clone(),
+            digest: event.digest.map(word),
+        }
+    }
+}
+
+impl QueueBody {
+    /// `upstreams` are the configured ones; a paused one that is configured no longer is shown too,
+    /// so that it can be resumed.
+    pub(super) fn new(queue: &QueueView, upstreams: &[UpstreamName], now: Timestamp) -> QueueBody {
+        let mut recipients = StatusCounts::default();
+        for (status, count) in &queue.recipients {
+            let place = match status {
+                Status::NotSent => &mut recipients.not_sent,
+                Status::Pending => &mut recipients.pending,
+                Status::Sent => &mut recipients.sent,
+                Status::Stopped => &mut recipients.stopped,
+                Status::Failed => &mut recipients.failed,
+            };
+            *place = place.saturating_add(*count);
+        }
+        let gone = queue.paused.iter().filter(|name| !upstreams.contains(name));
+        let upstream = |name: &UpstreamName| UpstreamView {
+            name: word(name),
+            paused: queue.paused.contains(name),
+        };
+        QueueBody {
+            recipients,
+            held: queue.held,
+            claimed: queue.claimed,
+            oldest_pending: queue.oldest_pending.map(|(id, accepted_at)| OldestView {
+                id: word(id),
+                accepted_at: time(accepted_at),
+                age_seconds: now.since(accepted_at).as_secs(),
+            }),
+            next_attempts: queue
+                .next_attempts
+                .iter()
+                .map(|(at, message)| NextAttemptView { at: time(*at), message: word(message) })
+                .collect(),
+            upstreams: upstreams.iter().chain(gone).map(upstream).collect(),
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! Taking a message in: bytes into the volume, then everything else into the records.
+//!
+//! Two writers work as a pipeline. The volume is committed before the record that points into it, so
+//! a crash between leaves bytes that nobody points to, never a record without bytes.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use tokio::sync::{mpsc, oneshot};
+
+use super::files::{Files, Space};
+use super::leaf::leaf;
+use super::memory::message_id_hash;
+use super::message::Acceptance;
+use super::standing::{Entry, Standing, event_of};
+use super::stored::{Place, Record, StoredBody, StoredEvent, StoredMessage};
+use super::volume::{Location, Packed, VolumeWriter};
+use super::writer::{Batch, Closing, Failure, Job};
+use super::{ArchiveError, Durable};
+use crate::lifecycle::Note;
+use crate::model::{EventKind, Hold, MessageId, RecipientState};
+
+/// Messages in one volume transaction at the most.
+const MAX_BATCH: usize = 500;
+/// Bytes in one volume transaction at the most, unless one message alone has more.
+const MAX_BATCH_BYTES: usize = 32 << 20;
+/// Recently stored shared parts that are found without a look into the records.
+const RECENT_PARTS: usize = 20_000;
+/// A smaller disk keeps this much free; a larger one what the settings say, but not over 2 %.
+const LEAST_RESERVE_BYTES: u64 = 16 << 20;
+
+/// A message on its way to the volume.
+pub(super) struct Intake {
+    pub acceptance: Acceptance,
+    /// The message without its shared parts.
+    pub own: Packed,
+    pub shared: Vec<SharedPart>,
+    pub duplicate_of: Option<MessageId>,
+    pub reply: oneshot::Sender<Result<Durable<MessageId>, ArchiveError>>,
+}
+
+/// A part that is stored once.
+pub(super) struct SharedPart {
+    pub offset: u64,
+    pub hash: [u8; 32],
+    pub place: SharedPlace,
+}
+
+/// Whether it is already there.
+pub(super) enum SharedPlace {
+    Known(Location),
+    New(Packed),
+}
+
+/// The spans that are worth sharing, checked: ascending, disjoint, inside the message.
+pub(super) fn shared_spans(acceptance: &Acceptance) -> Vec<Range<usize>> {
+    let mut end = 0;
+    let mut spans = Vec::new();
+    for span in &acceptance.shared {
+        if span.start >= end && span.start < span.end && span.end <= acceptance.raw.len() {
+            end = span.end;
+            spans.push(span.clone());
+        }
+    }
+    spans
+}
+
+/// The message without these spans.
+pub(super) fn own_bytes(raw: &Bytes, spans: &[Range<usize>]) -> Bytes {
+    if spans.is_empty() {
+        return raw.clone();
+    }
+    let mut own = BytesMut::with_capacity(raw.len());
+    let mut from = 0;
+    for span in spans {
+        own.extend_from_slice(&raw[from..span.start]);
+        from = span.end;
+    }
+    own.extend_from_slice(&raw[from..]);
+    own.freeze()
+}
+
+/// The thread of the volume.
+pub(super) struct VolumeThread {
+    pub writer: VolumeWriter,
+    pub files: Arc<dyn Files>,
+    pub reserve_bytes: u64,
+    pub intake: mpsc::Receiver<Intake>,
+    pub jobs: mpsc::Sender<Job>,
+    pub closing: Closing,
+    pub recent: HashMap<[u8; 32], Location>,
+}
+
+impl VolumeThread {
+    /// Ends when every handle of the archive is gone, or at the first failure.
+    pub(super) fn run(mut self) {
+        while let Some(first) = self.intake.blocking_recv() {
+            let mut size = first.own.len();
+            let mut batch = vec![first];
+            while batch.len() < MAX_BATCH
+                && size < MAX_BATCH_BYTES
+                && let Ok(next) = self.intake.try_recv()
+            {
+                size += next.acceptance.raw.len();
+                batch.push(next);
+            }
+            if self.closing.reason().is_some() {
+                return;
+            }
+            if !self.has_room(size) {
+                for intake in batch {
+                    let _ = intake.reply.send(Err(ArchiveError::Full));
+                }
+                continue;
+            }
+            if let Err(error) = self.store(batch) {
+                return self.closing.close(error.to_string());
+            }
+        }
+    }
+
+    /// Copy-on-write files need room to change at all, so the reserve is kept free for relaying and
+    /// deleting; a batch is counted twice, for the volume and for the records.
+    fn has_room(&self, batch_bytes: usize) -> bool {
+        match self.files.space() {
+            Ok(space) => {
+                let wanted = (batch_bytes as u64).saturating_mul(2);
+                space.free_bytes >= reserve(self.reserve_bytes, space).saturating_add(wanted)
+            }
+            Err(error) => {
+                tracing::error!(%error, "the free space of the archive's disk can not be read");
+                false
+            }
+        }
+    }
+
+    fn store(&mut self, batch: Vec<Intake>) -> Result<(), ArchiveError> {
+        let mut blobs: Vec<&Packed> = Vec::new();
+        let mut own: Vec<usize> = Vec::with_capacity(batch.len());
+        let mut fresh: HashMap<[u8; 32], usize> = HashMap::new();
+        for intake in &batch {
+            own.push(blobs.len());
+            blobs.push(&intake.own);
+            for part in &intake.shared {
+                if let SharedPlace::New(packed) = &part.place
+                    && !self.recent.contains_key(&part.hash)
+                    && !fresh.contains_key(&part.hash)
+                {
+                    fresh.insert(part.hash, blobs.len());
+                    blobs.push(packed);
+                }
+            }
+        }
+        let locations = self.writer.append(&blobs)?;
+        drop(blobs);
+        self.recent.extend(fresh.iter().map(|(hash, index)| (*hash, locations[*index])));
+        for (intake, own) in batch.into_iter().zip(own) {
+            let mut shared = Vec::with_capacity(intake.shared.len());
+            let mut new = Vec::new();
+            for part in &intake.shared {
+                let location = match &part.place {
+                    SharedPlace::Known(location) => *location,
+                    SharedPlace::New(_) => {
+                        // Every new part was stored just now or is recent.
+                        let location = self.recent[&part.hash];
+                        new.push((part.hash, location));
+                        location
+                    }
+                };
+                shared.push((part.offset, location));
+            }
+            let body = StoredBody { own: Some(locations[own]), shared };
+            self.hand_on(intake, body, new);
+        }
+        if self.recent.len() > RECENT_PARTS {
+            self.recent.clear();
+        }
+        Ok(())
+    }
+
+    /// The bytes are durable; the record follows. An error means that the records are closed, and
+    /// then the dropped reply tells the caller.
+    fn hand_on(&self, intake: Intake, body: StoredBody, new: Vec<([u8; 32], Location)>) {
+        let Intake { acceptance, duplicate_of, reply, .. } = intake;
+        let job: Job = Box::new(move |batch| {
+            let id = record(batch, &acceptance, body, &new, duplicate_of)?;
+            Ok(Box::new(move || {
+                let _ = reply.send(Ok(Durable(id)));
+            }))
+        });
+        let _ = self.jobs.blocking_send(job);
+    }
+}
+
+/// What is kept free on a disk of this size.
+pub(super) fn reserve(wanted_bytes: u64, space: Space) -> u64 {
+    wanted_bytes.min((space.total_bytes / 50).max(LEAST_RESERVE_BYTES))
+}
+
+fn record(
+    batch: &mut Batch<'_>,
+    acceptance: &Acceptance,
+    body: StoredBody,
+    new: &[([u8; 32], Location)],
+    duplicate_of: Option<MessageId>,
+) -> Result<MessageId, Failure> {
+    let at = acceptance.accepted_at;
+    let (sequence, id) = batch.memory.next_message(at, random());
+    let hash = acceptance.summary.message_id.as_deref().map(message_id_hash);
+    let earlier = hash.and_then(|hash| batch.memory.remember(hash, id));
+    let duplicate_of = duplicate_of.or(earlier);
+    let proof = leaf(sequence, id, at, &acceptance.app, &acceptance.envelope, acceptance.digest);
+    let place = Place { sequence, leaf: proof, body, duplicate_of };
+    let bytes = StoredMessage::new(acceptance, place).encode();
+    batch.messages.insert(id.as_u128(), &bytes[..])?;
+    for (hash, location) in new {
+        // Both parts are plain numbers; serialising them can not fail.
+        let location = postcard::to_stdvec(location).unwrap_or_default();
+        batch.shared.insert(hash, &location[..])?;
+    }
+    let states = acceptance.recipients.iter().map(|r| Entry::new(r.state.clone(), at));
+    let standing = Standing { id, entries: states.collect() };
+    let detail = duplicate_of.map(|id| format!("it has the same Message-ID as {id}"));
+    let accepted = Note { detail, ..Note::of(EventKind::Accepted) };
+    StoredEvent::append(batch, event_of(id, at, None, accepted, None))?;
+    if let Some(note) = held(&standing) {
+        StoredEvent::append(batch, event_of(id, at, None, note, None))?;
+    }
+    standing.save(batch, None)?;
+    let counters = batch.memory.counters();
+    counters.messages += 1;
+    counters.raw_bytes += acceptance.raw.len() as u64;
+    Ok(id)
+}
+
+/// The event of a message that is kept back from the start.
+fn held(standing: &Standing) -> Option<Note> {
+    let first = standing.entries.iter().find_map(|entry| match &entry.progress.state {
+        RecipientState::Held { hold } => Some(*hold),
+        RecipientState::Due { .. }
+        | RecipientState::Claimed { .. }
+        | RecipientState::Sent { .. }
+        | RecipientState::Stopped { .. }
+        | RecipientState::Failed { .. }
+        | RecipientState::NotSent { .. } => None,
+    })?;
+    let detail = match first {
+        Hold::Until(at) => format!("until {at}"),
+        Hold::Manual => "until somebody releases it".into(),
+    };
+    Some(Note { detail: Some(detail), ..Note::of(EventKind::Held) })
+}
+
+/// 128 random bits for an id; all zero would only make ids of one millisecond guessable.
+fn random() -> u128 {
+    let mut bytes = [0; 16];
+    let _ = aws_lc_rs::rand::fill(&mut bytes);
+    u128::from_be_bytes(bytes)
+}

@@ -1,0 +1,177 @@
+//! Opening the archive: files, tables, threads.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
+
+use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::accept::VolumeThread;
+use super::files::{Disk, Files, RECORDS};
+use super::index::Index;
+use super::memory::WriterMemory;
+use super::settings::ArchiveSettings;
+use super::volume::{VolumeWriter, Volumes};
+use super::writer::{Closing, Failure, Writer};
+use super::{Archive, ArchiveError, Inner, storage, tables};
+
+/// The layout of the records file that this version reads and writes.
+const SCHEMA_VERSION: u64 = 1;
+/// Jobs that wait for the writer; who comes later waits in turn.
+const MAX_WAITING: usize = 4_096;
+/// The cache of each volume: bytes are read once, if at all.
+const VOLUME_CACHE_BYTES: usize = 8 << 20;
+
+/// What runs beside the callers.
+pub(super) struct Threads {
+    writers: Vec<JoinHandle<()>>,
+    index: TaskTracker,
+    stop_index: CancellationToken,
+}
+
+impl Archive {
+    /// Opens the archive of a data folder, or creates it. Runs inside a tokio runtime.
+    pub fn open(settings: &ArchiveSettings) -> Result<Archive, ArchiveError> {
+        let disk = Disk::new(&settings.data_dir).map_err(storage("create its folder"))?;
+        Archive::open_on(Arc::new(disk), settings)
+    }
+
+    pub(super) fn open_on(
+        files: Arc<dyn Files>,
+        settings: &ArchiveSettings,
+    ) -> Result<Archive, ArchiveError> {
+        let database = open_records(&*files, settings)?;
+        let index = Index::open(&*files, settings.cache_bytes)?;
+        let volumes = Arc::new(Volumes::new(files.clone(), VOLUME_CACHE_BYTES));
+        let snapshot = database.begin_read().map_err(storage("read the records"))?;
+        let memory = WriterMemory::load(&snapshot)?;
+        drop(snapshot);
+        let closing = Closing::default();
+        let (journal_sender, journal) = watch::channel(memory.last_event());
+        let (jobs, job_queue) = mpsc::channel(MAX_WAITING);
+        let (intake, intake_queue) = mpsc::channel(MAX_WAITING);
+        let records = Writer {
+            database: database.clone(),
+            memory,
+            jobs: job_queue,
+            journal: journal_sender,
+            closing: closing.clone(),
+        };
+        let volume = VolumeThread {
+            writer: VolumeWriter::open(volumes.clone(), settings.volume_bytes)?,
+            files: files.clone(),
+            reserve_bytes: settings.reserve_bytes,
+            intake: intake_queue,
+            jobs: jobs.clone(),
+            closing: closing.clone(),
+            recent: HashMap::new(),
+        };
+        let threads = Threads {
+            writers: vec![
+                spawn("volume-writer", move || volume.run())?,
+                spawn("records-writer", move || records.run())?,
+            ],
+            index: TaskTracker::new(),
+            stop_index: CancellationToken::new(),
+        };
+        let follow = index.clone().follow(database.clone(), journal.clone(), closing.clone());
+        let stopped = threads.stop_index.clone();
+        threads.index.spawn(async move { stopped.run_until_cancelled(follow).await });
+        threads.index.close();
+        let reserve_bytes = settings.reserve_bytes;
+        let inner = Inner {
+            database,
+            volumes,
+            index,
+            files,
+            reserve_bytes,
+            intake,
+            jobs,
+            journal,
+            closing,
+            threads,
+        };
+        Ok(Archive { inner: Arc::new(inner) })
+    }
+
+    /// Ends the writers after what they were given, and closes the files. Does nothing while another
+    /// handle of this archive lives.
+    pub async fn close(self) {
+        let Some(inner) = Arc::into_inner(self.inner) else { return };
+        let Inner { database, volumes, index, intake, jobs, threads, .. } = inner;
+        threads.stop_index.cancel();
+        threads.index.wait().await;
+        drop((intake, jobs));
+        let end = move || {
+            for writer in threads.writers {
+                // A writer's panic was told when it happened.
+                let _ = writer.join();
+            }
+            drop((database, volumes, index));
+        };
+        let _ = tokio::task::spawn_blocking(end).await;
+    }
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, ArchiveError> {
+    Builder::new().name(name.to_owned()).spawn(run).map_err(storage("start a writer"))
+}
+
+fn open_records(
+    files: &dyn Files,
+    settings: &ArchiveSettings,
+) -> Result<Arc<Database>, ArchiveError> {
+    let database = match files.open(RECORDS, settings.cache_bytes) {
+        Ok(database) => database,
+        Err(DatabaseError::DatabaseAlreadyOpen) => {
+            let dir = settings.data_dir.display();
+            let why = format!("another process uses the data folder {dir}");
+            return Err(storage("open the records")(why));
+        }
+        Err(error) => return Err(storage("open the records")(error)),
+    };
+    let found = prepare_tables(&database)?;
+    if found != SCHEMA_VERSION {
+        let why = format!(
+            "the data folder has layout {found} and this Waybill reads layout {SCHEMA_VERSION}; use a newer Waybill"
+        );
+        return Err(storage("open the records")(why));
+    }
+    Ok(Arc::new(database))
+}
+
+/// Creates what is not there, so that reading never meets a missing table; gives the layout.
+fn prepare_tables(database: &Database) -> Result<u64, Failure> {
+    let mut transaction = database.begin_write()?;
+    transaction.set_quick_repair(true);
+    let version = {
+        let mut meta = transaction.open_table(tables::META)?;
+        let found = meta.get(tables::SCHEMA)?.map(|bytes| bytes.value().try_into());
+        match found {
+            Some(Ok(bytes)) => u64::from_be_bytes(bytes),
+            Some(Err(_)) => u64::MAX,
+            None => {
+                meta.insert(tables::SCHEMA, &SCHEMA_VERSION.to_be_bytes()[..])?;
+                SCHEMA_VERSION
+            }
+        }
+    };
+    if version != SCHEMA_VERSION {
+        transaction.abort()?;
+        return Ok(version);
+    }
+    transaction.open_table(tables::MESSAGES)?;
+    transaction.open_table(tables::STATES)?;
+    transaction.open_table(tables::DUE)?;
+    transaction.open_table(tables::CLAIMS)?;
+    transaction.open_table(tables::EVENTS)?;
+    transaction.open_table(tables::EVENTS_OF)?;
+    transaction.open_table(tables::BY_STATUS)?;
+    transaction.open_table(tables::SHARED)?;
+    transaction.open_table(tables::PAUSED)?;
+    transaction.commit()?;
+    Ok(version)
+}

@@ -1,0 +1,210 @@
+//! The queue's writes: claim, judgement, return, recovery, stop, restart, release, pause.
+//!
+//! All run inside the one writer, so of a stop and a claim of the same recipient exactly one wins,
+//! and each is durable before anybody is told.
+
+use std::collections::BTreeSet;
+
+use redb::ReadableTable;
+use serde::{Deserialize, Serialize};
+
+use super::standing::Standing;
+use super::stored::{Record, StoredMessage};
+use super::writer::{Batch, Failure};
+use super::{Action, ActionKind, ActionRefusal};
+use crate::lifecycle::{Input, RetrySchedule};
+use crate::model::{MessageId, Outcome, Timestamp, UpstreamName};
+
+/// A wish to send some recipients of one message now.
+#[derive(Clone, Debug)]
+pub struct ClaimRequest {
+    pub message: MessageId,
+    pub recipients: Vec<u16>,
+    pub upstream: UpstreamName,
+    /// Place of the upstream in the route.
+    pub rank: u8,
+    pub now: Timestamp,
+}
+
+/// What an attempt came to, for the recipients of one claim.
+#[derive(Clone, Debug)]
+pub struct Judgement {
+    pub message: MessageId,
+    pub outcomes: Vec<(u16, Outcome)>,
+    pub is_last_upstream: bool,
+    pub hold_unknown: bool,
+    pub now: Timestamp,
+}
+
+/// A paused upstream.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct StoredPause {
+    pub by: String,
+    pub at: i64,
+}
+
+impl Record for StoredPause {
+    const KIND: &'static str = "pause";
+}
+
+/// Claims what is still due; gives the recipients that were granted. Nothing of a paused upstream.
+pub(super) fn claim(batch: &mut Batch<'_>, request: &ClaimRequest) -> Result<Vec<u16>, Failure> {
+    if batch.paused.get(request.upstream.as_str())?.is_some() {
+        return Ok(Vec::new());
+    }
+    let Some(before) = Standing::load(batch, request.message)? else { return Ok(Vec::new()) };
+    let mut standing = before.clone();
+    let input = Input::Claim { upstream: &request.upstream, rank: request.rank };
+    let mut granted = Vec::new();
+    for &recipient in &request.recipients {
+        if standing.step(batch, recipient, request.now, &input, None)?.is_ok() {
+            granted.push(recipient);
+        }
+    }
+    if !granted.is_empty() {
+        standing.save(batch, Some(&before))?;
+    }
+    Ok(granted)
+}
+
+/// Records what came of an attempt.
+pub(super) fn judge(
+    batch: &mut Batch<'_>,
+    judgement: &Judgement,
+    schedule: &RetrySchedule,
+) -> Result<(), Failure> {
+    change(batch, judgement.message, |standing, batch| {
+        for (recipient, outcome) in &judgement.outcomes {
+            let input = Input::Judge {
+                outcome,
+                is_last_upstream: judgement.is_last_upstream,
+                schedule,
+                hold_unknown: judgement.hold_unknown,
+            };
+            let judged = standing.step(batch, *recipient, judgement.now, &input, None)?;
+            if let Err(refusal) = judged {
+                tracing::error!(id = %judgement.message, recipient, %refusal, "a judgement without a claim");
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Gives claims back of which nothing was sent.
+pub(super) fn give_back(
+    batch: &mut Batch<'_>,
+    message: MessageId,
+    recipients: &[u16],
+    now: Timestamp,
+) -> Result<(), Failure> {
+    change(batch, message, |standing, batch| {
+        for &recipient in recipients {
+            let _ = standing.step(batch, recipient, now, &Input::Return, None)?;
+        }
+        Ok(())
+    })
+}
+
+/// After a crash: every claim has an unknown outcome. Gives how many messages were claimed.
+pub(super) fn recover(
+    batch: &mut Batch<'_>,
+    schedule: &RetrySchedule,
+    now: Timestamp,
+) -> Result<usize, Failure> {
+    let claimed = batch.claims.iter()?.map(|entry| entry.map(|(id, _)| id.value()));
+    let claimed = claimed.collect::<Result<Vec<u128>, _>>()?;
+    for id in &claimed {
+        let message = batch.messages.get(id)?.map(|bytes| StoredMessage::decode(bytes.value()));
+        let hold_unknown = message.transpose()?.is_some_and(|m| m.policy().hold_unknown);
+        let input = Input::Recover { schedule, hold_unknown };
+        change(batch, MessageId::from_u128(*id), |standing, batch| {
+            for recipient in 0..standing.entries.len() {
+                // The index of a recipient fits: an envelope holds far fewer than 65,536.
+                let _ = standing.step(batch, recipient as u16, now, &input, None)?;
+            }
+            Ok(())
+        })?;
+    }
+    Ok(claimed.len())
+}
+
+/// Stop, restart or release. Does what can be done; refuses when nothing can.
+pub(super) fn act(
+    batch: &mut Batch<'_>,
+    action: &Action,
+) -> Result<Result<(), ActionRefusal>, Failure> {
+    let Some(before) = Standing::load(batch, action.message)? else {
+        return Ok(Err(ActionRefusal::NoSuchMessage));
+    };
+    let count = before.entries.len() as u16;
+    let chosen: BTreeSet<u16> = match &action.recipients {
+        Some(recipients) => recipients.iter().copied().collect(),
+        None => (0..count).collect(),
+    };
+    if let Some(unknown) = chosen.iter().find(|index| **index >= count) {
+        return Ok(Err(ActionRefusal::NoSuchRecipient(*unknown)));
+    }
+    let input = match action.kind {
+        ActionKind::Stop => Input::Stop { by: &action.by },
+        ActionKind::Restart => Input::Restart,
+        ActionKind::Release => Input::Release,
+    };
+    let (mut standing, mut refusals, mut done) = (before.clone(), Vec::new(), 0_usize);
+    for recipient in chosen {
+        match standing.step(batch, recipient, action.at, &input, Some(&action.by))? {
+            Ok(()) => done += 1,
+            Err(refusal) => refusals.push((recipient, refusal.0)),
+        }
+    }
+    if done == 0 {
+        return Ok(Err(ActionRefusal::TooLate(reasons(action.kind, &refusals))));
+    }
+    standing.save(batch, Some(&before))?;
+    Ok(Ok(()))
+}
+
+/// At most ten reasons, so that a message with a thousand recipients stays readable.
+fn reasons(kind: ActionKind, refusals: &[(u16, String)]) -> String {
+    let verb = match kind {
+        ActionKind::Stop => "stopped",
+        ActionKind::Restart => "restarted",
+        ActionKind::Release => "released",
+    };
+    let mut text = format!("it can not be {verb}");
+    for (index, (recipient, why)) in refusals.iter().take(10).enumerate() {
+        let separator = if index == 0 { ": " } else { "; " };
+        text.push_str(&format!("{separator}recipient {recipient}: {why}"));
+    }
+    if refusals.len() > 10 {
+        text.push_str(&format!("; and {} more", refusals.len() - 10));
+    }
+    text
+}
+
+/// Pauses or resumes an upstream.
+pub(super) fn set_paused(
+    batch: &mut Batch<'_>,
+    upstream: &UpstreamName,
+    paused: bool,
+    by: &str,
+    at: Timestamp,
+) -> Result<(), Failure> {
+    if paused {
+        let pause = StoredPause { by: by.to_owned(), at: at.as_millis() }.encode();
+        batch.paused.insert(upstream.as_str(), &pause[..])?;
+    } else {
+        batch.paused.remove(upstream.as_str())?;
+    }
+    Ok(())
+}
+
+fn change(
+    batch: &mut Batch<'_>,
+    message: MessageId,
+    steps: impl FnOnce(&mut Standing, &mut Batch<'_>) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let Some(before) = Standing::load(batch, message)? else { return Ok(()) };
+    let mut standing = before.clone();
+    steps(&mut standing, batch)?;
+    standing.save(batch, Some(&before))
+}

@@ -1,0 +1,31 @@
+//! The tables of the records file.
+//!
+//! Keys of messages and events grow with time, so an accepted message writes at the end of every
+//! table. The one exception is `shared`, which only large parts touch.
+
+use redb::TableDefinition;
+
+/// Id to `StoredMessage`; never changed after the acceptance.
+pub(super) const MESSAGES: TableDefinition<u128, &[u8]> = TableDefinition::new("messages");
+/// Id to `StoredStates`.
+pub(super) const STATES: TableDefinition<u128, &[u8]> = TableDefinition::new("states");
+/// When (ms) and which message has a recipient that the queue must look at.
+pub(super) const DUE: TableDefinition<(u64, u128), ()> = TableDefinition::new("due");
+/// Messages with a claimed recipient: what a restart must look at.
+pub(super) const CLAIMS: TableDefinition<u128, ()> = TableDefinition::new("claims");
+/// Gap-free number to `StoredEvent`.
+pub(super) const EVENTS: TableDefinition<u64, &[u8]> = TableDefinition::new("events");
+/// The events of each message.
+pub(super) const EVENTS_OF: TableDefinition<(u128, u64), ()> = TableDefinition::new("events_of");
+/// The messages in each status.
+pub(super) const BY_STATUS: TableDefinition<(u8, u128), ()> = TableDefinition::new("by_status");
+/// BLAKE3 of a shared part to its place.
+pub(super) const SHARED: TableDefinition<[u8; 32], &[u8]> = TableDefinition::new("shared");
+/// Upstreams that are paused, with who paused them.
+pub(super) const PAUSED: TableDefinition<&str, &[u8]> = TableDefinition::new("paused");
+/// Single values.
+pub(super) const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
+/// In `META`: the counters.
+pub(super) const COUNTERS: &str = "counters";
+/// In `META`: the version of the file's layout.
+pub(super) const SCHEMA: &str = "schema";

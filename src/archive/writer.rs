@@ -1,0 +1,174 @@
+//! The one writer of the records file: group commit.
+//!
+//! It drains its queue, applies what it found in one transaction, commits durably, then answers all.
+//! While a commit runs, the next batch gathers. A storage error closes the archive for writing: the
+//! transaction is dropped, nobody is answered with success, and the process is to end; nothing is
+//! tried again on hope, because a sync that failed once may "succeed" without the data.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use redb::{Database, Durability, Table, WriteTransaction};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::memory::WriterMemory;
+use super::stored::{Corrupt, Record};
+use super::tables;
+use crate::model::Sequence;
+use crate::telemetry;
+
+/// Jobs in one transaction at the most.
+const MAX_BATCH: usize = 1_000;
+
+/// What a job does inside the transaction; what it returns is called after the commit.
+pub(super) type Job = Box<dyn FnOnce(&mut Batch<'_>) -> Result<Completion, Failure> + Send>;
+pub(super) type Completion = Box<dyn FnOnce() + Send>;
+
+/// Why a job did not do its work.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    /// Ends the batch and closes the archive.
+    #[error(transparent)]
+    Storage(#[from] redb::Error),
+    /// Concerns this job alone: it read before it wrote anything.
+    #[error(transparent)]
+    Corrupt(#[from] Corrupt),
+}
+
+macro_rules! storage_failure {
+    ($($error:ty),*) => { $(impl From<$error> for Failure {
+        fn from(error: $error) -> Failure {
+            Failure::Storage(error.into())
+        }
+    })* };
+}
+storage_failure!(
+    redb::StorageError,
+    redb::TableError,
+    redb::TransactionError,
+    redb::CommitError,
+    redb::SetDurabilityError
+);
+
+/// One transaction with its tables open, and what the writer knows without looking.
+pub(super) struct Batch<'t> {
+    pub transaction: &'t WriteTransaction,
+    pub messages: Table<'t, u128, &'static [u8]>,
+    pub states: Table<'t, u128, &'static [u8]>,
+    pub due: Table<'t, (u64, u128), ()>,
+    pub claims: Table<'t, u128, ()>,
+    pub events: Table<'t, u64, &'static [u8]>,
+    pub events_of: Table<'t, (u128, u64), ()>,
+    pub by_status: Table<'t, (u8, u128), ()>,
+    pub shared: Table<'t, [u8; 32], &'static [u8]>,
+    pub paused: Table<'t, &'static str, &'static [u8]>,
+    pub memory: &'t mut WriterMemory,
+}
+
+impl<'t> Batch<'t> {
+    fn open(
+        transaction: &'t WriteTransaction,
+        memory: &'t mut WriterMemory,
+    ) -> Result<Batch<'t>, Failure> {
+        Ok(Batch {
+            transaction,
+            messages: transaction.open_table(tables::MESSAGES)?,
+            states: transaction.open_table(tables::STATES)?,
+            due: transaction.open_table(tables::DUE)?,
+            claims: transaction.open_table(tables::CLAIMS)?,
+            events: transaction.open_table(tables::EVENTS)?,
+            events_of: transaction.open_table(tables::EVENTS_OF)?,
+            by_status: transaction.open_table(tables::BY_STATUS)?,
+            shared: transaction.open_table(tables::SHARED)?,
+            paused: transaction.open_table(tables::PAUSED)?,
+            memory,
+        })
+    }
+}
+
+/// Why the archive no longer takes writes; shared by all who ask.
+#[derive(Clone, Default)]
+pub(super) struct Closing {
+    reason: Arc<OnceLock<String>>,
+    token: CancellationToken,
+}
+
+impl Closing {
+    /// The first reason stays.
+    pub(super) fn close(&self, reason: String) {
+        let _ = self.reason.set(reason);
+        self.token.cancel();
+    }
+
+    pub(super) fn reason(&self) -> Option<&str> {
+        self.reason.get().map(String::as_str)
+    }
+
+    pub(super) async fn closed(&self) -> String {
+        self.token.cancelled().await;
+        self.reason().unwrap_or("it was closed").to_owned()
+    }
+}
+
+/// The writer's loop; ends when every handle of the archive is gone, or at the first failure.
+pub(super) struct Writer {
+    pub database: Arc<Database>,
+    pub memory: WriterMemory,
+    pub jobs: mpsc::Receiver<Job>,
+    pub journal: watch::Sender<Sequence>,
+    pub closing: Closing,
+}
+
+impl Writer {
+    pub(super) fn run(mut self) {
+        while let Some(first) = self.jobs.blocking_recv() {
+            let mut batch = vec![first];
+            while batch.len() < MAX_BATCH
+                && let Ok(job) = self.jobs.try_recv()
+            {
+                batch.push(job);
+            }
+            let size = batch.len();
+            let started = Instant::now();
+            // A panic is our bug; it must not leave a batch half applied and answered.
+            let outcome = catch_unwind(AssertUnwindSafe(|| self.commit(batch)));
+            match outcome {
+                Ok(Ok(completions)) => {
+                    telemetry::record::commit(started.elapsed(), size);
+                    self.journal.send_replace(self.memory.last_event());
+                    completions.into_iter().for_each(|complete| complete());
+                }
+                Ok(Err(failure)) => return self.closing.close(failure.to_string()),
+                Err(_) => return self.closing.close("the writer met a bug and stopped".into()),
+            }
+        }
+    }
+
+    fn commit(&mut self, jobs: Vec<Job>) -> Result<Vec<Completion>, Failure> {
+        let mut transaction = self.database.begin_write()?;
+        transaction.set_durability(Durability::Immediate)?;
+        // Two-phase commit, because the content is a stranger's, and an open in milliseconds after
+        // a kill whatever the size.
+        transaction.set_quick_repair(true);
+        let mut completions = Vec::with_capacity(jobs.len());
+        {
+            let mut batch = Batch::open(&transaction, &mut self.memory)?;
+            for job in jobs {
+                match job(&mut batch) {
+                    Ok(completion) => completions.push(completion),
+                    Err(Failure::Corrupt(corrupt)) => {
+                        tracing::error!(error = %corrupt, "a record is damaged; its change was left out");
+                    }
+                    Err(failure @ Failure::Storage(_)) => return Err(failure),
+                }
+            }
+            let counters = batch.memory.counters().encode();
+            let mut table = transaction.open_table(tables::META)?;
+            table.insert(tables::COUNTERS, &counters[..])?;
+        }
+        transaction.commit()?;
+        Ok(completions)
+    }
+}

@@ -1,0 +1,110 @@
+//! `waybill user`: the people who use the console and the API.
+//!
+//! Works beside a running daemon and without one; see `control_client`.
+
+use std::path::Path;
+
+use axum::http::Method;
+use serde_json::json;
+
+use super::control_client::with_accounts;
+use super::listing::{columns, show};
+use super::password::read_password;
+use super::{Failure, argument, load};
+use crate::account::{Role, UserName};
+use crate::config::Environment;
+use crate::model::AppName;
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum UserCommand {
+    /// Add a person
+    #[command(after_help = "\
+Examples:
+  waybill user add anna --role admin
+  pass show waybill/anna | waybill user add anna --role viewer --password-stdin")]
+    Add {
+        /// The name to log in with
+        name: String,
+        /// What the person may do
+        #[arg(long, value_parser = argument::role())]
+        role: Role,
+        /// Limit the person to the messages of one app; give it again for more
+        #[arg(long, value_name = "APP", value_parser = argument::app)]
+        app: Vec<AppName>,
+        #[command(flatten)]
+        password: PasswordArgs,
+    },
+    /// List all people
+    #[command(after_help = "Example:\n  waybill user list")]
+    List,
+    /// Change a password
+    #[command(after_help = "Example:\n  waybill user passwd anna")]
+    Passwd {
+        /// Whose password
+        name: String,
+        #[command(flatten)]
+        password: PasswordArgs,
+    },
+    /// Shut a person out; what they did stays on record
+    #[command(after_help = "Example:\n  waybill user disable anna")]
+    Disable {
+        /// Who
+        name: String,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct PasswordArgs {
+    /// Read the password from stdin instead of the terminal
+    #[arg(long)]
+    password_stdin: bool,
+}
+
+pub(super) fn user(
+    command: &UserCommand,
+    config: Option<&Path>,
+    environment: &Environment,
+) -> Result<(), Failure> {
+    let archive = load(config, environment)?.config.archive;
+    match command {
+        UserCommand::Add { name, role, app, password } => {
+            let name = user_name(name)?;
+            let password = read_password(password.password_stdin)?;
+            let apps: Vec<&str> = app.iter().map(AppName::as_str).collect();
+            let (role, password) = (role.as_str(), password.expose());
+            let body =
+                json!({"name": name.as_str(), "role": role, "apps": apps, "password": password});
+            with_accounts(&archive, async |accounts| {
+                accounts.call(Method::POST, "/users", Some(&body)).await
+            })?;
+            show(&format!("The user {name} was added with the role {role}.\n"))
+        }
+        UserCommand::List => {
+            let users = with_accounts(&archive, async |accounts| accounts.list("/users").await)?;
+            show(&columns(&["name", "role", "apps", "created_at", "disabled_at"], &users))
+        }
+        UserCommand::Passwd { name, password } => {
+            let name = user_name(name)?;
+            let password = read_password(password.password_stdin)?;
+            let body = json!({"password": password.expose()});
+            let path = format!("/users/{name}/password");
+            with_accounts(&archive, async |accounts| {
+                accounts.call(Method::POST, &path, Some(&body)).await
+            })?;
+            show(&format!("The password of {name} was changed.\n"))
+        }
+        UserCommand::Disable { name } => {
+            let name = user_name(name)?;
+            let path = format!("/users/{name}/disable");
+            with_accounts(&archive, async |accounts| {
+                accounts.call(Method::POST, &path, None).await
+            })?;
+            show(&format!("The user {name} is disabled.\n"))
+        }
+    }
+}
+
+/// Checked before anything is asked or opened.
+fn user_name(text: &str) -> Result<UserName, Failure> {
+    UserName::parse(text).ok_or_else(|| Failure::Usage(UserName::RULE.to_owned()))
+}

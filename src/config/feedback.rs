@@ -1,0 +1,143 @@
+//! What follows a message after it left: `[tracking]`, `[dkim]`, `[feedback]`, `[[flow]]`.
+//! No room does any of it yet.
+
+use super::address::{DOMAIN, LISTEN, MAILBOX};
+use super::kind::{Complaint, Flag, List, Word};
+use super::later::{
+    DkimKey, FeedbackListener, FeedbackSettings, Flow, FlowMatcher, TrackingSettings, Webhook,
+};
+use super::listener::{Ports, read_listener_tls};
+use super::pattern::{GLOB, Glob, HTTP_URL, REGEX};
+use super::problem::closest;
+use super::secret::{OneLine, PemKey};
+use super::section::Section;
+use crate::model::{Channel, EventKind};
+
+pub(super) fn read_tracking(top: &Section<'_, '_>) -> Option<TrackingSettings> {
+    top.no_effect_yet("tracking");
+    top.optional_table("tracking", |tracking| {
+        let public_url = tracking.required("public_url", &HTTP_URL);
+        let exclude = tracking.get("exclude", &List(GLOB), Vec::new());
+        let anonymize_ip = tracking.get("anonymize_ip", &Flag, true);
+        if public_url.as_ref().is_some_and(|url| url.scheme() == "http") {
+            let what = "public_url is not https, so mail programs warn of its links";
+            let advice = "write an https:// URL that a TLS proxy or Waybill's own TLS answers";
+            tracking.context.report.warning(tracking.place("public_url"), what, advice);
+        }
+        Some(TrackingSettings { public_url: public_url?, exclude, anonymize_ip })
+    })
+}
+
+pub(super) fn read_dkim(top: &Section<'_, '_>) -> Vec<DkimKey> {
+    top.no_effect_yet("dkim");
+    top.table("dkim", |dkim| {
+        let keys = dkim.tables("key", |key| {
+            let domain = key.required("domain", &DOMAIN);
+            let selector = key.required("selector", &DOMAIN);
+            let private_key = key.required("private_key", &PemKey);
+            let place = key.place("selector");
+            let (domain, selector) = (domain?, selector?);
+            Some((DkimKey { domain, selector, private_key: private_key? }, place))
+        });
+        let keys: Vec<_> = keys.into_iter().flatten().collect();
+        for (index, (key, place)) in keys.iter().enumerate() {
+            let same = |(other, _): &&(DkimKey, _)| {
+                other.domain == key.domain && other.selector == key.selector
+            };
+            if keys[..index].iter().find(same).is_some() {
+                let what = format!("there are two keys {}._domainkey.{}", key.selector, key.domain);
+                let advice = "give each key its own selector";
+                dkim.context.report.error(place.clone(), what, advice);
+            }
+        }
+        keys.into_iter().map(|(key, _)| key).collect()
+    })
+}
+
+pub(super) fn read_feedback(
+    top: &Section<'_, '_>,
+    has_tls: bool,
+    ports: &mut Ports,
+) -> Option<FeedbackSettings> {
+    top.no_effect_yet("feedback");
+    top.optional_table("feedback", |feedback| {
+        let return_path = feedback.required("return_path", &MAILBOX);
+        let listeners = feedback.tables("listener", |listener| {
+            let listen = listener.required("listen", &LISTEN).flatten();
+            let tls = read_listener_tls(listener, has_tls);
+            if let Some(listen) = listen {
+                ports.take(listen, listener);
+            }
+            listen.map(|listen| FeedbackListener { listen, tls })
+        });
+        let listeners = listeners.into_iter().flatten().collect();
+        Some(FeedbackSettings { return_path: return_path?, listeners })
+    })
+}
+
+/// `sms.received`, `email.bounced`, or the event alone for both channels.
+const ON: Word<(Option<Channel>, EventKind)> = Word {
+    expected: "an event",
+    example: "sms.received",
+    parse: |text| {
+        let (channel, event) = match text.split_once('.') {
+            Some((channel, event)) => {
+                let instead =
+                    || Complaint::instead("write \"email.\" or \"sms.\" before the event");
+                (Some(Channel::parse(channel).ok_or_else(instead)?), event)
+            }
+            None => (None, text),
+        };
+        let kind = EventKind::parse(event).ok_or_else(|| {
+            let words = EventKind::ALL.map(EventKind::as_str);
+            match closest(event, words) {
+                Some(word) => Complaint::instead(format!("did you mean {word:?}?")),
+                None => Complaint::instead(format!("the events are {}", words.join(", "))),
+            }
+        })?;
+        Ok((channel, kind))
+    },
+    write: |(channel, event)| match channel {
+        Some(channel) => format!("{}.{}", channel.as_str(), event.as_str()),
+        None => event.as_str().to_owned(),
+    },
+};
+
+pub(super) fn read_flows(top: &Section<'_, '_>) -> Vec<Flow> {
+    top.no_effect_yet("flow");
+    let flows = top.tables("flow", |flow| {
+        let on = flow.required("on", &ON);
+        let matcher = flow.optional_table("match", read_matcher).unwrap_or_default();
+        if !flow.is_set("webhook") {
+            let what = "[[flow]] does nothing, because it has no webhook";
+            let advice = "write webhook = { url = \"https://…\", secret = { file = \"…\" } }";
+            flow.context.report.error(flow.place(""), what, advice);
+        }
+        let webhook = flow.optional_table("webhook", read_webhook);
+        let (channel, event) = on?;
+        Some(Flow { channel, event, matcher, webhook: webhook? })
+    });
+    flows.into_iter().flatten().collect()
+}
+
+fn read_matcher(matcher: &Section<'_, '_>) -> Option<FlowMatcher> {
+    let glob = |key| matcher.optional(key, &GLOB).map(|glob: Glob| glob.pattern);
+    Some(FlowMatcher {
+        text: matcher.optional("text", &REGEX),
+        app: glob("app"),
+        sender: glob("sender"),
+        recipient: glob("recipient"),
+        tag: glob("tag"),
+    })
+}
+
+fn read_webhook(webhook: &Section<'_, '_>) -> Option<Webhook> {
+    let url = webhook.required("url", &HTTP_URL);
+    let secret = webhook.optional("secret", &OneLine);
+    if secret.is_none() && !webhook.is_set("secret") {
+        let what = "a webhook without a secret is not signed, so anybody can send the same";
+        let advice = "write secret = { file = \"…\" }";
+        webhook.context.report.warning(webhook.place("url"), what, advice);
+    }
+    Some(Webhook { url: url?, secret })
+}

@@ -1,0 +1,249 @@
+//! From the configuration file to the checked settings of every room.
+//!
+//! It takes a path, or none for the built-in defaults, and gives [`Loaded`]: the typed settings,
+//! warnings, notices about keys that have no effect yet, and the effective configuration as TOML
+//! with secrets hidden. All mistakes are reported in one go, each with its place in the file and
+//! with what to write instead. What is checked here is not checked again by the rooms.
+//!
+//! It reads the file, the files that it names (secrets, certificates) and the environment; it
+//! writes nothing. Nobody below this floor imports it: each room declares its own settings.
+//!
+//! Modules in reading order: `problem` (what is wrong and where), `section` (one table, key by
+//! key), `kind`, `measure`, `address`, `pattern`, `secret`, `pem` (kinds of values), then the
+//! tables: `general`, `listener`, `app`, `app_sms`, `upstream`, `upstream_sms`, `route`,
+//! `feedback`; `later` holds the settings of rooms that do not exist yet.
+
+use std::fs::File;
+use std::io::Read;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use toml::de::DeTable;
+
+mod address;
+mod app;
+mod app_sms;
+mod effective;
+mod environment;
+mod feedback;
+mod general;
+mod kind;
+pub mod later;
+mod listener;
+mod measure;
+mod pattern;
+mod pem;
+mod problem;
+mod route;
+mod secret;
+mod section;
+mod upstream;
+mod upstream_sms;
+
+#[cfg(test)]
+mod tests;
+
+pub use environment::Environment;
+pub use later::Later;
+pub use measure::{parse_duration, write_duration};
+pub use pattern::Glob;
+pub use problem::{Problem, Severity};
+
+use crate::admin::AdminSettings;
+use crate::archive::ArchiveSettings;
+use crate::lifecycle::RetrySchedule;
+use crate::net::TlsSettings;
+use crate::policy::{Apps, Routes};
+use crate::relay::SmtpUpstream;
+use crate::submission::SmtpSettings;
+use crate::telemetry::LogSettings;
+use listener::{Ports, Surroundings};
+use problem::Report;
+use section::{Context, Section};
+use upstream::UpstreamSettings;
+
+/// A configuration of thousands of apps has some hundred kilobytes.
+const MAX_FILE_BYTES: u64 = 4 << 20;
+
+/// The settings of every room.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub data_dir: PathBuf,
+    /// In EHLO, the greeting and `Received`.
+    pub hostname: String,
+    pub log: LogSettings,
+    pub archive: ArchiveSettings,
+    pub smtp: SmtpSettings,
+    pub tls: Option<TlsSettings>,
+    pub apps: Apps,
+    pub routes: Routes,
+    /// Those of kind `smtp`, in the order of the file.
+    pub upstreams: Vec<SmtpUpstream>,
+    pub queue: RetrySchedule,
+    /// `None` is off.
+    pub admin: Option<AdminSettings>,
+    /// `None` is off.
+    pub metrics: Option<SocketAddr>,
+    /// What no room takes yet.
+    pub later: Later,
+}
+
+/// A configuration that can be used, and what there is to say about it.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    pub config: Config,
+    pub warnings: Vec<Problem>,
+    /// Keys without effect in this version.
+    pub notices: Vec<Problem>,
+    /// The effective configuration as TOML, defaults included, secrets hidden.
+    pub effective: String,
+}
+
+impl Config {
+    /// Reads and checks a file; without one, the built-in defaults. On errors all findings are
+    /// given, the warnings and notices among them, in the order of the file.
+    pub fn load(path: Option<&Path>, environment: &Environment) -> Result<Loaded, Vec<Problem>> {
+        let Some(path) = path else {
+            return Config::parse(None, "", environment);
+        };
+        let source = read_source(path).map_err(|problem| vec![problem])?;
+        Config::parse(Some(path), &source, environment)
+    }
+
+    /// Checks the text of a file; `path` is its name in messages and where relative paths start.
+    pub fn parse(
+        path: Option<&Path>,
+        source: &str,
+        environment: &Environment,
+    ) -> Result<Loaded, Vec<Problem>> {
+        let base = path.and_then(Path::parent).unwrap_or(Path::new(""));
+        let report = Report::new(path.map(|path| path.display().to_string()), source);
+        let context = Context::new(report, environment, base);
+        let (document, syntax) = DeTable::parse_recoverable(source);
+        for error in &syntax {
+            let (what, advice) = explain_syntax(error.message());
+            context.report.syntax(error.span(), what, advice);
+        }
+        let entries = path.map(|_| document.get_ref());
+        let (config, effective) =
+            Section::document(&context, entries, |top| read(top, environment));
+        context.report_unknown_keys();
+        let problems = context.report.into_sorted();
+        let (errors, rest): (Vec<Problem>, Vec<Problem>) =
+            problems.iter().cloned().partition(|problem| problem.severity == Severity::Error);
+        if !errors.is_empty() {
+            return Err(problems);
+        }
+        let (warnings, notices) =
+            rest.into_iter().partition(|problem| problem.severity == Severity::Warning);
+        Ok(Loaded { config, warnings, notices, effective: effective.to_toml() })
+    }
+}
+
+/// Reads every table. Ports come before upstreams, which must not lead back to them.
+fn read(top: &Section<'_, '_>, environment: &Environment) -> Config {
+    let ports = &mut Ports::default();
+    let data_dir = general::read_data_dir(top);
+    let hostname = general::read_hostname(top, environment);
+    let log = general::read_log(top);
+    let (archive, max_message_bytes, retention) = general::read_archive(top, data_dir.clone());
+    let tls = top.optional_table("tls", pem::read_tls);
+    let has_tls = top.is_set("tls");
+    let read_apps = app::read_apps(top);
+    let has_credentials = read_apps.iter().any(|read| read.app.smtp.is_some());
+    let around = Surroundings { has_tls, has_credentials };
+    let smtp = listener::read_smtp(top, &hostname, max_message_bytes, around, ports);
+    app::check_reachable(top, &read_apps, listener::offers_auth(&smtp));
+    let queue = general::read_queue(top);
+    let admin = general::read_admin(top, ports);
+    let metrics = general::read_port(top, "metrics", 9025, ports);
+    let sms = general::read_port(top, "sms", 8026, ports);
+    let public = general::read_port(top, "public", 8027, ports);
+    top.no_effect_yet("sms");
+    top.no_effect_yet("public");
+    let feedback = feedback::read_feedback(top, has_tls, ports);
+    let read_upstreams = upstream::read_upstreams(top, &hostname, ports);
+    let names: Vec<_> = read_apps.iter().map(|read| read.app.name.clone()).collect();
+    let known = route::Known { apps: &names, upstreams: &read_upstreams };
+    let routes = route::read_routes(top, known);
+    let tracking = feedback::read_tracking(top);
+    app::check_tracking(top, &read_apps, top.is_set("tracking"));
+    let dkim = feedback::read_dkim(top);
+    let flows = feedback::read_flows(top);
+    let (apps, later_apps) = read_apps.into_iter().map(|read| (read.app, read.later)).unzip();
+    let (mut upstreams, mut sms_upstreams) = (Vec::new(), Vec::new());
+    for settings in read_upstreams.into_iter().filter_map(|read| read.settings) {
+        match settings {
+            UpstreamSettings::Smtp(upstream) => upstreams.push(upstream),
+            UpstreamSettings::Sms(upstream) => sms_upstreams.push(upstream),
+        }
+    }
+    let later = Later {
+        retention,
+        apps: later_apps,
+        upstreams: sms_upstreams,
+        tracking,
+        dkim,
+        feedback,
+        flows,
+        sms,
+        public,
+    };
+    let apps = Apps(apps);
+    Config {
+        data_dir,
+        hostname,
+        log,
+        archive,
+        smtp,
+        tls,
+        apps,
+        routes,
+        upstreams,
+        queue,
+        admin,
+        metrics,
+        later,
+    }
+}
+
+/// The TOML reader's words as a whole message. They never quote the file, which may hold secrets.
+fn explain_syntax(message: &str) -> (String, String) {
+    let (what, expected) = message.split_once(", expected ").unwrap_or((message, ""));
+    let advice = match what {
+        "string values must be quoted" => "write the text in quotes, such as \"text\"",
+        "duplicate key" => "keep one of them; a table that can repeat is written [[…]]",
+        _ if expected.is_empty() => "see https://toml.io for how TOML is written",
+        _ => return (format!("not TOML: {what}"), format!("write {expected} here")),
+    };
+    (format!("not TOML: {what}"), advice.to_owned())
+}
+
+/// The text of the file, or the one problem why there is none.
+fn read_source(path: &Path) -> Result<String, Problem> {
+    let fail = |position, what: String, advice: &str| Problem {
+        severity: Severity::Error,
+        file: Some(path.display().to_string()),
+        position,
+        what,
+        advice: advice.to_owned(),
+        scope: problem::Scope::Syntax,
+    };
+    let mut bytes = Vec::new();
+    let read =
+        File::open(path).and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes));
+    if let Err(error) = read {
+        let what = format!("the configuration can not be read: {error}");
+        return Err(fail(None, what, "give --config a file that is there and that you may read"));
+    }
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        let what = String::from("the configuration is longer than 4 MiB");
+        return Err(fail(None, what, "give --config a file in TOML"));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        let text = String::from_utf8_lossy(&error.as_bytes()[..valid]).into_owned();
+        let position = Some(problem::position(&text, valid));
+        fail(position, String::from("the configuration is not UTF-8"), "save it as UTF-8")
+    })
+}

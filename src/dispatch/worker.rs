@@ -1,0 +1,233 @@
+//! A worker: one connection's worth of attempts, one after the other.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+
+use super::Clock;
+use super::lane::{Lane, Plan};
+use crate::archive::{Archive, ArchiveError, ClaimRequest, Judgement, Message};
+use crate::evidence;
+use crate::lifecycle::RetrySchedule;
+use crate::model::envelope::BodyType;
+use crate::model::{EnvelopeRecipient, Outcome, Scope};
+use crate::relay::Transaction;
+use crate::telemetry::record;
+
+/// After a storage error the archive is closed and the daemon ends; until then nothing is hurried.
+const AFTER_ERROR: Duration = Duration::from_millis(200);
+
+pub(super) struct Worker {
+    pub archive: Archive,
+    pub lane: Arc<Lane>,
+    pub schedule: Arc<RetrySchedule>,
+    pub clock: Clock,
+    pub stop: CancellationToken,
+}
+
+/// Recipients that are ours to send: the claim is durable.
+struct Claimed {
+    plan: Plan,
+    message: Message,
+}
+
+impl Worker {
+    pub(super) async fn run(self) {
+        let mut claimed = None;
+        loop {
+            let current = match claimed.take() {
+                Some(current) => current,
+                None => {
+                    let taken = self.stop.run_until_cancelled(self.next_plan()).await;
+                    let Some(plan) = taken else { return };
+                    match self.claim(plan).await {
+                        Some(current) => current,
+                        None => continue,
+                    }
+                }
+            };
+            if self.stop.is_cancelled() {
+                return self.give_back(current).await;
+            }
+            let (outcomes, is_bug) = self.attempt(&current).await;
+            claimed = self.judge_and_claim(current, outcomes, is_bug).await;
+        }
+    }
+
+    /// The next plan, once the upstream's rate allows another transaction: until then it is not
+    /// claimed and can be stopped.
+    async fn next_plan(&self) -> Plan {
+        let plan = self.lane.take().await;
+        self.lane.relay().turn().await;
+        plan
+    }
+
+    /// Claims a plan. `None` when nothing of it is due any more, or the upstream went down.
+    async fn claim(&self, plan: Plan) -> Option<Claimed> {
+        let id = plan.message;
+        if !self.lane.relay().is_available(Instant::now()) {
+            self.lane.forget(id);
+            self.lane.clear();
+            return None;
+        }
+        let request = ClaimRequest {
+            message: id,
+            recipients: plan.recipients.clone(),
+            upstream: self.lane.name().clone(),
+            rank: plan.rank,
+            now: (self.clock)(),
+        };
+        let claimed = match self.archive.claim(request).await {
+            Ok(granted) if granted.is_empty() => None,
+            Ok(granted) => match self.archive.message(id) {
+                Ok(Some(message)) => {
+                    Some(Claimed { plan: Plan { recipients: granted, ..plan }, message })
+                }
+                Ok(None) => None,
+                Err(error) => self.trouble(&error).await,
+            },
+            Err(error) => self.trouble(&error).await,
+        };
+        if claimed.is_none() {
+            self.lane.forget(id);
+        }
+        claimed
+    }
+
+    /// One attempt in a task of its own, so that a bug that one message meets stays with it.
+    /// The second value says that it met one; then a person decides what comes next.
+    async fn attempt(&self, claimed: &Claimed) -> (Vec<Outcome>, bool) {
+        let count = claimed.plan.recipients.len();
+        let (archive, lane) = (self.archive.clone(), self.lane.clone());
+        let (message, recipients) = (claimed.message.clone(), claimed.plan.recipients.clone());
+        let started = Instant::now();
+        let attempt =
+            tokio::spawn(async move { relay(&archive, &lane, &message, &recipients).await });
+        let (outcomes, is_bug) = match attempt.await {
+            Ok(outcomes) if outcomes.len() == count => (outcomes, false),
+            Ok(_) | Err(_) => {
+                tracing::error!(id = %claimed.message.id, "the attempt met a bug");
+                let detail = "the attempt met a bug of this gateway".into();
+                (vec![Outcome::Unknown { detail }; count], true)
+            }
+        };
+        let upstream = self.lane.name().as_str();
+        record::attempt_duration(upstream, started.elapsed());
+        for outcome in &outcomes {
+            record::attempts(upstream, outcome.as_str(), 1);
+        }
+        (outcomes, is_bug)
+    }
+
+    /// Records what came of it; the next claim rides in the same commit. Nothing new is sent before
+    /// both are durable, so a crash leaves at most one message a worker in doubt.
+    async fn judge_and_claim(
+        &self,
+        done: Claimed,
+        outcomes: Vec<Outcome>,
+        is_bug: bool,
+    ) -> Option<Claimed> {
+        let Claimed { plan, message } = done;
+        let now = (self.clock)();
+        tell(&message, &plan, &outcomes, self.lane.name().as_str());
+        if outcomes.iter().any(|outcome| matches!(outcome, Outcome::Sent { .. })) {
+            record::time_to_send("email", now.since(message.accepted_at));
+        }
+        let judgement = Judgement {
+            message: message.id,
+            outcomes: plan.recipients.iter().copied().zip(outcomes).collect(),
+            is_last_upstream: plan.is_last_upstream,
+            hold_unknown: message.policy.hold_unknown || is_bug,
+            now,
+        };
+        self.lane.forget(message.id);
+        let has_turn = self.lane.relay().settings().rate_per_second.is_none();
+        let next = if has_turn && !self.stop.is_cancelled() { self.lane.try_take() } else { None };
+        let judged = self.archive.judge(judgement, self.schedule.clone());
+        let claimed = async {
+            match next {
+                Some(plan) => self.claim(plan).await,
+                None => None,
+            }
+        };
+        let (judged, claimed) = tokio::join!(judged, claimed);
+        if let Err(error) = judged {
+            tracing::error!(id = %message.id, %error, "the outcome of an attempt can not be recorded");
+        }
+        claimed
+    }
+
+    async fn give_back(&self, claimed: Claimed) {
+        let Claimed { plan, message } = claimed;
+        self.lane.forget(message.id);
+        let back = self.archive.give_back(message.id, plan.recipients, (self.clock)()).await;
+        if let Err(error) = back {
+            tracing::error!(id = %message.id, %error, "a claim can not be given back");
+        }
+    }
+
+    async fn trouble<T>(&self, error: &ArchiveError) -> Option<T> {
+        tracing::error!(%error, upstream = %self.lane.name(), "a message can not be claimed");
+        tokio::time::sleep(AFTER_ERROR).await;
+        None
+    }
+}
+
+/// Renders the message and makes the attempt.
+async fn relay(
+    archive: &Archive,
+    lane: &Lane,
+    message: &Message,
+    recipients: &[u16],
+) -> Vec<Outcome> {
+    let raw = match archive.raw(message.id) {
+        Ok(Some(raw)) => raw,
+        Ok(None) => return unreadable(recipients.len(), "its bytes are gone".into()),
+        Err(error) => return unreadable(recipients.len(), error.to_string()),
+    };
+    let outgoing = evidence::relayed(message, &raw);
+    let envelope = &message.envelope;
+    let chosen: Vec<EnvelopeRecipient> = recipients
+        .iter()
+        .filter_map(|index| envelope.recipients.get(usize::from(*index)).cloned())
+        .collect();
+    let needs_utf8 = envelope.reverse_path.needs_smtputf8()
+        || chosen.iter().any(|recipient| recipient.path.needs_smtputf8());
+    let transaction = Transaction {
+        reverse_path: envelope.reverse_path.clone(),
+        recipients: chosen,
+        eight_bit: envelope.body == BodyType::EightBitMime || !raw.is_ascii(),
+        smtputf8: envelope.smtputf8 || needs_utf8,
+        ret: envelope.ret,
+        envid: envelope.envid.clone(),
+        message: outgoing,
+    };
+    lane.relay().attempt(&transaction).await
+}
+
+/// A message that can not be read now is tried again: it may be the disk, and an operator sees it.
+fn unreadable(recipients: usize, detail: String) -> Vec<Outcome> {
+    tracing::error!(%detail, "an archived message can not be read");
+    vec![Outcome::Temporary { scope: Scope::Message, reply: None, detail }; recipients]
+}
+
+/// One line for each recipient's milestone.
+fn tell(message: &Message, plan: &Plan, outcomes: &[Outcome], upstream: &str) {
+    for (recipient, outcome) in plan.recipients.iter().zip(outcomes) {
+        let id = message.id;
+        let word = outcome.as_str();
+        match outcome {
+            Outcome::Sent { reply, .. } => {
+                tracing::info!(%id, recipient, upstream, outcome = word, %reply, "attempted");
+            }
+            Outcome::Temporary { reply, detail, .. } | Outcome::Permanent { reply, detail, .. } => {
+                let reply = reply.as_ref().map(ToString::to_string).unwrap_or_default();
+                tracing::warn!(%id, recipient, upstream, outcome = word, reply, detail, "attempted");
+            }
+            Outcome::Unknown { detail } => {
+                tracing::warn!(%id, recipient, upstream, outcome = word, detail, "attempted");
+            }
+        }
+    }
+}

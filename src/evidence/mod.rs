@@ -1,0 +1,8 @@
+//! What was really sent, recomputed from the archive and proven by its digest.
+//!
+//! `dispatch` renders with the same function as whoever asks years later, from the record alone, so
+//! the two can not differ. Relayed bytes are stored nowhere.
+
+mod rendition;
+
+pub use rendition::{Proof, relayed, sent_to};

@@ -1,0 +1,249 @@
+//! References: business codes such as `INV-12345`, found in what a message says.
+//!
+//! Looks at subject, text and attachment names with the app's own patterns and with built-in ones. A
+//! reference is kept as it was written and compared in its canonical form, so `INV 12345` and
+//! `inv-12345` are one; the first spelling wins. Words with a filler lose it: `Invoice no. 4711` is
+//! kept as `Invoice 4711`.
+//!
+//! The built-in patterns would rather miss a code than take a word for one: amounts, years and
+//! times are no references. What a company calls its papers beyond that is the app's setting.
+//! The `regex` crate matches in linear time, so neither a message nor a pattern can stall it.
+
+use std::ops::Range;
+use std::sync::LazyLock;
+
+use regex::{Captures, Regex};
+
+use crate::model::Reference;
+
+/// References of one message, at most.
+pub const MAX_REFERENCES: usize = 32;
+/// How much of each text is searched.
+const MAX_SEARCHED_BYTES: usize = 256 * 1024;
+/// Matches that are looked at in one text and by one pattern, good ones or not.
+const MAX_MATCHES: usize = 1000;
+
+/// A code with its number set off by `-`, `_`, `#` or `/`: `INV-12345`, `so_10023`, `INV/2024/0012`,
+/// `EST-2024-00017`.
+const SEPARATED: &str = r"(?i)\b(?:INV|INVOICE|EST|ESTIMATE|QUO|QUOTE|SO|PO|ORD|ORDER|CN|RMA|WO|CASE|TICKET|REF)(?:[-_#]|-#)\d{2,20}(?:-\d{1,12}){0,3}\b|(?i)\b(?:INV|INVOICE|EST|QUO|SO|PO|ORD|CN|RMA|WO)/\d{2,4}(?:/\d{1,12}){1,2}\b";
+/// A code with its number right behind it: `INV12345`, `PO4500012345`.
+const JOINED: &str =
+    r"(?i)\b(?:INV|EST|QUO|SO|PO|ORD|CN|RMA|WO|CASE|TICKET|REF)\d{4,20}(?:-\d{1,12}){0,3}\b";
+/// A code and a space, in capitals: `INV 12345`.
+const SPACED: &str =
+    r"\b(?:INV|EST|QUO|SO|PO|ORD|CN|RMA|WO)[ \u{a0}]#?\d{3,20}(?:-\d{1,12}){0,3}\b";
+/// A whole word, perhaps a filler, and a number: `Invoice no. 4711`, `Order #10023`, `Faktura 4711`.
+const WORDED: &str = r"(?i)\b(invoice|estimate|quote|quotation|order|ticket|case|credit note|purchase order|sales order|reference|ref|faktura|ordre|rechnung|bestellung|facture|factura)(?:[ \u{a0}](?:no|nr|number|nummer)\b)?[.:]?[ \u{a0}]{0,2}#?[ \u{a0}]?(\d{4,20}(?:-\d{1,12}){0,3})\b";
+
+static BUILT_IN: LazyLock<Vec<Regex>> = LazyLock::new(|| {
+    // The patterns are constants, and a test builds them.
+    [SEPARATED, JOINED, SPACED, WORDED].iter().filter_map(|p| Regex::new(p).ok()).collect()
+});
+
+/// The references in `texts`, distinct by their canonical form, in the order in which they appear, at
+/// most 32.
+pub fn find(app_patterns: &[Regex], texts: &[&str]) -> Vec<Reference> {
+    let mut references = Vec::new();
+    for text in texts {
+        let text = &text[..text.floor_char_boundary(MAX_SEARCHED_BYTES)];
+        for (_, reference) in in_text(app_patterns, text) {
+            if add(&mut references, reference).is_err() {
+                return references;
+            }
+        }
+    }
+    references
+}
+
+/// There is no room for another reference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Full;
+
+/// Adds a reference unless it is there in another spelling.
+pub(super) fn add(references: &mut Vec<Reference>, reference: Reference) -> Result<(), Full> {
+    let canonical = reference.canonical();
+    if references.iter().any(|r| r.canonical() == canonical) {
+        return Ok(());
+    }
+    if references.len() >= MAX_REFERENCES {
+        return Err(Full);
+    }
+    references.push(reference);
+    Ok(())
+}
+
+/// All matches with their places, in order of appearance. What an app calls a code is one, so a
+/// built-in match that overlaps it is dropped.
+fn in_text(app_patterns: &[Regex], text: &str) -> Vec<(Range<usize>, Reference)> {
+    let mut found: Vec<(Range<usize>, Reference)> = Vec::new();
+    for pattern in app_patterns {
+        for hit in pattern.find_iter(text).take(MAX_MATCHES) {
+            if let Some(reference) = Reference::parse(hit.as_str()) {
+                found.push((hit.range(), reference));
+            }
+        }
+    }
+    let own = found.len();
+    for pattern in BUILT_IN.iter() {
+        for captures in pattern.captures_iter(text).take(MAX_MATCHES) {
+            let Some((place, reference)) = built_in(text, &captures) else { continue };
+            let taken =
+                found[..own].iter().any(|(p, _)| p.start < place.end && place.start < p.end);
+            if !taken {
+                found.push((place, reference));
+            }
+        }
+    }
+    found.sort_by_key(|(place, _)| (place.start, place.end));
+    found
+}
+
+/// A built-in match, unless the number is an amount or a year.
+fn built_in(text: &str, captures: &Captures<'_>) -> Option<(Range<usize>, Reference)> {
+    let whole = captures.get(0)?;
+    if is_amount(&text[whole.end()..]) {
+        return None;
+    }
+    let code = match (captures.get(1), captures.get(2)) {
+        (Some(word), Some(number)) if !is_year(number.as_str()) => {
+            format!("{} {}", word.as_str(), number.as_str())
+        }
+        (Some(_), _) => return None,
+        (None, _) => whole.as_str().to_owned(),
+    };
+    // `EST2024` and `SO 2000`: a year when nothing sets the number off.
+    let digits = code.trim_start_matches(|c: char| c.is_alphabetic());
+    if is_year(digits.trim_start()) {
+        return None;
+    }
+    Reference::parse(&code).map(|reference| (whole.range(), reference))
+}
+
+/// `1500.00`, `1500,-`, `50 %`, `2000 EUR`: what follows a number tells that it counts something.
+fn is_amount(after: &str) -> bool {
+    let mut chars = after.chars();
+    match chars.next() {
+        Some('.' | ',') => chars.next().is_some_and(|c| c.is_ascii_digit() || c == '-'),
+        Some('%' | '\u{20ac}' | '$' | '\u{a3}' | '@') => true,
+        Some(' ') => {
+            let unit: String = chars.take(3).collect();
+            matches!(
+                unit.to_ascii_uppercase().as_str(),
+                "EUR" | "USD" | "GBP" | "DKK" | "SEK" | "NOK" | "CHF"
+            ) || unit.starts_with(['%', '\u{20ac}', '$', '\u{a3}'])
+        }
+        Some(_) | None => false,
+    }
+}
+
+fn is_year(digits: &str) -> bool {
+    digits.len() == 4 && (digits.starts_with("19") || digits.starts_with("20"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(text: &str) -> Vec<String> {
+        find(&[], &[text]).iter().map(|r| r.as_str().to_owned()).collect()
+    }
+
+    #[test]
+    fn every_built_in_pattern_is_a_pattern() {
+        assert_eq!(BUILT_IN.len(), 4);
+    }
+
+    #[test]
+    fn words_and_numbers_that_are_no_codes() {
+        for text in [
+            "",
+            "so 12",
+            "So 2000 people came",
+            "SO 2000",
+            "in 2024",
+            "est. 1998",
+            "EST2024",
+            "est 2024",
+            "PO Box 1234",
+            "INV",
+            "INV-",
+            "INV-1",
+            "invalid-12345",
+            "ISO-8859-1",
+            "UTF-8",
+            "order 12 pieces",
+            "order 1500.00",
+            "Order 1500,00 EUR",
+            "order 2000 EUR",
+            "in case 2024 is",
+            "case 2020",
+            "\u{c6}INV-12345",
+            "INV-12345abc",
+            "SINV-12345",
+            "COVID-19",
+            "REF",
+            "refund 12345",
+            "reorder-12345",
+            "ticketing 12345",
+            "PO-4",
+            "Ref: Smith",
+            "12345",
+            "#12345",
+            "INV 12 345",
+            "orders 12345",
+            "quote 5000 %",
+            "invoice 5000,-",
+            "so123@example.org",
+            "estimate of 12345",
+        ] {
+            assert_eq!(found(text), [""; 0], "{text:?}");
+        }
+    }
+
+    #[test]
+    fn codes_are_kept_as_written() {
+        let check = |text: &str, expected: &[&str]| assert_eq!(found(text), expected, "{text:?}");
+        check("Your invoice INV-12345 is due", &["INV-12345"]);
+        check("Re: [inv-12345] (so_10023)", &["inv-12345", "so_10023"]);
+        check("EST-2024-00017, INV/2024/0012.", &["EST-2024-00017", "INV/2024/0012"]);
+        check("PO4500012345 and INV 12345", &["PO4500012345", "INV 12345"]);
+        check("Invoice no. 4711", &["Invoice 4711"]);
+        check("Order #10023: shipped", &["Order 10023"]);
+        check("Ticket: 48213.", &["Ticket 48213"]);
+        check("Faktura nr. 4711", &["Faktura 4711"]);
+        check("invoice_INV-77.pdf", &[]);
+        check("INV-77.pdf", &["INV-77"]);
+        check("CASE-0042 RMA#991", &["CASE-0042", "RMA#991"]);
+        check("https://erp.example/INV-12345?x=1", &["INV-12345"]);
+    }
+
+    #[test]
+    fn one_code_in_several_spellings_is_one_reference() {
+        let all = find(&[], &["inv-12345 INV 12345", "INV12345 and INV-12346"]);
+        let all: Vec<_> = all.iter().map(Reference::as_str).collect();
+        assert_eq!(all, ["inv-12345", "INV-12346"]);
+    }
+
+    #[test]
+    fn an_apps_pattern_wins_over_a_built_in_one() {
+        let patterns =
+            [Regex::new(r"\bINV-\d+-[A-Z]+\b").unwrap(), Regex::new(r"\bA\d{3}\b").unwrap()];
+        let all = find(&patterns, &["A123 INV-12345-DK INV-99 a123"]);
+        let all: Vec<_> = all.iter().map(Reference::as_str).collect();
+        assert_eq!(all, ["A123", "INV-12345-DK", "INV-99"]);
+    }
+
+    #[test]
+    fn matches_that_are_no_references_are_left_out() {
+        let patterns = [Regex::new(r"(?s)x.*").unwrap(), Regex::new("").unwrap()];
+        assert!(find(&patterns, &[&"x".repeat(100), "x\ny"]).is_empty());
+    }
+
+    #[test]
+    fn there_are_never_more_than_32() {
+        let text: String = (100..1000).map(|i| format!("INV-{i} ")).collect();
+        assert_eq!(find(&[], &[&text, &text]).len(), MAX_REFERENCES);
+        let far = format!("{}INV-12345", "\u{e5}".repeat(200_000));
+        assert!(find(&[], &[&far]).is_empty());
+    }
+}

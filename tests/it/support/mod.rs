@@ -1,0 +1,13 @@
+//! What the tests of promises share: the daemon as a process, and the peers around it.
+
+pub mod api;
+pub mod certificates;
+pub mod clients;
+pub mod daemon;
+pub mod postfix;
+pub mod receiver;
+pub mod sink;
+pub mod submitter;
+pub mod tls;
+pub mod tools;
+pub mod upstream;
