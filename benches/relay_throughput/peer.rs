@@ -51,7 +51,7 @@ impl Peer {
                 let settings =
                     PostfixSettings { listen: port, relay_to: sink, tls: None, credential: None };
                 let postfix = Postfix::start(&workspace.join("postfix"), &settings)?;
-                process::remember(postfix.pid());
+                process::remember(postfix.master);
                 (port, Running::Postfix(postfix))
             }
             PeerKind::Waybill => {
@@ -72,7 +72,7 @@ impl Peer {
     pub fn usage(&self) -> Usage {
         match &self.running {
             Running::Nothing => Usage::default(),
-            Running::Postfix(postfix) => process::usage_of_tree(postfix.pid()),
+            Running::Postfix(postfix) => process::usage_of_tree(postfix.master),
             Running::Waybill(child) => process::usage_of_tree(child.id()),
         }
     }

@@ -17,6 +17,7 @@ use super::memory::WriterMemory;
 use super::stored::{Corrupt, Record};
 use super::tables;
 use crate::model::Sequence;
+use crate::telemetry;
 
 /// Jobs in one transaction at the most.
 const MAX_BATCH: usize = 1_000;
@@ -135,9 +136,7 @@ impl Writer {
             let outcome = catch_unwind(AssertUnwindSafe(|| self.commit(batch)));
             match outcome {
                 Ok(Ok(completions)) => {
-                    metrics::histogram!("waybill_commit_duration_seconds")
-                        .record(started.elapsed().as_secs_f64());
-                    metrics::histogram!("waybill_commit_batch_size").record(size as f64);
+                    telemetry::record::commit(started.elapsed(), size);
                     self.journal.send_replace(self.memory.last_event());
                     completions.into_iter().for_each(|complete| complete());
                 }

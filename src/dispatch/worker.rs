@@ -10,9 +10,9 @@ use super::lane::{Lane, Plan};
 use crate::archive::{Archive, ArchiveError, ClaimRequest, Judgement, Message};
 use crate::evidence;
 use crate::lifecycle::RetrySchedule;
-use crate::model::envelope::BodyType;
 use crate::model::{EnvelopeRecipient, Outcome, Scope};
 use crate::relay::Transaction;
+use crate::telemetry::record;
 
 /// After a storage error the archive is closed and the daemon ends; until then nothing is hurried.
 const AFTER_ERROR: Duration = Duration::from_millis(200);
@@ -111,14 +111,10 @@ impl Worker {
                 (vec![Outcome::Unknown { detail }; count], true)
             }
         };
-        let upstream = self.lane.name().to_string();
-        metrics::histogram!("waybill_attempt_duration_seconds", "upstream" => upstream.clone())
-            .record(started.elapsed().as_secs_f64());
+        let upstream = self.lane.name().as_str();
+        record::attempt_duration(upstream, started.elapsed());
         for outcome in &outcomes {
-            metrics::counter!(
-                "waybill_attempts_total", "upstream" => upstream.clone(), "outcome" => outcome.as_str()
-            )
-            .increment(1);
+            record::attempts(upstream, outcome.as_str(), 1);
         }
         (outcomes, is_bug)
     }
@@ -135,8 +131,7 @@ impl Worker {
         let now = (self.clock)();
         tell(&message, &plan, &outcomes, self.lane.name().as_str());
         if outcomes.iter().any(|outcome| matches!(outcome, Outcome::Sent { .. })) {
-            metrics::histogram!("waybill_time_to_send_seconds", "channel" => "email")
-                .record(now.since(message.accepted_at).as_secs_f64());
+            record::time_to_send("email", now.since(message.accepted_at));
         }
         let judgement = Judgement {
             message: message.id,
@@ -201,7 +196,8 @@ async fn relay(
     let transaction = Transaction {
         reverse_path: envelope.reverse_path.clone(),
         recipients: chosen,
-        eight_bit: envelope.body == BodyType::EightBitMime || !raw.is_ascii(),
+        // What counts is what is there: clients say 8BITMIME of plain ASCII too.
+        eight_bit: !raw.is_ascii(),
         smtputf8: envelope.smtputf8 || needs_utf8,
         ret: envelope.ret,
         envid: envelope.envid.clone(),

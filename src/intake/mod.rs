@@ -22,6 +22,7 @@ use crate::model::{
 };
 use crate::policy::steering::Steering;
 use crate::policy::{App, Apps, HoldRule, OnUnknown, RouteQuery, Routes};
+use crate::telemetry;
 use limits::Limits;
 
 /// From this size on a message is read off the async threads.
@@ -75,11 +76,7 @@ impl Intake {
             Err(reply) if reply.class() == 4 => "deferred",
             Err(_) => "refused",
         };
-        metrics::counter!(
-            "waybill_submissions_total",
-            "channel" => "email", "app" => app.to_string(), "outcome" => word
-        )
-        .increment(1);
+        telemetry::record::submission("email", app.as_str(), word);
         outcome
     }
 

@@ -218,7 +218,7 @@ mod tests {
     #[test]
     fn fields_keep_their_folds_and_their_spans() {
         check("A: b\r\n\r\nC: d", &[("A", "b")], 0, 8);
-        check("A:b\n c\n\td\nB : e\n\n", &[("A", "b c\td"), ("B", "e")], 0, 18);
+        check("A:b\n c\n\td\nB : e\n\n", &[("A", "b c\td"), ("B", "e")], 0, 17);
         check("A: b\r\n \r\n c\r\n\r\n", &[("A", "b  c")], 0, 15);
         check("A: b\r\nC: d", &[("A", "b"), ("C", "d")], 0, 10);
         check("A:\r\n\r\n", &[("A", "")], 0, 6);

@@ -19,6 +19,12 @@ const HTML_WINDOW: usize = 64 * 1024;
 /// How much HTML after `<body>` is turned to text at first; most mail says enough within it.
 const FIRST_HTML_WINDOW: usize = 8 * 1024;
 
+/// Elements that stand apart from the text before them.
+const BLOCKS: [&str; 16] = [
+    "td", "th", "tr", "table", "div", "li", "ul", "ol", "h1", "h2", "h3", "h4", "p", "hr", "dt",
+    "dd",
+];
+
 /// The first 200 characters of the text, white space folded; of the HTML when there is no text.
 pub(crate) fn preview(raw: &[u8], structure: &Structure) -> String {
     let shown = body::shown(structure);
@@ -43,9 +49,42 @@ fn of_html(html: &str) -> String {
     let start = memchr::memmem::find(html.as_bytes(), b"<body").unwrap_or(0);
     let visible = &html[start..];
     let window = &visible[..visible.floor_char_boundary(FIRST_HTML_WINDOW)];
-    let text = printable(&html_to_text(window), MAX_CHARS);
+    let text = printable(&html_to_text(&spaced(window)), MAX_CHARS);
     if text.chars().count() >= MAX_CHARS || window.len() == visible.len() {
         return text;
     }
-    printable(&html_to_text(visible), MAX_CHARS)
+    printable(&html_to_text(&spaced(visible)), MAX_CHARS)
+}
+
+/// A space before each tag that begins a block or a cell, which mail-parser would otherwise join to
+/// the word before it.
+fn spaced(html: &str) -> String {
+    let mut out = String::with_capacity(html.len() + html.len() / 8);
+    let mut from = 0;
+    for at in memchr::memchr_iter(b'<', html.as_bytes()) {
+        let name = html[at + 1..].trim_start_matches('/');
+        let name = &name[..name.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(name.len())];
+        if BLOCKS.iter().any(|block| block.eq_ignore_ascii_case(name)) {
+            out.push_str(&html[from..at]);
+            out.push(' ');
+            from = at;
+        }
+    }
+    out.push_str(&html[from..]);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn html_says_what_its_reader_would_read() {
+        let check = |html: &str, expected: &str| assert_eq!(of_html(html), expected);
+        check("", "");
+        check("<style>p{}</style><!-- <p>no</p> --><script>x</script>", "");
+        check("<head><title>no</title></head><body><p>a</p>b", "a b");
+        check("<td>a</td><td>b</td><b>bo</b>ld&amp;&#229;", "a b bold&\u{e5}");
+        check("a < b<br>c", "a c");
+    }
 }

@@ -14,8 +14,8 @@ mod field;
 mod filename;
 mod glance;
 mod hops;
-mod html;
 mod part;
+mod preview;
 mod structure;
 mod value;
 
@@ -82,7 +82,7 @@ pub fn html(raw: &[u8]) -> Option<String> {
 /// A complete HTML document that shows the message and does nothing: no script, no form, no
 /// request to anywhere. Images that the message brings along are inside it.
 pub fn preview_html(raw: &[u8]) -> String {
-    guarded(|| html::document(raw, &Structure::read(raw))).unwrap_or_else(html::unreadable)
+    guarded(|| preview::document(raw, &Structure::read(raw))).unwrap_or_else(preview::unreadable)
 }
 
 /// The content of attachment number `index` of `Reading::attachments`.

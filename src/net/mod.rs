@@ -1,6 +1,18 @@
 //! Listeners, TLS, limits, graceful stop: sockets, and nothing about what is said over them.
+//!
+//! [`Listener`] accepts connections and never waits for one peer; [`ConnectionLimits`] caps them in
+//! total and for each client; [`Tls`] holds the certificate and reads it again when it changes;
+//! [`Stop`] tells every task to come to its end and waits for them.
 
 pub mod http;
+mod limits;
+mod listener;
 pub mod settings;
+mod stop;
+mod tls;
 
+pub use limits::{ConnectionLimits, client_key};
+pub use listener::{Connection, Listener, NetError};
 pub use settings::TlsSettings;
+pub use stop::Stop;
+pub use tls::{HandshakeError, Tls, TlsError, describe_tls};

@@ -17,8 +17,8 @@ use std::time::Duration;
 
 use mail_send::{Credentials, Error as SendError, SmtpClient};
 use smtp_proto::{
-    EXT_8BIT_MIME, EXT_DSN, EXT_PIPELINING, EXT_SIZE, EXT_SMTP_UTF8, EXT_START_TLS, EhloResponse,
-    Response,
+    AUTH_LOGIN, AUTH_PLAIN, EXT_8BIT_MIME, EXT_DSN, EXT_PIPELINING, EXT_SIZE, EXT_SMTP_UTF8,
+    EXT_START_TLS, EhloResponse, Response,
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -197,7 +197,10 @@ impl Dialer {
     ) -> Result<Connection, DialError> {
         let hello = self.hello(&mut client).await?;
         if let (true, Some(credential)) = (may_authenticate, &self.settings.credential) {
-            let ehlo = hello.0.clone().unwrap_or_default();
+            let mut ehlo = hello.0.clone().unwrap_or_default();
+            // mail-send begins what its own features do not let it finish, and then takes the
+            // dialogue for another mechanism's.
+            ehlo.auth_mechanisms &= AUTH_PLAIN | AUTH_LOGIN;
             let credentials =
                 Credentials::new(credential.username.as_str(), credential.password.expose());
             client

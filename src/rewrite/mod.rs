@@ -41,6 +41,10 @@ pub fn render(raw: &Bytes, trace: &Trace<'_>) -> Outgoing {
         keep(&mut segments, raw, kept_from..place);
         segments.push(field);
         kept_from = place;
+        if raw[place..].starts_with(b" ") || raw[place..].starts_with(b"\t") {
+            // A message of one such line without a line break leaves no place behind it.
+            segments.push(Bytes::from_static(b"\r\n"));
+        }
     }
     keep(&mut segments, raw, kept_from..raw.len());
     Outgoing::new(segments)

@@ -108,12 +108,12 @@ fn atom(text: &str) -> String {
     if kept.is_empty() { String::from("unknown") } else { kept }
 }
 
-/// What stands inside a comment (RFC 5322 §3.2.2): no white space, no brackets, no backslash.
+/// What stands inside a comment (RFC 5322 §3.2.2): printable ASCII without brackets, backslash and
+/// what could be taken for the end of a clause.
 fn comment(text: &str) -> String {
     let kept: String = text
         .chars()
-        .map(|c| if c == ' ' { ',' } else { c })
-        .map(|c| if c.is_ascii_graphic() && !"()\\<>;\"".contains(c) { c } else { '?' })
+        .map(|c| if (' '..='~').contains(&c) && !"()\\<>;\"".contains(c) { c } else { '?' })
         .take(MAX_WORD_BYTES)
         .collect();
     if kept.is_empty() { String::from("none") } else { kept }

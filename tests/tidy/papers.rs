@@ -4,12 +4,11 @@ use super::Finding;
 use super::source::{Source, line_of};
 
 /// Places that exist only where a file was written, and hosts that a build's own settings choose.
-const PLACES: [(&str, &str); 10] = [
+const PLACES: [(&str, &str); 9] = [
     ("/root/", "a path from the project's root, or an environment variable"),
     ("/home/", "a path from the project's root, or an environment variable"),
     ("/Users/", "a path from the project's root, or an environment variable"),
     ("/work/", "a path from the project's root, or an environment variable"),
-    ("/tmp/", "a path that `tempfile` or `mktemp` made"),
     ("index.crates.io", "the name of the crate alone"),
     ("static.crates.io", "the name of the crate alone"),
     ("registry.npmjs.org", "the name of the package alone"),

@@ -8,7 +8,7 @@ const FILE_WALL: usize = 600;
 /// Lines of a function, from `fn` to its closing brace.
 const FUNCTION_WALL: usize = 70;
 /// Fewer words are a label, not a sentence.
-const SENTENCE_WORDS: usize = 4;
+const SENTENCE_WORDS: usize = 3;
 
 /// A file begins with `//!` and a whole sentence. The front page may be another file instead.
 pub fn check_header(source: &Source) -> Vec<Finding> {

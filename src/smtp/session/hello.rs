@@ -6,7 +6,7 @@ use crate::model::{Reply, Timestamp};
 
 impl Session {
     pub(super) fn greet(&mut self, out: &mut Output) {
-        let text = format!("{} ESMTP {}", self.settings.hostname, self.settings.greeting);
+        let text = format!("{} {}", self.settings.hostname, self.settings.greeting);
         // RFC 2034 §4: the greeting and the reply to EHLO carry no enhanced code.
         out.say(&Reply::new(220, None, text.trim_end()));
     }

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 fn settings() -> SessionSettings {
     SessionSettings {
         hostname: "gateway.example".into(),
-        greeting: "ready".into(),
+        greeting: "ESMTP ready".into(),
         max_message_size_bytes: 1_000,
         max_recipients: 3,
         max_errors: 20,

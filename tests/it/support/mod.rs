@@ -1,6 +1,14 @@
-//! What several promises need to be tested: peers that obey a script.
+//! What the tests of promises share: the daemon as a process, and the peers around it.
 
 pub mod admin;
+pub mod api;
+pub mod certificates;
+pub mod clients;
+pub mod daemon;
+pub mod postfix;
+pub mod receiver;
 pub mod sink;
+pub mod submitter;
 pub mod tls;
+pub mod tools;
 pub mod upstream;

@@ -26,7 +26,8 @@ pub struct PostfixSettings {
 pub struct Postfix {
     /// The script that starts `master` and stays beside it.
     script: Child,
-    master: u32,
+    /// The process id of `master`, whose children are all other processes of the instance.
+    pub master: u32,
     dir: PathBuf,
 }
 
@@ -87,11 +88,6 @@ impl Postfix {
         let mut postfix = Postfix { script, master: 0, dir: dir.to_owned() };
         postfix.wait_until_ready(settings.listen)?;
         Ok(postfix)
-    }
-
-    /// The process id of `master`, whose children are all other processes of the instance.
-    pub fn pid(&self) -> u32 {
-        self.master
     }
 
     /// Its log so far.

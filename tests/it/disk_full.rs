@@ -1,0 +1,111 @@
+//! A full disk is answered with 452, loses nothing, and is left behind without a restart.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::support::daemon::{Daemon, Setup};
+use crate::support::postfix::is_root;
+use crate::support::receiver::Receiver;
+use crate::support::submitter::{Answer, Submitter};
+use crate::support::tools;
+
+const DISK_MIB: usize = 128;
+/// The archive keeps more than this in reserve.
+const LEFT_MIB: usize = 16;
+const RESERVE: &str = "[archive]\nreserve = \"32MiB\"\n";
+const RECOVERY_LIMIT: Duration = Duration::from_secs(30);
+
+/// A small file system in memory, until it is dropped.
+struct Disk {
+    folder: PathBuf,
+}
+
+impl Disk {
+    fn mount(folder: &Path) -> Option<Disk> {
+        std::fs::create_dir_all(folder).unwrap();
+        let size = format!("size={DISK_MIB}m");
+        let mounted =
+            Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(folder).status();
+        if !mounted.is_ok_and(|status| status.success()) {
+            tools::skip("a tmpfs can not be mounted");
+            return None;
+        }
+        Some(Disk { folder: folder.to_owned() })
+    }
+
+    /// Fills it up to the last mebibytes.
+    fn fill(&self) -> PathBuf {
+        let path = self.folder.join("ballast");
+        let mut file = std::fs::File::create(&path).unwrap();
+        let block = vec![1_u8; 1 << 20];
+        while free_mib(&self.folder) > LEFT_MIB {
+            file.write_all(&block).unwrap();
+        }
+        path
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(&self.folder).status();
+    }
+}
+
+fn free_mib(folder: &Path) -> usize {
+    let disk = rustix::fs::statvfs(folder).unwrap();
+    usize::try_from((disk.f_bavail * disk.f_frsize) >> 20).unwrap()
+}
+
+fn submit(port: u16, recipient: &str) -> Answer {
+    let text = format!("Subject: disk\r\nMessage-ID: <{recipient}>\r\n\r\nbody\r\n");
+    let mut submitter = Submitter::connect(port).unwrap();
+    submitter.submit("a@example.com", &[recipient], text.as_bytes()).unwrap()
+}
+
+/// Submits until the answer is of this class: the daemon looks at the disk from time to time.
+fn submit_until(port: u16, what: &str, wanted: impl Fn(&Answer) -> bool) -> Vec<(String, Answer)> {
+    let started = Instant::now();
+    let mut tried = Vec::new();
+    loop {
+        let recipient = format!("{what}.{}@example.org", tried.len());
+        let answer = submit(port, &recipient);
+        let done = wanted(&answer);
+        tried.push((recipient, answer));
+        if done {
+            return tried;
+        }
+        assert!(started.elapsed() < RECOVERY_LIMIT, "{what}: {:?}", tried.last());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn a_full_disk_is_452_and_recovers_without_a_restart() {
+    if !is_root() {
+        return tools::skip("only root can mount a small disk");
+    }
+    let place = tempfile::TempDir::new().unwrap();
+    let Some(disk) = Disk::mount(&place.path().join("disk")) else { return };
+    let receiver = Receiver::start();
+    let data = Some(disk.folder.join("data"));
+    let tables = RESERVE.to_owned();
+    let mut daemon = Daemon::start(&Setup { data, tables, ..Setup::relaying_to(receiver.port()) });
+    let (port, pid) = (daemon.smtp(), daemon.pid());
+    let mut answers = submit_until(port, "before", Answer::is_ok);
+    let ballast = disk.fill();
+    answers.extend(submit_until(port, "full", |answer| !answer.is_ok()));
+    let refusal = &answers.last().unwrap().1;
+    assert_eq!(refusal.code, 452, "{refusal:?}");
+    assert!(refusal.text.starts_with("4.3.1"), "{refusal:?}");
+    std::fs::remove_file(ballast).unwrap();
+    answers.extend(submit_until(port, "after", Answer::is_ok));
+    assert_eq!(daemon.pid(), pid);
+    let api = daemon.api("auditor");
+    for (recipient, answer) in answers.iter().filter(|(_, answer)| answer.is_ok()) {
+        receiver.wait_for(recipient);
+        api.wait_for_status(answer.id().unwrap(), "sent");
+    }
+    assert_eq!(daemon.stop().code(), Some(0));
+}
