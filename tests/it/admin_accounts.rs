@@ -271,3 +271,20 @@ fn commands_work_beside_a_daemon_and_after_its_death() {
     let log = daemon.log();
     assert!(!log.contains("wb_") && !log.contains("correct horse"), "{log}");
 }
+
+/// Files that root makes in the folder of the daemon's user would lock the daemon out.
+#[test]
+fn root_does_not_open_the_archive_of_somebody_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    if std::os::unix::fs::chown(&data, Some(12_345), None).is_err() {
+        println!("skipped: only root can give a folder away");
+        return;
+    }
+    let config = dir.path().join("waybill.toml");
+    std::fs::write(&config, format!("data_dir = {data:?}\n")).unwrap();
+    let told = stderr(&waybill(&config, &["user", "list"], ""));
+    assert!(told.contains("belongs to the user with uid 12345"), "{told}");
+    assert_eq!(std::fs::read_dir(&data).unwrap().count(), 0);
+}
