@@ -9,11 +9,7 @@ use crate::archive::{Archive, ArchiveError};
 use crate::telemetry::{Metrics, metrics::UPKEEP_INTERVAL, record};
 
 /// Keeps the gauges right until `stop`.
-pub(super) async fn keep(
-    archive: Archive,
-    metrics: Metrics,
-    stop: CancellationToken,
-) {
+pub(super) async fn keep(archive: Archive, metrics: Metrics, stop: CancellationToken) {
     let mut ticks = tokio::time::interval(UPKEEP_INTERVAL);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         let archive = archive.clone();

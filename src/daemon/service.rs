@@ -25,22 +25,21 @@ pub enum Exit {
     StorageFailure(String),
 }
 
-struct Signals {
+/// The two signals that ask for the end.
+struct StopSignals {
     terminate: Signal,
     interrupt: Signal,
-    reload: Signal,
 }
 
-impl Signals {
-    fn new() -> io::Result<Signals> {
-        Ok(Signals {
+impl StopSignals {
+    fn new() -> io::Result<StopSignals> {
+        Ok(StopSignals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
-            reload: signal(SignalKind::hangup())?,
         })
     }
 
-    async fn stop(&mut self) {
+    async fn next(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
@@ -56,20 +55,20 @@ pub async fn run_service(
     read: impl Fn() -> Option<Config> + Send + Clone + 'static,
 ) -> Result<Exit, StartError> {
     let listen = |source| StartError::Signals { source };
-    let mut signals = Signals::new().map_err(listen)?;
+    let mut stop = StopSignals::new().map_err(listen)?;
+    let mut reread = signal(SignalKind::hangup()).map_err(listen)?;
     let daemon = Daemon::start(config, metrics).await?;
     let at = &daemon.addresses;
-    let shown = |address: Option<_>| {
-        address.map_or("off".into(), |a: std::net::SocketAddr| a.to_string())
-    };
+    let shown =
+        |address: Option<_>| address.map_or("off".into(), |a: std::net::SocketAddr| a.to_string());
     let (admin, metrics) = (shown(at.admin), shown(at.metrics));
     tracing::info!(smtp = ?at.smtp, admin, metrics, "ready");
     tell(&[NotifyState::Ready]);
     tokio::spawn(feed_watchdog());
     loop {
         tokio::select! {
-            () = signals.stop() => break,
-            _ = signals.reload.recv() => reload(&daemon.reloadable, read.clone()).await,
+            () = stop.next() => break,
+            _ = reread.recv() => reload(&daemon.reloadable, read.clone()).await,
             reason = daemon.archive.closed_by_failure() => {
                 // Whoever waits for a reply gets 421 from here on; nothing is tried again.
                 tracing::error!(%reason, "the archive is closed; the daemon ends");
@@ -82,7 +81,7 @@ pub async fn run_service(
     tracing::info!("stopping: what is under way comes to its end");
     tokio::select! {
         () = daemon.stop() => Ok(Exit::Stopped),
-        () = signals.stop() => Ok(Exit::Cut),
+        () = stop.next() => Ok(Exit::Cut),
     }
 }
 

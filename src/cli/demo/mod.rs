@@ -53,9 +53,8 @@ async fn show(data_dir: &Path) -> Result<(), Failure> {
     let text = |error: &dyn std::fmt::Display| Failure::Failed(error.to_string());
     let sink = SmtpSink::start().await.map_err(|error| text(&error))?;
     let source = configuration(data_dir, sink.address().port());
-    let config = Config::parse(None, &source, &Environment::of_process())
-        .map_err(Failure::Config)?
-        .config;
+    let config =
+        Config::parse(None, &source, &Environment::of_process()).map_err(Failure::Config)?.config;
     let metrics = Metrics::install().map_err(|error| text(&error))?;
     let daemon = Daemon::start(config, metrics).await.map_err(|error| text(&error))?;
     let new = NewToken {

@@ -39,7 +39,9 @@ pub(super) fn tell_where(
     // The token is printed once, on purpose: it is the demo's login and dies with it.
     println!("\nTry, in another terminal:");
     println!("  export WAYBILL=http://{admin}/api/v1 TOKEN={}", token.expose());
-    println!("  curl -H \"Authorization: Bearer $TOKEN\" \"$WAYBILL/messages?reference=INV-12345\"");
+    println!(
+        "  curl -H \"Authorization: Bearer $TOKEN\" \"$WAYBILL/messages?reference=INV-12345\""
+    );
     println!("  curl -H \"Authorization: Bearer $TOKEN\" $WAYBILL/messages/ID/events");
     println!("  curl -H \"Authorization: Bearer $TOKEN\" -X POST $WAYBILL/messages/ID/release");
     let (host, port) = smtp.rsplit_once(':').unwrap_or((&smtp, ""));

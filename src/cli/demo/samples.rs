@@ -155,8 +155,7 @@ fn invoice_pdf() -> Vec<u8> {
         pdf.extend(format!("{offset:010} 00000 n \n").into_bytes());
     }
     let size = objects.len() + 1;
-    let trailer =
-        format!("trailer\n<< /Size {size} /Root 1 0 R >>\nstartxref\n{table}\n%%EOF\n");
+    let trailer = format!("trailer\n<< /Size {size} /Root 1 0 R >>\nstartxref\n{table}\n%%EOF\n");
     pdf.extend(trailer.into_bytes());
     pdf
 }
