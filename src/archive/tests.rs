@@ -1,5 +1,10 @@
 //! The archive as its neighbours see it, on a real folder.
 
+mod check;
+mod disk;
+mod power;
+mod story;
+
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
