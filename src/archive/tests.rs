@@ -2,6 +2,7 @@
 
 mod check;
 mod disk;
+mod errors;
 mod power;
 mod story;
 

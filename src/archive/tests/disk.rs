@@ -33,6 +33,10 @@ enum Operation {
     Sync {
         file: usize,
     },
+    /// A sync failed: what it was to write is lost, and a later one that succeeds does not say so.
+    Forget {
+        file: usize,
+    },
     Rename {
         file: usize,
         to: String,
@@ -48,10 +52,12 @@ enum Operation {
 pub(super) struct Fault {
     /// Number of the operation that fails first, from 0.
     pub at: usize,
-    /// What the system says.
-    pub kind: io::ErrorKind,
+    /// What the system says: `EIO`, `ENOSPC`.
+    pub code: i32,
     /// Whether everything after it fails too; if not, a second try would "succeed".
     pub lasts: bool,
+    /// Only operations on this file are counted and fail; `None`: on all.
+    pub only: Option<&'static str>,
 }
 
 #[derive(Default)]
@@ -62,25 +68,50 @@ struct State {
     log: Option<Vec<Operation>>,
     count: usize,
     fault: Option<Fault>,
-    struck: bool,
+    /// What each file was opened as.
+    labels: Vec<String>,
+    /// The file that met the fault.
+    struck: Option<String>,
     free_bytes: Option<u64>,
 }
 
 impl State {
     fn operate(&mut self, operation: Operation) -> io::Result<()> {
+        let only = self.fault.and_then(|fault| fault.only);
+        let is_counted = only.is_none_or(|only| self.file_of(&operation) == Some(only));
         let number = self.count;
-        self.count += 1;
+        self.count += usize::from(is_counted);
         if let Some(fault) = self.fault
+            && is_counted
             && (number == fault.at || (fault.lasts && number > fault.at))
         {
-            self.struck = true;
-            return Err(fault.kind.into());
+            self.strike(&operation);
+            return Err(io::Error::from_raw_os_error(fault.code));
         }
         apply(&mut self.files, &mut self.names, &operation);
         if let Some(log) = &mut self.log {
             log.push(operation);
         }
         Ok(())
+    }
+
+    fn file_of(&self, operation: &Operation) -> Option<&str> {
+        match operation {
+            Operation::Write { file, .. }
+            | Operation::SetLen { file, .. }
+            | Operation::Sync { file }
+            | Operation::Forget { file }
+            | Operation::Rename { file, .. } => self.labels.get(*file).map(String::as_str),
+            Operation::Create | Operation::Remove { .. } | Operation::SyncFolder => None,
+        }
+    }
+
+    fn strike(&mut self, operation: &Operation) {
+        let file = self.file_of(operation).unwrap_or("the folder").to_owned();
+        self.struck.get_or_insert(file);
+        if let (Operation::Sync { file }, Some(log)) = (operation, &mut self.log) {
+            log.push(Operation::Forget { file: *file });
+        }
     }
 }
 
@@ -99,7 +130,7 @@ fn apply(
         Operation::SetLen { file, len } => files[*file].resize(*len, 0),
         Operation::Rename { file, to } => drop(names.insert(to.clone(), *file)),
         Operation::Remove { name } => drop(names.remove(name)),
-        Operation::Sync { .. } | Operation::SyncFolder => {}
+        Operation::Sync { .. } | Operation::Forget { .. } | Operation::SyncFolder => {}
     }
 }
 
@@ -121,7 +152,9 @@ impl Disk {
 
     fn with(files: Vec<Vec<u8>>, names: BTreeMap<String, usize>) -> Disk {
         let is_open = vec![false; files.len()];
-        Disk(Arc::new(Mutex::new(State { files, names, is_open, ..State::default() })))
+        let mut labels = vec![String::new(); files.len()];
+        names.iter().for_each(|(name, file)| labels[*file] = name.clone());
+        Disk(Arc::new(Mutex::new(State { files, names, is_open, labels, ..State::default() })))
     }
 
     /// Starts a log here.
@@ -134,12 +167,12 @@ impl Disk {
     /// Lets this go wrong; operations are counted from now on.
     pub(super) fn fail(&self, fault: Fault) {
         let mut state = self.state();
-        (state.fault, state.count, state.struck) = (Some(fault), 0, false);
+        (state.fault, state.count, state.struck) = (Some(fault), 0, None);
     }
 
-    /// Whether the fault was met.
-    pub(super) fn was_struck(&self) -> bool {
-        self.state().struck
+    /// The file that met the fault, if one did.
+    pub(super) fn struck(&self) -> Option<String> {
+        self.state().struck.clone()
     }
 
     /// How many operations there were.
@@ -171,6 +204,7 @@ impl Files for Disk {
                 let mut state = self.state();
                 state.operate(Operation::Create)?;
                 state.is_open.push(false);
+                state.labels.push(name.to_owned());
                 state.files.len() - 1
             }
         };
@@ -293,12 +327,23 @@ impl Replay {
     /// The operations of a log, from one number up to another, in this order.
     pub(super) fn advance(&mut self, disk: &Disk, from: usize, to: usize) {
         let operations = disk.state().log.as_ref().map(|log| log[from..to].to_vec());
-        for operation in operations.unwrap_or_default() {
-            self.take(operation);
-        }
+        operations.unwrap_or_default().into_iter().for_each(|operation| self.take(operation));
+    }
+
+    /// All operations of a log that was not looked at yet.
+    pub(super) fn finish(&mut self, disk: &Disk) {
+        let operations = disk.state().log.clone();
+        operations.unwrap_or_default().into_iter().for_each(|operation| self.take(operation));
     }
 
     fn take(&mut self, operation: Operation) {
+        if let Operation::Forget { file } = operation {
+            let is_other = |pending: &Operation| match pending {
+                Operation::Write { file: of, .. } | Operation::SetLen { file: of, .. } => file != *of,
+                _ => true,
+            };
+            return self.pending.retain(is_other);
+        }
         let is_settled = |pending: &Operation| match (&operation, pending) {
             (
                 Operation::Sync { file },
@@ -315,7 +360,7 @@ impl Replay {
         }
         match operation {
             Operation::Create => self.durable_files.push(Vec::new()),
-            Operation::Sync { .. } | Operation::SyncFolder => {}
+            Operation::Sync { .. } | Operation::Forget { .. } | Operation::SyncFolder => {}
             Operation::Write { .. }
             | Operation::SetLen { .. }
             | Operation::Rename { .. }

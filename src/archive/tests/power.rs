@@ -17,7 +17,7 @@ use super::at;
 const SAMPLE: usize = 120;
 
 /// Which of `total` operations are cut.
-fn chosen(total: usize, sample: usize) -> impl Iterator<Item = usize> {
+pub(super) fn chosen(total: usize, sample: usize) -> impl Iterator<Item = usize> {
     let all = std::env::var("WAYBILL_CUTS").is_ok_and(|cuts| cuts == "all");
     // An odd stride, so that it does not keep step with what a commit does.
     let stride = if all { 1 } else { (total / sample) | 1 };
