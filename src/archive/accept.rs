@@ -97,7 +97,7 @@ impl VolumeThread {
     /// Ends when every handle of the archive is gone, or at the first failure.
     pub(super) fn run(mut self) {
         while let Some(first) = self.intake.blocking_recv() {
-            let mut size = first.own.len();
+            let mut size = first.acceptance.raw.len();
             let mut batch = vec![first];
             while batch.len() < MAX_BATCH
                 && size < MAX_BATCH_BYTES
