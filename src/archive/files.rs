@@ -6,7 +6,7 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use redb::{Database, DatabaseError};
@@ -31,6 +31,8 @@ pub(super) trait Files: Send + Sync + 'static {
     fn volumes(&self) -> io::Result<Vec<u32>>;
     /// Removes a database that is not open.
     fn remove(&self, name: &str) -> io::Result<()>;
+    /// Bytes on disk by kind of file; what can not be read counts as nothing.
+    fn usage(&self) -> Vec<(&'static str, u64)>;
     /// How full the disk is.
     fn space(&self) -> io::Result<Space>;
 }
@@ -80,6 +82,18 @@ impl Files for Disk {
 
     fn remove(&self, name: &str) -> io::Result<()> {
         fs::remove_file(self.dir.join(name))
+    }
+
+    fn usage(&self) -> Vec<(&'static str, u64)> {
+        // A redb file grows ahead of its content; what counts is what the disk gave for it.
+        let allocated = |path: PathBuf| fs::metadata(path).map_or(0, |m| m.blocks() * 512);
+        let volumes = self.volumes().unwrap_or_default();
+        let volumes = volumes.into_iter().map(|n| allocated(self.dir.join(volume_name(n))));
+        vec![
+            ("records", allocated(self.dir.join(RECORDS))),
+            ("index", allocated(self.dir.join(INDEX))),
+            ("volumes", volumes.sum()),
+        ]
     }
 
     fn space(&self) -> io::Result<Space> {

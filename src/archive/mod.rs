@@ -347,6 +347,11 @@ impl Archive {
         Ok(Extent { messages: counters.messages, raw_bytes: counters.raw_bytes })
     }
 
+    /// Bytes on disk by kind of file: `records`, `index`, `volumes`.
+    pub fn disk_usage(&self) -> Vec<(&'static str, u64)> {
+        self.inner.files.usage()
+    }
+
     /// The number of the last durable event; told anew after each commit.
     pub fn journal(&self) -> watch::Receiver<Sequence> {
         self.inner.journal.clone()

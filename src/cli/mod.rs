@@ -28,6 +28,9 @@ use crate::config::{Config, Environment, Loaded, Problem};
 /// Where the configuration is when nobody says otherwise.
 const SYSTEM_CONFIG: &str = "/etc/waybill/waybill.toml";
 
+/// What a supervisor sees after a storage failure: a restart is right, and somebody should look.
+const EXIT_STORAGE: u8 = 74;
+
 /// A gateway between your applications and the outside world that archives, holds, relays and
 /// follows every message.
 #[derive(Debug, Parser)]
@@ -70,6 +73,8 @@ pub(crate) enum Failure {
     Config(Vec<Problem>),
     /// One sentence for the person at the terminal.
     Failed(String),
+    /// The archive can not be written any more (`EX_IOERR` of sysexits(3)).
+    Storage(String),
     /// The call itself is wrong in a way that the argument parser can not see.
     Usage(String),
 }
@@ -109,6 +114,10 @@ fn end(failure: Failure) -> ExitCode {
         Failure::Failed(text) => {
             eprintln!("waybill: {text}");
             ExitCode::FAILURE
+        }
+        Failure::Storage(reason) => {
+            eprintln!("waybill: the archive is closed: {reason}");
+            ExitCode::from(EXIT_STORAGE)
         }
         Failure::Usage(text) => {
             let error = Cli::command().error(clap::error::ErrorKind::ValueValidation, text);

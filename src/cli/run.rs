@@ -1,22 +1,60 @@
 //! `waybill run`: the daemon.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::{Failure, load};
-use crate::config::Environment;
+use super::{Failure, load, print_problems};
+use crate::config::{Config, Environment};
+use crate::daemon::{Exit, run_service};
+use crate::telemetry::{self, Metrics};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   waybill run                       with the built-in defaults, everything on loopback
-  waybill run --config /etc/waybill/waybill.toml")]
+  waybill run --config /etc/waybill/waybill.toml
+
+SIGTERM stops it gracefully, SIGHUP reads the configuration again. It exits with 74 when the archive
+can not be written any more.")]
 pub(super) struct RunArgs {}
 
 pub(super) fn run(
     _: &RunArgs,
-    config: Option<&Path>,
+    path: Option<&Path>,
     environment: &Environment,
 ) -> Result<(), Failure> {
-    load(config, environment)?;
-    Err(Failure::Failed(String::from("\"run\" is not built yet")))
+    let config = load(path, environment)?.config;
+    telemetry::log::install(&config.log).map_err(|error| Failure::Failed(error.to_string()))?;
+    let metrics = Metrics::install().map_err(|error| Failure::Failed(error.to_string()))?;
+    if config.upstreams.is_empty() {
+        tracing::warn!("there is no upstream: messages are archived as not_sent and go nowhere");
+    }
+    let (path, environment) = (path.map(PathBuf::from), environment.clone());
+    let read = move || match Config::load(path.as_deref(), &environment) {
+        Ok(loaded) => {
+            print_problems(&loaded.warnings);
+            Some(loaded.config)
+        }
+        Err(problems) => {
+            print_problems(&problems);
+            None
+        }
+    };
+    let runtime = runtime()?;
+    let exit = runtime
+        .block_on(run_service(config, metrics, read))
+        .map_err(|error| Failure::Failed(error.to_string()))?;
+    // What was cut off on purpose must not keep the process.
+    runtime.shutdown_background();
+    match exit {
+        Exit::Stopped | Exit::Cut => Ok(()),
+        Exit::StorageFailure(reason) => Err(Failure::Storage(reason)),
+    }
+}
+
+/// The threads of a command that serves.
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::Failed(format!("the threads can not be started: {error}")))
 }

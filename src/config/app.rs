@@ -10,7 +10,7 @@ use super::address::{APP_NAME, NETWORK};
 use super::app_sms::read_sms_credentials;
 use super::general::RetentionKind;
 use super::kind::{Choice, Count, Flag, Kind, List, Spot, TEXT};
-use super::later::{AppLater, SmsCredentials};
+use super::later::AppLater;
 use super::measure::{duration_advice, parse_duration, write_duration};
 use super::pattern::{ORIGINATOR, REGEX, SENDER, URL_GLOB};
 use super::problem::Place;
@@ -35,6 +35,9 @@ pub(super) struct ReadApp {
     pub(super) app: Arc<App>,
     pub(super) later: AppLater,
     places: Places,
+    /// Which ways to submit are written, well or not.
+    has_networks: bool,
+    has_sms: bool,
 }
 
 struct Places {
@@ -45,14 +48,20 @@ struct Places {
     track: Place,
 }
 
-/// All apps; without any, one for clients on loopback.
-pub(super) fn read_apps(top: &Section<'_, '_>) -> Vec<ReadApp> {
-    let apps: Vec<ReadApp> = top.tables_or_default("app", read_app).into_iter().flatten().collect();
+/// All apps; without any, one for clients on loopback. And whether any has a password, even one
+/// that could not be read.
+pub(super) fn read_apps(top: &Section<'_, '_>) -> (Vec<ReadApp>, bool) {
+    let mut has_credentials = false;
+    let apps = top.tables_or_default("app", |section| {
+        has_credentials |= section.is_set("smtp");
+        read_app(section)
+    });
+    let apps: Vec<ReadApp> = apps.into_iter().flatten().collect();
     check_names(top, &apps);
     check_networks(top, &apps);
     check_usernames(top, &apps);
     super::app_sms::check_credentials(top, &apps);
-    apps
+    (apps, has_credentials)
 }
 
 fn read_app(section: &Section<'_, '_>) -> Option<ReadApp> {
@@ -76,7 +85,7 @@ fn read_app(section: &Section<'_, '_>) -> Option<ReadApp> {
         table: section.place(""),
         name: section.place("name"),
         networks: section.place("networks"),
-        smtp: section.place("smtp"),
+        smtp: section.is_set("smtp").then(|| section.place("smtp")).flatten(),
         track: section.place("track"),
     };
     let name = name?;
@@ -84,7 +93,8 @@ fn read_app(section: &Section<'_, '_>) -> Option<ReadApp> {
     let senders = senders.into_iter().map(|(_, pattern)| pattern).collect();
     let app =
         Arc::new(App { name, networks, senders, hold, track, references, rate, on_unknown, smtp });
-    Some(ReadApp { app, later, places })
+    let has_networks = !app.networks.is_empty() || section.is_filled("networks");
+    Some(ReadApp { app, later, places, has_networks, has_sms: section.is_filled("sms") })
 }
 
 fn read_identity(section: &Section<'_, '_>) -> (Option<AppName>, Vec<IpNet>) {
@@ -92,13 +102,12 @@ fn read_identity(section: &Section<'_, '_>) -> (Option<AppName>, Vec<IpNet>) {
         let name = section.required("name", &APP_NAME);
         return (name, section.get("networks", &List(NETWORK), Vec::new()));
     }
-    let loopback = ["127.0.0.0/8", "::1/128"].iter().filter_map(|network| network.parse().ok());
-    let networks = section.get("networks", &List(NETWORK), loopback.collect());
     let name = AppName::parse(DEFAULT_APP);
     if let Some(name) = &name {
         section.show("name", &APP_NAME, name);
     }
-    (name, networks)
+    let loopback = ["127.0.0.0/8", "::1/128"].iter().filter_map(|network| network.parse().ok());
+    (name, section.get("networks", &List(NETWORK), loopback.collect()))
 }
 
 fn read_track(section: &Section<'_, '_>) -> Track {
@@ -138,7 +147,7 @@ fn check_names(top: &Section<'_, '_>, apps: &[ReadApp]) {
         };
         if apps[..index].iter().find(same).is_some() {
             let what = format!("two apps have the name {:?}", later.app.name.as_str());
-            let advice = "give each its own name; case does not count";
+            let advice = "give each its own name (case does not count)";
             top.context.report.error(later.places.name.clone(), what, advice);
         }
     }
@@ -158,7 +167,7 @@ fn check_networks(top: &Section<'_, '_>, apps: &[ReadApp]) {
             if let Some(owner) = owner {
                 let what =
                     format!("{network} belongs to the app {:?} already", owner.app.name.as_str());
-                let advice = "give each network to one app; the first one has it";
+                let advice = "give each network to one app (the first one has it)";
                 report.warning(place.clone(), what, advice);
             }
         }
@@ -185,18 +194,19 @@ fn check_usernames(top: &Section<'_, '_>, apps: &[ReadApp]) {
 
 /// Warns of apps that nobody can submit as. Last, when the listeners are known.
 pub(super) fn check_reachable(top: &Section<'_, '_>, apps: &[ReadApp], offers_auth: bool) {
-    for read in apps {
-        let has_sms = !read.later.sms.is_empty();
-        let what = match (read.app.networks.is_empty() && !has_sms, &read.app.smtp, offers_auth) {
-            (true, None, _) => "has neither networks nor credentials, so nobody can submit as it",
-            (true, Some(_), false) => "is known by its password alone, but no listener offers auth",
-            (true, Some(_), true) | (false, _, _) => continue,
+    for read in apps.iter().filter(|read| !read.has_networks && !read.has_sms) {
+        let (what, advice) = match (&read.places.smtp, offers_auth) {
+            (Some(_), true) => continue,
+            (Some(_), false) => (
+                "is known by its password alone, but no listener offers auth",
+                "write auth = \"required\" at a listener with TLS, or networks at the app",
+            ),
+            (None, _) => (
+                "has neither networks nor credentials, so nobody can submit as it",
+                "write networks = [\"10.0.0.0/8\"], or [app.smtp] with username and password",
+            ),
         };
         let what = format!("the app {:?} {what}", read.app.name.as_str());
-        let advice = match read.app.smtp {
-            None => "write networks = [\"10.0.0.0/8\"], or [app.smtp] with username and password",
-            Some(_) => "write auth = \"required\" at a listener with TLS, or networks at the app",
-        };
         top.context.report.warning(read.places.table.clone(), what, advice);
     }
 }
@@ -212,17 +222,6 @@ pub(super) fn check_tracking(top: &Section<'_, '_>, apps: &[ReadApp], has_public
             let advice = "write [tracking] with public_url = \"https://t.example.com\"";
             top.context.report.error(read.places.track.clone(), what, advice);
         }
-    }
-}
-
-impl SmsCredentials {
-    fn is_empty(&self) -> bool {
-        let SmsCredentials { twilio, vonage, kannel, gatewayapi, waybill } = self;
-        twilio.is_none()
-            && vonage.is_none()
-            && kannel.is_none()
-            && gatewayapi.is_none()
-            && waybill.is_none()
     }
 }
 

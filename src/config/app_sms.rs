@@ -32,8 +32,9 @@ pub(super) fn read_twilio(section: &Section<'_, '_>) -> Option<TwilioAccount> {
     let account_sid = section.required("account_sid", &TEXT);
     let auth_token = section.required("auth_token", &OneLine);
     if account_sid.as_deref().is_some_and(|sid| !is_account_sid(sid)) {
-        let what = "account_sid is not \"AC\" and 32 hexadecimal digits";
-        let advice = "some client libraries refuse any other; write one of that form";
+        let what = "account_sid is not \"AC\" and 32 hexadecimal digits, \
+                    and some client libraries refuse any other";
+        let advice = "write one of that form";
         section.context.report.warning(section.place("account_sid"), what, advice);
     }
     Some(TwilioAccount { account_sid: account_sid?, auth_token: auth_token? })

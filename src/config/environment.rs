@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 
-/// Where the variables come from.
-#[derive(Clone, Debug, Default)]
+/// Variables, and where this is. It is not `Debug`, because variables hold secrets.
+#[derive(Clone, Default)]
 pub struct Environment {
     pub variables: BTreeMap<OsString, OsString>,
     /// `uname -n`

@@ -57,7 +57,13 @@ const SESSION: Period =
     Period::new(Duration::from_secs(60), Duration::from_secs(30 * 86_400), "12h");
 
 pub(super) fn read_data_dir(top: &Section<'_, '_>) -> PathBuf {
-    top.get("data_dir", &FilePath, PathBuf::from("./waybill-data"))
+    let folder = top.get("data_dir", &FilePath, PathBuf::from("./waybill-data"));
+    if folder.exists() && !folder.is_dir() {
+        let what = format!("data_dir is {}, which is not a folder", folder.display());
+        let advice = "give a folder (it is made if it is not there)";
+        top.context.report.error(top.place("data_dir"), what, advice);
+    }
+    folder
 }
 
 /// The machine's own name where none is written, if it can be said in EHLO.
@@ -108,7 +114,8 @@ pub(super) fn read_queue(top: &Section<'_, '_>) -> RetrySchedule {
         let report = &queue.context.report;
         let Some(first) = waits.first().copied() else {
             let what = "the list \"retry\" has no duration";
-            let advice = "write at least one, such as retry = [\"5m\"]; the last one repeats";
+            let advice =
+                "write at least one, such as retry = [\"5m\"], of which the last one repeats";
             report.error(queue.place("retry"), what, advice);
             return RetrySchedule { expire, ..default.clone() };
         };

@@ -140,6 +140,11 @@ impl Kind for Count {
                 spot.is_not(value, &expected, format!("write {nearest}"))
             });
         }
+        // Rounded, because half a connection can only be a slip.
+        let decimals = value.as_float().and_then(|number| number.as_str().parse::<f64>().ok());
+        if let Some(number) = decimals.and_then(|number| fits(number.round() as i64)) {
+            return spot.is_not(value, &expected, format!("write {number}"));
+        }
         match value.as_str().and_then(|text| text.trim().parse().ok()).and_then(fits) {
             Some(number) => spot.is_not(value, &expected, format!("write {number} without quotes")),
             None => spot.is_not(value, &expected, format!("write {}", self.example())),
@@ -210,7 +215,7 @@ impl<K: Kind> Kind for List<K> {
                 };
                 Some(items.iter().filter_map(read).collect())
             }
-            None => spot.is_not(value, "a list", format!("write {}", self.example())),
+            None => spot.is_not(value, "a list", format!("write [{}]", excerpt(value))),
         }
     }
 
@@ -263,9 +268,14 @@ impl<T> Kind for Word<T> {
     type Value = T;
 
     fn read(&self, value: &DeValue<'_>, spot: &Spot<'_, '_>) -> Option<T> {
-        let parsed = match value.as_str() {
-            Some(text) => (self.parse)(text),
-            None => Err(Complaint::plain()),
+        let parsed = match (value.as_str(), integer(value)) {
+            (Some(text), _) => (self.parse)(text),
+            // A number without quotes may be the right text.
+            (None, Some(number)) => match (self.parse)(&number.to_string()) {
+                Ok(_) => Err(Complaint::instead(format!("write \"{number}\""))),
+                Err(complaint) => Err(complaint),
+            },
+            (None, None) => Err(Complaint::plain()),
         };
         parsed.map_or_else(
             |complaint| {

@@ -187,6 +187,13 @@ fn size_advice(value: &DeValue<'_>, example: &str) -> String {
         _ => None,
     };
     match meant.filter(|_| !number.is_empty()) {
+        Some(_) if unit.is_empty() && number.len() > 6 => {
+            let mebibytes = number.parse::<u64>().unwrap_or(u64::MAX) >> 20;
+            format!(
+                "write the unit too: \"{number}B\", or in round figures \"{}MiB\"",
+                mebibytes.max(1)
+            )
+        }
         Some(_) if unit.is_empty() => {
             format!("write the unit too: \"{number}B\", \"{number}KiB\" or \"{number}MiB\"")
         }

@@ -16,6 +16,7 @@
 use std::fs::File;
 use std::io::Read;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
@@ -58,7 +59,7 @@ use crate::relay::SmtpUpstream;
 use crate::submission::SmtpSettings;
 use crate::telemetry::LogSettings;
 use listener::{Ports, Surroundings};
-use problem::Report;
+use problem::{Report, Scope};
 use section::{Context, Section};
 use upstream::UpstreamSettings;
 
@@ -100,14 +101,15 @@ pub struct Loaded {
 }
 
 impl Config {
-    /// Reads and checks a file; without one, the built-in defaults. On errors all findings are
-    /// given, the warnings and notices among them, in the order of the file.
+    /// Reads and checks a file; without one, the built-in defaults. Where there are errors they are
+    /// given in the order of the file, the warnings among them; notices can wait.
     pub fn load(path: Option<&Path>, environment: &Environment) -> Result<Loaded, Vec<Problem>> {
         let Some(path) = path else {
             return Config::parse(None, "", environment);
         };
-        let source = read_source(path).map_err(|problem| vec![problem])?;
-        Config::parse(Some(path), &source, environment)
+        let (source, is_open) = read_source(path).map_err(|problem| vec![problem])?;
+        let open_path = is_open.then_some(path);
+        Config::check(Some(path), &source, environment, open_path)
     }
 
     /// Checks the text of a file; `path` is its name in messages and where relative paths start.
@@ -116,26 +118,38 @@ impl Config {
         source: &str,
         environment: &Environment,
     ) -> Result<Loaded, Vec<Problem>> {
+        Config::check(path, source, environment, None)
+    }
+
+    fn check(
+        path: Option<&Path>,
+        source: &str,
+        environment: &Environment,
+        open_path: Option<&Path>,
+    ) -> Result<Loaded, Vec<Problem>> {
         let base = path.and_then(Path::parent).unwrap_or(Path::new(""));
         let report = Report::new(path.map(|path| path.display().to_string()), source);
         let context = Context::new(report, environment, base);
         let (document, syntax) = DeTable::parse_recoverable(source);
         for error in &syntax {
-            let (what, advice) = explain_syntax(error.message());
-            context.report.syntax(error.span(), what, advice);
+            explain_syntax(&context.report, error);
         }
         let entries = path.map(|_| document.get_ref());
         let (config, effective) =
             Section::document(&context, entries, |top| read(top, environment));
         context.report_unknown_keys();
-        let problems = context.report.into_sorted();
-        let (errors, rest): (Vec<Problem>, Vec<Problem>) =
-            problems.iter().cloned().partition(|problem| problem.severity == Severity::Error);
-        if !errors.is_empty() {
-            return Err(problems);
+        if let Some(path) = open_path {
+            context.check_inline_secrets(path);
         }
-        let (warnings, notices) =
-            rest.into_iter().partition(|problem| problem.severity == Severity::Warning);
+        let problems = context.report.into_sorted();
+        let is_error = |problem: &Problem| problem.severity == Severity::Error;
+        let is_invalid = problems.iter().any(is_error);
+        let (notices, rest): (Vec<Problem>, Vec<Problem>) =
+            problems.into_iter().partition(|problem| problem.severity == Severity::Notice);
+        if is_invalid {
+            return Err(rest);
+        }
+        let warnings = rest;
         Ok(Loaded { config, warnings, notices, effective: effective.to_toml() })
     }
 }
@@ -149,8 +163,7 @@ fn read(top: &Section<'_, '_>, environment: &Environment) -> Config {
     let (archive, max_message_bytes, retention) = general::read_archive(top, data_dir.clone());
     let tls = top.optional_table("tls", pem::read_tls);
     let has_tls = top.is_set("tls");
-    let read_apps = app::read_apps(top);
-    let has_credentials = read_apps.iter().any(|read| read.app.smtp.is_some());
+    let (read_apps, has_credentials) = app::read_apps(top);
     let around = Surroundings { has_tls, has_credentials };
     let smtp = listener::read_smtp(top, &hostname, max_message_bytes, around, ports);
     app::check_reachable(top, &read_apps, listener::offers_auth(&smtp));
@@ -208,30 +221,47 @@ fn read(top: &Section<'_, '_>, environment: &Environment) -> Config {
 }
 
 /// The TOML reader's words as a whole message. They never quote the file, which may hold secrets.
-fn explain_syntax(message: &str) -> (String, String) {
-    let (what, expected) = message.split_once(", expected ").unwrap_or((message, ""));
-    let advice = match what {
-        "string values must be quoted" => "write the text in quotes, such as \"text\"",
-        "duplicate key" => "keep one of them; a table that can repeat is written [[…]]",
-        _ if expected.is_empty() => "see https://toml.io for how TOML is written",
-        _ => return (format!("not TOML: {what}"), format!("write {expected} here")),
+fn explain_syntax(report: &Report<'_>, error: &toml::de::Error) {
+    let (what, expected) =
+        error.message().split_once(", expected ").unwrap_or((error.message(), ""));
+    let is_empty = error.span().is_some_and(|span| span.is_empty());
+    let (scope, what, advice) = match what {
+        "string values must be quoted" if is_empty => {
+            (Scope::SyntaxOfOneValue, "the value is missing", String::from("write one after \"=\""))
+        }
+        "string values must be quoted" => (
+            Scope::SyntaxOfOneValue,
+            what,
+            String::from("write the text in quotes, such as \"text\""),
+        ),
+        "duplicate key" => {
+            let advice = "keep one of them (a table that may repeat is written [[…]])";
+            (Scope::SyntaxOfOneValue, what, String::from(advice))
+        }
+        _ if expected.is_empty() => {
+            (Scope::Syntax, what, String::from("see https://toml.io for how TOML is written"))
+        }
+        _ => (Scope::Syntax, what, format!("write {expected} here")),
     };
-    (format!("not TOML: {what}"), advice.to_owned())
+    report.syntax(error.span(), scope, format!("not TOML: {what}"), advice);
 }
 
-/// The text of the file, or the one problem why there is none.
-fn read_source(path: &Path) -> Result<String, Problem> {
+/// The text of the file and whether everybody may read it, or the one problem why there is none.
+fn read_source(path: &Path) -> Result<(String, bool), Problem> {
     let fail = |position, what: String, advice: &str| Problem {
         severity: Severity::Error,
         file: Some(path.display().to_string()),
         position,
         what,
         advice: advice.to_owned(),
-        scope: problem::Scope::Syntax,
+        scope: Scope::Syntax,
     };
     let mut bytes = Vec::new();
-    let read =
-        File::open(path).and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes));
+    let mut mode = 0;
+    let read = File::open(path).and_then(|file| {
+        mode = file.metadata()?.permissions().mode();
+        file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)
+    });
     if let Err(error) = read {
         let what = format!("the configuration can not be read: {error}");
         return Err(fail(None, what, "give --config a file that is there and that you may read"));
@@ -240,10 +270,11 @@ fn read_source(path: &Path) -> Result<String, Problem> {
         let what = String::from("the configuration is longer than 4 MiB");
         return Err(fail(None, what, "give --config a file in TOML"));
     }
-    String::from_utf8(bytes).map_err(|error| {
+    let text = String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
         let text = String::from_utf8_lossy(&error.as_bytes()[..valid]).into_owned();
         let position = Some(problem::position(&text, valid));
         fail(position, String::from("the configuration is not UTF-8"), "save it as UTF-8")
-    })
+    })?;
+    Ok((text, mode & 0o004 != 0))
 }

@@ -37,8 +37,10 @@ pub struct Problem {
 /// What was looked at to find it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Scope {
-    /// The text, which is not TOML there.
+    /// The text, which is not TOML from there on.
     Syntax,
+    /// The text, which is not TOML there, but what follows can be read.
+    SyntaxOfOneValue,
     /// One key or value.
     Value,
     /// Several keys together.
@@ -81,8 +83,8 @@ impl<'s> Report<'s> {
     }
 
     /// The text is not TOML.
-    pub(super) fn syntax(&self, place: Place, what: String, advice: String) {
-        self.add(Severity::Error, place, what, advice, Scope::Syntax);
+    pub(super) fn syntax(&self, place: Place, scope: Scope, what: String, advice: String) {
+        self.add(Severity::Error, place, what, advice, scope);
     }
 
     /// A mistake in one key or value.
@@ -111,26 +113,32 @@ impl<'s> Report<'s> {
         self.found.borrow_mut().push((start.unwrap_or(0), problem));
     }
 
-    /// Everything, in the order of the file. Where the text is not TOML, what was read from it is
-    /// incomplete, so only findings hold that are about one value of another line.
+    /// Everything, in the order of the file.
     pub(super) fn into_sorted(self) -> Vec<Problem> {
         let mut found = self.found.into_inner();
-        let line = |problem: &Problem| problem.position.map(|(line, _)| line);
-        let broken: Vec<Option<usize>> = found
-            .iter()
-            .filter(|(_, problem)| problem.scope == Scope::Syntax)
-            .map(|(_, problem)| line(problem))
-            .collect();
-        found.retain(|(_, problem)| match problem.scope {
-            Scope::Syntax => true,
-            Scope::Value => !broken.contains(&line(problem)),
-            Scope::Whole => broken.is_empty(),
-        });
+        drop_consequences(&mut found);
         found.sort_by_key(|(start, _)| *start);
         let mut problems: Vec<Problem> = found.into_iter().map(|(_, problem)| problem).collect();
         problems.dedup();
         problems
     }
+}
+
+/// Where the text is not TOML, what was read from it is incomplete. Then only findings hold that
+/// are about one value, on a line of its own, before the reader lost its way.
+fn drop_consequences(found: &mut Vec<(usize, Problem)>) {
+    let line = |problem: &Problem| problem.position.map(|(line, _)| line);
+    let is_syntax =
+        |problem: &Problem| matches!(problem.scope, Scope::Syntax | Scope::SyntaxOfOneValue);
+    let broken: Vec<Option<usize>> =
+        found.iter().filter(|(_, p)| is_syntax(p)).map(|(_, p)| line(p)).collect();
+    let lost = found.iter().filter(|(_, problem)| problem.scope == Scope::Syntax);
+    let lost_at = lost.map(|(start, _)| *start).min().unwrap_or(usize::MAX);
+    found.retain(|(start, problem)| match problem.scope {
+        Scope::Syntax | Scope::SyntaxOfOneValue => true,
+        Scope::Value => *start < lost_at && !broken.contains(&line(problem)),
+        Scope::Whole => broken.is_empty(),
+    });
 }
 
 /// Line and column of a byte offset, both from 1; the byte order mark is no column.

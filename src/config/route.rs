@@ -40,7 +40,7 @@ pub(super) fn read_routes(top: &Section<'_, '_>, known: Known<'_>) -> Routes {
         }
     }
     let upstreams = known.upstreams.iter();
-    let upstreams = upstreams.filter_map(|u| Some((u.channel, u.name.clone()?))).collect();
+    let upstreams = upstreams.filter_map(|u| Some((u.channel?, u.name.clone()?))).collect();
     Routes { routes: routes.into_iter().map(|read| read.route).collect(), upstreams }
 }
 
@@ -95,9 +95,11 @@ fn check_upstreams(section: &Section<'_, '_>, names: &[UpstreamName], known: &[R
     for (index, name) in names.iter().enumerate() {
         if names[..index].contains(name) {
             let what = format!("the upstream {:?} stands twice in one route", name.as_str());
-            report.error(place(), what, "name each once; retries come by themselves");
+            report.error(place(), what, "name each once, since retries come by themselves");
         }
-        if all().any(|upstream| upstream == name) {
+        // An upstream whose name could not be read may be the one.
+        let is_doubtful = known.iter().any(|upstream| upstream.name.is_none());
+        if is_doubtful || all().any(|upstream| upstream == name) {
             continue;
         }
         let what = format!("there is no upstream {:?}", name.as_str());
@@ -118,7 +120,7 @@ fn check_channel(
     known: &[ReadUpstream],
 ) -> Option<Channel> {
     let channel_of = |name: &UpstreamName| {
-        known.iter().find(|upstream| upstream.name.as_ref() == Some(name)).map(|u| u.channel)
+        known.iter().find(|upstream| upstream.name.as_ref() == Some(name)).and_then(|u| u.channel)
     };
     let first = names.iter().find_map(channel_of);
     let channel = written.or(first)?;

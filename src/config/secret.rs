@@ -4,7 +4,7 @@
 //! No message quotes a secret, and the effective configuration shows `[hidden]`.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -39,7 +39,7 @@ impl Kind for OneLine {
                     "the secret of {:?} holds a line break or another control character",
                     spot.key
                 ),
-                "keep it on one line; one line break at the end of a file is ignored",
+                "keep it on one line (one line break at the end of a file is ignored)",
             ),
             false => Some(Secret::new(text)),
         }
@@ -88,7 +88,10 @@ impl Kind for PemKey {
 
 fn read_secret(value: &DeValue<'_>, spot: &Spot<'_, '_>) -> Option<String> {
     let text = match value {
-        DeValue::String(text) => text.to_string(),
+        DeValue::String(text) => {
+            spot.context.saw_inline_secret(spot.span.start);
+            text.to_string()
+        }
         DeValue::Table(source) => read_source(source, spot)?,
         other => {
             let what = format!("{:?} is {}, but it is a secret", spot.key, type_name(other));
@@ -181,7 +184,7 @@ fn read_file(path: &Path, spot: &Spot<'_, '_>) -> Option<String> {
         }
         Err(error) => spot.wrong(
             format!("the file {shown} of {:?} can not be read: {error}", spot.key),
-            "give a file that is there and that Waybill's user may read",
+            "give a text file that is there and that Waybill's user may read",
         ),
     }
 }
@@ -190,7 +193,11 @@ fn read_bounded(path: &Path) -> std::io::Result<(String, u32)> {
     let file = File::open(path)?;
     let mode = file.metadata()?.permissions().mode();
     let mut text = String::new();
-    file.take(MAX_SECRET_BYTES + 1).read_to_string(&mut text)?;
+    let read = file.take(MAX_SECRET_BYTES + 1).read_to_string(&mut text);
+    read.map_err(|error| match error.kind() {
+        ErrorKind::InvalidData => std::io::Error::other("it is not UTF-8"),
+        _ => error,
+    })?;
     match text.len() as u64 > MAX_SECRET_BYTES {
         true => Err(std::io::Error::other("it is longer than 64 KiB")),
         false => Ok((text, mode)),

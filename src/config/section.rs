@@ -8,7 +8,7 @@
 //! A reader reads all its keys before it gives up on a missing one; else the keys that it did not
 //! come to would be called unknown.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -29,6 +29,8 @@ pub(super) struct Context<'s> {
     /// Every declared key by its table, and whether the file sets it.
     declared: RefCell<BTreeMap<(String, &'static str), bool>>,
     unknown: RefCell<Vec<Unknown>>,
+    /// Where the first secret stands that is written in the file itself.
+    inline_secret: Cell<Option<usize>>,
 }
 
 /// A key that no reader asked for.
@@ -49,12 +51,29 @@ impl<'s> Context<'s> {
         base: &Path,
     ) -> Context<'s> {
         let (declared, unknown) = (RefCell::default(), RefCell::default());
-        Context { report, environment, base: base.to_owned(), declared, unknown }
+        let (base, inline_secret) = (base.to_owned(), Cell::default());
+        Context { report, environment, base, declared, unknown, inline_secret }
     }
 
     /// A path of the file, seen from the folder of the file.
     pub(super) fn resolve(&self, path: &str) -> PathBuf {
         self.base.join(path)
+    }
+
+    /// Remembers that a secret stands in the file itself.
+    pub(super) fn saw_inline_secret(&self, start: usize) {
+        let first = self.inline_secret.get().map_or(start, |other| other.min(start));
+        self.inline_secret.set(Some(first));
+    }
+
+    /// Warns when the file itself holds a secret although everybody can read it.
+    pub(super) fn check_inline_secrets(&self, path: &Path) {
+        if let Some(start) = self.inline_secret.get() {
+            let shown = path.display();
+            let what = format!("everybody on this machine can read {shown}, and it holds a secret");
+            let advice = format!("run chmod 600 {shown}, or keep the secret in a file of its own");
+            self.report.warning(Some(start..start), what, advice);
+        }
     }
 
     /// Reports all unknown keys; last, because only then all keys of all tables are known.
@@ -103,6 +122,8 @@ pub(super) struct Section<'c, 's> {
     place: Place,
     keys: RefCell<Vec<&'static str>>,
     effective: RefCell<Effective>,
+    /// Nobody can tell which keys belong here.
+    is_abandoned: Cell<bool>,
 }
 
 impl<'c, 's> Section<'c, 's> {
@@ -120,6 +141,7 @@ impl<'c, 's> Section<'c, 's> {
             place: None,
             keys: RefCell::default(),
             effective: RefCell::default(),
+            is_abandoned: Cell::default(),
         };
         let value = read(&top);
         (value, top.finish())
@@ -144,6 +166,21 @@ impl<'c, 's> Section<'c, 's> {
     /// Whether the file sets this key.
     pub(super) fn is_set(&self, key: &str) -> bool {
         self.entry(key).is_some()
+    }
+
+    /// Whether the file sets this key to something else than nothing. Then a reader that got
+    /// nothing from it has said why.
+    pub(super) fn is_filled(&self, key: &str) -> bool {
+        self.entry(key).is_some_and(|(_, node)| match node.get_ref() {
+            DeValue::Array(items) => !items.is_empty(),
+            DeValue::Table(entries) => !entries.is_empty(),
+            _ => true,
+        })
+    }
+
+    /// Leaves the other keys alone, because a mistake hides which ones are right.
+    pub(super) fn abandon(&self) {
+        self.is_abandoned.set(true);
     }
 
     /// Where this key's value stands; the table itself when it is not set.
@@ -178,6 +215,12 @@ impl<'c, 's> Section<'c, 's> {
     /// Writes another effective value than the one that was read.
     pub(super) fn show<K: Kind>(&self, key: &'static str, kind: &K, value: &K::Value) {
         self.effective.borrow_mut().set(key, kind.show(value));
+    }
+
+    /// Says of this whole table that this version does nothing with it.
+    pub(super) fn whole_has_no_effect_yet(&self) {
+        let what = format!("{} has no effect yet", self.label());
+        self.context.report.notice(self.place.clone(), what, "it is checked, and it may stay");
     }
 
     /// Says of a key that is set that this version does nothing with it.
@@ -269,7 +312,8 @@ impl<'c, 's> Section<'c, 's> {
         let label = if is_array { format!("[[{path}]]") } else { format!("[{path}]") };
         let (keys, effective) = (RefCell::default(), RefCell::default());
         let label = RefCell::new(label);
-        Section { context: self.context, path, label, entries, place, keys, effective }
+        let (context, is_abandoned) = (self.context, Cell::default());
+        Section { context, path, label, entries, place, keys, effective, is_abandoned }
     }
 
     fn table_entries(&self, key: &'static str) -> Option<(&'c DeTable<'c>, Place)> {
@@ -336,6 +380,9 @@ impl<'c, 's> Section<'c, 's> {
 
     /// Keeps what nobody asked for, for the report at the end.
     fn finish(self) -> Effective {
+        if self.is_abandoned.get() {
+            return self.effective.into_inner();
+        }
         let siblings = self.keys.into_inner();
         let label = self.label.into_inner();
         let mut unknown = self.context.unknown.borrow_mut();

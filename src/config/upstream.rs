@@ -39,7 +39,8 @@ const DEFAULT_CONNECTIONS: u32 = 10;
 /// One upstream as far as it could be read; its name counts even where the rest is wrong.
 pub(super) struct ReadUpstream {
     pub(super) name: Option<UpstreamName>,
-    pub(super) channel: Channel,
+    /// `None` when its kind could not be read.
+    pub(super) channel: Option<Channel>,
     pub(super) settings: Option<UpstreamSettings>,
     place: Place,
 }
@@ -55,7 +56,7 @@ pub(super) fn read_upstreams(
     ports: &Ports,
 ) -> Vec<ReadUpstream> {
     let upstreams = top.tables("upstream", |section| read_upstream(section, hostname, ports));
-    if !upstreams.iter().any(|upstream| upstream.channel == Channel::Email) {
+    if !upstreams.iter().any(|upstream| upstream.channel != Some(Channel::Sms)) {
         let what = "there is no [[upstream]] for mail, so mail is archived as not_sent";
         let advice = "write [[upstream]] with its host to have it relayed";
         top.context.report.notice(None, what, advice);
@@ -67,7 +68,7 @@ pub(super) fn read_upstreams(
         let same = |other: &UpstreamName| other.as_str().eq_ignore_ascii_case(name.as_str());
         if upstreams[..index].iter().any(|other| other.name.as_ref().is_some_and(same)) {
             let what = format!("two upstreams have the name {:?}", name.as_str());
-            let advice = "give each its own name; case does not count";
+            let advice = "give each its own name (case does not count)";
             top.context.report.error(upstream.place.clone(), what, advice);
         }
     }
@@ -76,7 +77,14 @@ pub(super) fn read_upstreams(
 
 fn read_upstream(section: &Section<'_, '_>, hostname: &str, ports: &Ports) -> ReadUpstream {
     let written = section.optional("name", &UPSTREAM_NAME);
-    let kind = section.get("kind", &KIND, UpstreamKind::Smtp);
+    let kind = section.optional("kind", &KIND);
+    if kind.is_none() && section.is_set("kind") {
+        section.abandon();
+        let place = section.place("name");
+        return ReadUpstream { name: written, channel: None, settings: None, place };
+    }
+    let kind = kind.unwrap_or(UpstreamKind::Smtp);
+    section.show("kind", &KIND, &kind);
     let word = KIND.show(&kind).as_str().unwrap_or_default().to_owned();
     section.qualify(&format!("of kind {word:?}"));
     let has_host = matches!(kind, UpstreamKind::Smtp | UpstreamKind::Smpp);
@@ -88,11 +96,12 @@ fn read_upstream(section: &Section<'_, '_>, hostname: &str, ports: &Ports) -> Re
             read_smtp(section, name.clone(), host, place).map(UpstreamSettings::Smtp)
         }
         Channel::Sms => {
-            section.no_effect_yet("kind");
+            section.whole_has_no_effect_yet();
             read_sms(section, name.clone(), kind, host).map(UpstreamSettings::Sms)
         }
     };
-    ReadUpstream { name, channel: kind.channel(), settings, place: section.place("name") }
+    let (channel, place) = (Some(kind.channel()), section.place("name"));
+    ReadUpstream { name, channel, settings, place }
 }
 
 /// The name that is written; else the host where that is a good name; else the kind.

@@ -1,6 +1,5 @@
 //! The gauges: what is counted from the archive now and then, and not at each event.
 
-use std::path::Path;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -10,16 +9,11 @@ use crate::archive::{Archive, ArchiveError};
 use crate::telemetry::{Metrics, metrics::UPKEEP_INTERVAL, record};
 
 /// Keeps the gauges right until `stop`.
-pub(super) async fn keep(
-    archive: Archive,
-    data_dir: std::path::PathBuf,
-    metrics: Metrics,
-    stop: CancellationToken,
-) {
+pub(super) async fn keep(archive: Archive, metrics: Metrics, stop: CancellationToken) {
     let mut ticks = tokio::time::interval(UPKEEP_INTERVAL);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        let (archive, dir) = (archive.clone(), data_dir.clone());
-        let read = tokio::task::spawn_blocking(move || measure(&archive, &dir)).await;
+        let archive = archive.clone();
+        let read = tokio::task::spawn_blocking(move || measure(&archive)).await;
         if let Ok(Err(error)) = read {
             tracing::warn!(%error, "the gauges can not be read");
         }
@@ -27,7 +21,7 @@ pub(super) async fn keep(
     }
 }
 
-fn measure(archive: &Archive, data_dir: &Path) -> Result<(), ArchiveError> {
+fn measure(archive: &Archive) -> Result<(), ArchiveError> {
     let queue = archive.queue()?;
     for (status, count) in &queue.recipients {
         record::recipients(status.as_str(), *count);
@@ -37,7 +31,7 @@ fn measure(archive: &Archive, data_dir: &Path) -> Result<(), ArchiveError> {
     let extent = archive.extent()?;
     record::archive_messages(extent.messages);
     record::archive_bytes("submitted", extent.raw_bytes);
-    for (kind, bytes) in archive.disk_usage(data_dir) {
+    for (kind, bytes) in archive.disk_usage() {
         record::archive_bytes(kind, bytes);
     }
     Ok(())

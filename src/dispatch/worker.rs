@@ -10,7 +10,6 @@ use super::lane::{Lane, Plan};
 use crate::archive::{Archive, ArchiveError, ClaimRequest, Judgement, Message};
 use crate::evidence;
 use crate::lifecycle::RetrySchedule;
-use crate::model::envelope::BodyType;
 use crate::model::{EnvelopeRecipient, Outcome, Scope};
 use crate::relay::Transaction;
 use crate::telemetry::record;
@@ -197,7 +196,8 @@ async fn relay(
     let transaction = Transaction {
         reverse_path: envelope.reverse_path.clone(),
         recipients: chosen,
-        eight_bit: envelope.body == BodyType::EightBitMime || !raw.is_ascii(),
+        // What counts is what is there: clients say 8BITMIME of plain ASCII too.
+        eight_bit: !raw.is_ascii(),
         smtputf8: envelope.smtputf8 || needs_utf8,
         ret: envelope.ret,
         envid: envelope.envid.clone(),

@@ -61,6 +61,13 @@ pub(super) fn judge(
                 RecipientState::Sent { at: now, upstream, reply: reply.clone(), digest: *digest };
             moved(&tried, state, Some(Note { digest: Some(*digest), ..sent }))
         }
+        // Nobody refused it: this upstream can not carry it. Another one may.
+        Outcome::Permanent { scope: Scope::Recipient | Scope::Message, reply: None, detail }
+            if !rules.is_last_upstream =>
+        {
+            let state = RecipientState::Due { at: now, rank: claim.rank.saturating_add(1) };
+            moved(&tried, state, Some(note(EventKind::Deferred, &None, detail)))
+        }
         Outcome::Permanent { scope: Scope::Recipient | Scope::Message, reply, detail } => {
             let cause = match reply.clone() {
                 Some(reply) => Cause::Refused { upstream, reply },
@@ -159,6 +166,19 @@ mod tests {
         let next = judged(&claimed(0), at(10), &temporary(Scope::Recipient), true, false).next;
         assert_eq!(next.state, RecipientState::Due { at: at(70), rank: 0 });
         assert_eq!((next.attempts, next.rounds), (1, 1));
+    }
+
+    #[test]
+    fn what_one_upstream_can_not_carry_another_may() {
+        let outcome = Outcome::Permanent {
+            scope: Scope::Message,
+            reply: None,
+            detail: "5.6.3 no 8BITMIME".into(),
+        };
+        let next = judged(&claimed(0), at(10), &outcome, false, false).next;
+        assert_eq!(next.state, RecipientState::Due { at: at(10), rank: 1 });
+        let next = judged(&claimed(0), at(10), &outcome, true, false).next;
+        assert!(matches!(next.state, RecipientState::Failed { .. }));
     }
 
     #[test]

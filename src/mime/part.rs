@@ -100,25 +100,26 @@ impl Part {
 /// Reads the header section of a part. `in_digest`: its default type is a message (RFC 2046 §5.1.5).
 pub(crate) fn read_media(fields: &mut Fields<'_>, in_digest: bool, defects: &mut Defects) -> Media {
     let (mut media_type, mut disposition) = (None, None);
-    let (mut encoding, mut content_id) = (Encoding::Identity, None);
+    let (mut encoding, mut content_id) = (None, None);
+    // Of a field that is given twice the first counts, as for most readers.
     for field in fields {
-        // A header that is given twice is read as mail-parser and most readers do: the first counts.
-        if field.is("Content-Type") && media_type.is_none() {
-            media_type = value::media(field.folded);
-            if media_type.is_none() {
-                defects.add("a Content-Type field names no media type");
-            }
-        } else if field.is("Content-Disposition") && disposition.is_none() {
-            disposition = value::media(field.folded);
+        if field.is("Content-Type") {
+            first(&mut media_type, || value::media(field.folded), defects);
+        } else if field.is("Content-Disposition") {
+            first(&mut disposition, || value::media(field.folded), defects);
         } else if field.is("Content-Transfer-Encoding") {
-            encoding = read_encoding(&field.text(), defects);
-        } else if field.is("Content-ID") && content_id.is_none() {
-            content_id = value::message_id(field.folded);
+            first(&mut encoding, || field.text(), defects);
+        } else if field.is("Content-ID") {
+            first(&mut content_id, || value::message_id(field.folded), defects);
         }
     }
+    if let Some(None) = media_type {
+        defects.add("a Content-Type field names no media type");
+    }
+    let (media_type, disposition) = (media_type.flatten(), disposition.flatten());
     let mut media = of_type(media_type.as_ref(), in_digest, defects);
-    media.encoding = encoding;
-    media.content_id = content_id;
+    media.encoding = encoding.map_or(Encoding::Identity, |text| read_encoding(&text, defects));
+    media.content_id = content_id.flatten();
     media.filename = filename(disposition.as_ref(), media_type.as_ref());
     media.disposition = disposition.map(|d| match d.is_inline() {
         true => Disposition::Inline,
@@ -128,13 +129,21 @@ pub(crate) fn read_media(fields: &mut Fields<'_>, in_digest: bool, defects: &mut
     media
 }
 
+/// Keeps what the first field of a name says.
+fn first<T>(place: &mut Option<T>, read: impl FnOnce() -> T, defects: &mut Defects) {
+    match place {
+        Some(_) => defects.add("a field that says what a part is comes twice"),
+        None => *place = Some(read()),
+    }
+}
+
 fn of_type(given: Option<&ContentType<'_>>, in_digest: bool, defects: &mut Defects) -> Media {
     let (main, sub) = match given {
         Some(given) => (given.ctype(), given.subtype().unwrap_or_default()),
         None if in_digest => ("message", "rfc822"),
         None => ("text", "plain"),
     };
-    let sub = match (main, sub) {
+    let sub = match (main, leading_token(sub)) {
         ("text", "") => "plain",
         (_, sub) => sub,
     };
@@ -176,15 +185,19 @@ fn of_type(given: Option<&ContentType<'_>>, in_digest: bool, defects: &mut Defec
 
 /// `type/subtype` when both are tokens (RFC 2045 §5.1), else the type of unknown bytes.
 fn type_name(main: &str, sub: &str) -> String {
-    let token = |t: &str| {
-        let ok = |b: u8| b.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&b);
-        !t.is_empty() && t.bytes().all(ok)
-    };
-    if token(main) && token(sub) && main.len() + sub.len() < MAX_TYPE_BYTES {
+    let is_token = |text: &str| !text.is_empty() && leading_token(text) == text;
+    if is_token(main) && is_token(sub) && main.len() + sub.len() < MAX_TYPE_BYTES {
         format!("{main}/{sub}")
     } else {
         String::from("application/octet-stream")
     }
+}
+
+/// What stands before the first character that a type can not hold: some senders forget the
+/// semicolon after it.
+fn leading_token(text: &str) -> &str {
+    let ok = |c: char| c.is_ascii_alphanumeric() || "!#$&-^_.+".contains(c);
+    text.find(|c| !ok(c)).map_or(text, |end| &text[..end])
 }
 
 fn filename(

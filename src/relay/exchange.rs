@@ -259,6 +259,11 @@ impl Exchange<'_> {
     }
 
     async fn message(&mut self) -> Ending {
+        // A reply too many would be taken for the one to the final dot.
+        if !self.connection.is_quiet().await {
+            let early = "it spoke or closed before it was its turn";
+            return Ending::Lost(Broken::Malformed(early));
+        }
         let timeouts = self.connection.timeouts;
         let message = &self.transaction.message;
         let seconds = message.size_bytes() / MIN_BYTES_PER_SECOND;

@@ -4,6 +4,7 @@
 //! circuit breaker. An attempt waits for its turn (for as long as its caller lets it) and from then on
 //! every wait has a deadline. Dropping an attempt closes its connection.
 
+use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -58,6 +59,12 @@ struct Shared {
 struct Health {
     breaker: Breaker,
     last_error: Option<String>,
+}
+
+impl fmt::Debug for SmtpRelay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SmtpRelay").field(&self.settings().name).finish()
+    }
 }
 
 impl SmtpRelay {

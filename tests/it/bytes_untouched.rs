@@ -1,168 +1,212 @@
-//! Every byte but `Received` arrives as it was sent in, and the archive returns it as it was sent in; only `Bcc` and
-//! Waybill's own steering fields are taken out on the way.
+//! The bytes of a message that is not rewritten are relayed unchanged: a `Received` field is added,
+//! the fields that steer and `Bcc` are taken out, and every other byte stays.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use bytes::Bytes;
+use proptest::prelude::*;
+use waybill::mime;
+use waybill::model::{Digest, ForwardPath, MessageId, Outgoing, Timestamp};
+use waybill::rewrite::{self, Trace};
 
-use crate::support::clients::assert_same;
-use crate::support::daemon::{Daemon, Setup};
-use crate::support::receiver::Receiver;
-use crate::support::submitter::Submitter;
-use crate::support::tools;
-
-/// One message and what must arrive of it.
-struct Specimen {
-    name: String,
-    text: Vec<u8>,
-}
-
-/// What a client sends of a file: lines end in CRLF, the last one too.
-fn canonical(bytes: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(bytes.len() + bytes.len() / 20);
-    for (at, byte) in bytes.iter().enumerate() {
-        if *byte == b'\n' && !(at > 0 && bytes[at - 1] == b'\r') {
-            out.push(b'\r');
-        }
-        out.push(*byte);
+fn trace<'a>() -> Trace<'a> {
+    let accepted_at = Timestamp::from_millis(1_795_321_671_000);
+    Trace {
+        id: MessageId::new(accepted_at, 7),
+        hostname: "gateway.example.com",
+        client_helo: "erp.example.com",
+        client_address: "192.0.2.1".parse().unwrap(),
+        protocol: "ESMTPSA",
+        tls: Some("TLSv1.3 TLS_AES_256_GCM_SHA384"),
+        accepted_at,
+        recipient: None,
     }
-    if !out.ends_with(b"\r\n") {
-        out.extend_from_slice(b"\r\n");
+}
+
+fn bytes(outgoing: &Outgoing) -> Vec<u8> {
+    outgoing.segments.concat()
+}
+
+fn rendered(raw: &str) -> String {
+    let outgoing = rewrite::render(&Bytes::copy_from_slice(raw.as_bytes()), &trace());
+    assert_eq!(outgoing.digest, Digest::of(&bytes(&outgoing)));
+    String::from_utf8(bytes(&outgoing)).unwrap()
+}
+
+/// The field that `trace` gives.
+const RECEIVED: &str = "Received: from erp.example.com ([192.0.2.1]) by gateway.example.com (Waybill)\r\n\
+    \twith ESMTPSA (TLSv1.3 TLS_AES_256_GCM_SHA384) id 01M80R5BAR0000000000000007;\r\n\
+    \tSun, 22 Nov 2026 04:27:51 +0000\r\n";
+
+#[test]
+fn what_steers_or_gives_away_is_cut_out() {
+    let check = |raw: &str, rest: &str| assert_eq!(rendered(raw), format!("{RECEIVED}{rest}"));
+    check("X-Waybill-Tag: a\r\n\r\nbody\r\n", "\r\nbody\r\n");
+    check("A: b\r\nx-waybill-HOLD:\r\n manual\r\n\t x\r\nC: d\r\n\r\n", "A: b\r\nC: d\r\n\r\n");
+    check("Bcc: a@b\r\nA: b\r\nBCC : c@d\r\nbcc:e@f\r\n\r\n", "A: b\r\n\r\n");
+    check("Resent-Bcc: a@b\r\nA: b\r\n", "A: b\r\n");
+    check("A: b\r\nBcc: a@b", "A: b\r\n");
+    check("A: b\nBcc: a@b\n c@d\nE: f\n\nBcc: x\n", "A: b\nE: f\n\nBcc: x\n");
+    check("junk\r\nBcc: a@b\r\n\r\nbody", "junk\r\n\r\nbody");
+    for name in ["Reference", "Tag", "Hold", "Send-At", "Track", "Sender"] {
+        check(&format!("X-Waybill-{name}: x\r\nA: b\r\n\r\n"), "A: b\r\n\r\n");
     }
-    out
 }
 
-/// Whether SMTP can carry it at all: a CR that begins no line end is refused.
-fn has_bare_cr(bytes: &[u8]) -> bool {
-    (0..bytes.len()).any(|at| bytes[at] == b'\r' && bytes.get(at + 1) != Some(&b'\n'))
-}
-
-/// The message without the fields that are never relayed.
-fn relayed(text: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut in_header = true;
-    let mut removing = false;
-    for line in text.split_inclusive(|b| *b == b'\n') {
-        if in_header && line == b"\r\n" {
-            in_header = false;
-        }
-        let folded = matches!(line.first(), Some(b' ' | b'\t'));
-        if in_header && !folded {
-            let name = line.split(|b| *b == b':').next().unwrap_or_default().to_ascii_lowercase();
-            let name = String::from_utf8_lossy(&name).trim_end().to_owned();
-            removing = line.contains(&b':') && (name == "bcc" || name.starts_with("x-waybill-"));
-        }
-        if !(in_header && removing) {
-            out.extend_from_slice(line);
-        }
+#[test]
+fn everything_else_stays() {
+    for raw in [
+        "",
+        "\r\n",
+        "\r\nBcc: in the body\r\n",
+        "no line break",
+        "no field\r\nA: b\r\n",
+        "A: b",
+        "A: b\r\n",
+        "A: b\r\n\r\n",
+        "A: b\n\nlf only\n",
+        "A: b\r\n\r\nX-Waybill-Tag: in the body\r\n",
+        "A: b\r\n\r\n--x\r\nBcc: in a part\r\n\r\n--x--",
+        "A:  b \t\r\n  \r\n\u{e5}\u{0}\r\n\r\n.\r\n..\r\n",
+        "X-Waybill-Id: is not ours\r\nXBcc: a\r\nBcc-: b\r\n",
+        "Received: from a by b; c\r\nDKIM-Signature: v=1;\r\n b=x\r\n\r\n",
+    ] {
+        assert_eq!(rendered(raw), format!("{RECEIVED}{raw}"), "{raw:?}");
     }
-    out
 }
 
-/// Messages that relays like to break; the corpus has the rest.
-fn own_specimens() -> Vec<Specimen> {
-    let long = "y".repeat(5000);
-    let deep: String = (0..200)
-        .map(|n| format!("Content-Type: multipart/mixed; boundary=b{n}\r\n\r\n--b{n}\r\n"))
-        .collect();
-    let texts: Vec<(&str, Vec<u8>)> = vec![
-        ("no-header", b"\r\nonly a body\r\n".to_vec()),
-        ("empty", b"\r\n".to_vec()),
-        ("no-body", b"Subject: nothing follows\r\n".to_vec()),
-        ("dots", b"Subject: dots\r\n\r\n.\r\n..\r\n...\r\n.a\r\n".to_vec()),
-        ("bcc", b"To: a@b.c\r\nBcc: secret@example.org,\r\n\tmore@example.org\r\nSubject: x\r\n\r\nBcc: in the body\r\n".to_vec()),
-        ("steering", b"X-Waybill-Tag: invoice\r\nTo: a@b.c\r\nX-Waybill-Reference: INV-1\r\nSubject: x\r\n\r\nbody\r\n".to_vec()),
-        ("eight-bit", b"Subject: \xe9\xff\xfe\r\nContent-Type: text/plain; charset=latin1\r\n\r\n\xe9\xe8\r\n".to_vec()),
-        ("nul", b"Subject: nul\r\n\r\na\0b\r\n".to_vec()),
-        ("long-line", format!("Subject: long\r\n\r\n{long}\r\n").into_bytes()),
-        ("long-field", format!("Subject: {long}\r\n\r\nbody\r\n").into_bytes()),
-        ("not-a-field", b"this is no field\r\nSubject: x\r\n\r\nbody\r\n".to_vec()),
-        ("deep", deep.into_bytes()),
-        ("received", b"Received: from a by b; Mon, 5 Jan 2026 10:00:00 +0000\r\nSubject: x\r\n\r\nbody\r\n".to_vec()),
-        ("return-path", b"Return-Path: <x@example.com>\r\nSubject: x\r\n\r\nbody\r\n".to_vec()),
+#[test]
+fn first_lines_keep_their_meaning() {
+    let check = |raw: &str, expected: &str| assert_eq!(rendered(raw), expected, "{raw:?}");
+    let mbox = "From a@b Mon Jan  1 00:00:00 2026\r\n";
+    check(&format!("{mbox}A: b\r\n\r\n"), &format!("{mbox}{RECEIVED}A: b\r\n\r\n"));
+    check(&format!("{mbox}Bcc: b\r\n\r\n"), &format!("{mbox}{RECEIVED}\r\n"));
+    check(" fold\r\n\tfold\r\nA: b\r\n", &format!(" fold\r\n\tfold\r\n{RECEIVED}A: b\r\n"));
+    check(" \r\n\r\nbody", &format!(" \r\n{RECEIVED}\r\nbody"));
+    // Without a line break there is no place that does not change the line.
+    check("From: x", &format!("{RECEIVED}From: x"));
+    // A line that can not be kept apart in any other way gets an empty line before it.
+    check(" x", &format!("{RECEIVED}\r\n x"));
+}
+
+#[test]
+fn nothing_that_a_client_claims_leaves_its_place() {
+    let hostile = "a)\r\nBcc: x@y\r\n\r\nbody (; id 1 \\\u{e5}\0";
+    let mut trace = trace();
+    (trace.client_helo, trace.protocol, trace.tls) = (hostile, hostile, Some(hostile));
+    let outgoing = bytes(&rewrite::render(&Bytes::from_static(b"A: b\r\n\r\n"), &trace));
+    let names: Vec<_> = mime::fields(&outgoing).map(|f| f.name.to_vec()).collect();
+    assert_eq!(names, [&b"Received"[..], b"A"]);
+    let received = mime::fields(&outgoing).next().unwrap().span;
+    let received = std::str::from_utf8(&outgoing[received]).unwrap();
+    assert!(received.is_ascii() && received.matches(';').count() == 1, "{received:?}");
+    assert_eq!(received.matches('(').count(), received.matches(')').count(), "{received:?}");
+}
+
+#[test]
+fn received_says_how_it_came() {
+    let field = |trace: &Trace<'_>| {
+        let raw = bytes(&rewrite::render(&Bytes::new(), trace));
+        let field = mime::fields(&raw).next().unwrap();
+        String::from_utf8(field.unfolded().into_owned()).unwrap()
+    };
+    let path = ForwardPath::parse("\"kim k\"@example.org").unwrap();
+    let mut trace = trace();
+    trace.recipient = Some(&path);
+    assert!(field(&trace).contains("for <\"kim k\"@example.org>; Sun, 22 Nov"));
+    let path = ForwardPath::parse("j\u{f8}ran@example.org").unwrap();
+    trace.recipient = Some(&path);
+    assert!(!field(&trace).contains("for <"));
+    trace.recipient = None;
+    trace.client_address = "2001:db8::1".parse().unwrap();
+    trace.client_helo = "not a name";
+    assert!(field(&trace).starts_with("from [IPv6:2001:db8::1] (helo=not a name) by "));
+    trace.client_helo = "[10.0.0.7]";
+    trace.client_address = "::ffff:192.0.2.1".parse().unwrap();
+    assert!(field(&trace).starts_with("from [10.0.0.7] ([192.0.2.1]) by "));
+    let raw = bytes(&rewrite::render(&Bytes::new(), &trace));
+    assert_eq!(mime::hops(&raw, "gateway.example.com").own, 1);
+}
+
+#[test]
+fn lines_of_received_are_short() {
+    let host = format!("{}.example.com", "h".repeat(50));
+    let path = ForwardPath::parse(&format!("{}@example.org", "r".repeat(60))).unwrap();
+    let mut trace = trace();
+    (trace.hostname, trace.client_helo, trace.recipient) = (&host, &host, Some(&path));
+    let raw = bytes(&rewrite::render(&Bytes::new(), &trace));
+    for line in std::str::from_utf8(&raw).unwrap().lines() {
+        assert!(line.len() <= 78, "{line:?}");
+    }
+}
+
+/// Header sections and bodies as senders and attackers write them.
+fn message() -> impl Strategy<Value = Vec<u8>> {
+    let line = prop_oneof![
+        Just("Subject: x"),
+        Just("Bcc: a@b"),
+        Just("bcc :c@d,"),
+        Just("X-WAYBILL-hold: manual"),
+        Just("X-Waybill-Reference: INV-1"),
+        Just("Received: by gateway.example.com (Waybill); x"),
+        Just(" folded"),
+        Just("\t"),
+        Just(""),
+        Just("junk"),
+        Just("From a@b"),
+        Just(": no name"),
+        Just("\u{e5}: x"),
     ];
-    texts.into_iter().map(|(name, text)| Specimen { name: name.to_owned(), text }).collect()
+    let end = prop_oneof![8 => Just("\r\n"), 2 => Just("\n"), 1 => Just("\r\r\n"), 1 => Just("")];
+    let text = prop::collection::vec((line, end), 0..20)
+        .prop_map(|lines| lines.into_iter().flat_map(|(l, e)| [l, e]).collect::<String>());
+    let noise = prop::collection::vec(any::<u8>(), 0..40);
+    (text, noise).prop_map(|(text, noise)| [text.into_bytes(), noise].concat())
 }
 
-fn corpus_specimens() -> Vec<Specimen> {
-    let Some(folder) = std::env::var_os("WAYBILL_CORPUS").map(PathBuf::from) else {
-        tools::skip("WAYBILL_CORPUS names no folder of messages");
-        return Vec::new();
-    };
-    let mut files = Vec::new();
-    collect(&folder, &mut files);
-    assert!(!files.is_empty(), "no messages in {}", folder.display());
-    files
-        .iter()
-        .map(|file| Specimen {
-            name: file.strip_prefix(&folder).unwrap().display().to_string(),
-            text: canonical(&std::fs::read(file).unwrap()),
-        })
-        .collect()
-}
+proptest! {
+    #[test]
+    fn only_removed_spans_are_missing(raw in message()) {
+        let removed = rewrite::removed(&raw);
+        let mut at = 0;
+        let mut expected = Vec::new();
+        for span in &removed {
+            prop_assert!(at <= span.start && span.start < span.end && span.end <= raw.len());
+            expected.extend_from_slice(&raw[at..span.start]);
+            at = span.end;
+        }
+        expected.extend_from_slice(&raw[at..]);
 
-fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
-    let mut entries: Vec<PathBuf> =
-        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    entries.sort();
-    for path in entries {
-        if path.is_dir() {
-            collect(&path, files);
-        } else if path.extension().is_some_and(|e| e == "eml") {
-            files.push(path);
+        let outgoing = rewrite::render(&Bytes::from(raw.clone()), &trace());
+        let mut sent = bytes(&outgoing);
+        prop_assert_eq!(outgoing.digest, Digest::of(&sent));
+        let received = sent.windows(RECEIVED.len()).position(|w| w == RECEIVED.as_bytes());
+        let received = received.expect("the field stands in one piece");
+        prop_assert!(received == 0 || sent[received - 1] == b'\n');
+        sent.drain(received..received + RECEIVED.len());
+        let separator = sent.starts_with(b"\r\n ") || sent.starts_with(b"\r\n\t");
+        prop_assert!(sent == expected || (separator && sent[2..] == expected));
+    }
+
+    #[test]
+    fn what_is_read_again_is_the_original_without_those_fields(raw in message()) {
+        let sent = bytes(&rewrite::render(&Bytes::from(raw.clone()), &trace()));
+        prop_assert!(rewrite::removed(&sent).is_empty());
+        let kept = |raw: &[u8], own: &str| -> Vec<Vec<u8>> {
+            let all = mime::all_fields(raw).filter(|f| {
+                let name = String::from_utf8_lossy(f.name).to_ascii_lowercase();
+                let text = String::from_utf8_lossy(&raw[f.span.clone()]).into_owned();
+                !name.starts_with("x-waybill-") && name != "bcc" && text != own
+            });
+            all.map(|f| raw[f.span].to_vec()).collect()
+        };
+        let no_place = matches!(raw.first(), Some(b' ' | b'\t')) && !raw.contains(&b'\n');
+        if !no_place {
+            prop_assert_eq!(kept(&sent, RECEIVED), kept(&raw, ""));
         }
     }
-}
 
-#[test]
-fn every_byte_but_received_is_kept() {
-    let receiver = Receiver::start();
-    let daemon = Daemon::start(&Setup::relaying_to(receiver.port()));
-    let mut specimens = own_specimens();
-    specimens.extend(corpus_specimens());
-    let mut submitter = Submitter::connect(daemon.smtp()).unwrap();
-    let (mut accepted, mut refused) = (BTreeMap::new(), Vec::new());
-    for (number, specimen) in specimens.iter().enumerate() {
-        let recipient = format!("r{number}@example.org");
-        let from = format!("s{number}@example.com");
-        let answer = submitter.submit(&from, &[&recipient], &specimen.text).unwrap();
-        match answer.id() {
-            Some(id) => drop(accepted.insert(recipient, (id.to_owned(), specimen))),
-            None => {
-                refused.push((specimen, answer));
-                // A server may close after too many refusals.
-                submitter = Submitter::connect(daemon.smtp()).unwrap();
-            }
-        }
+    #[test]
+    fn the_same_record_gives_the_same_bytes(raw in message()) {
+        let raw = Bytes::from(raw);
+        prop_assert_eq!(rewrite::render(&raw, &trace()).digest, rewrite::render(&raw, &trace()).digest);
     }
-    for (specimen, answer) in &refused {
-        println!("refused {}: {} {}", specimen.name, answer.code, answer.text);
-    }
-    let unexpected = refused.iter().filter(|(specimen, _)| !has_bare_cr(&specimen.text)).count();
-    assert!(
-        unexpected * 100 <= specimens.len(),
-        "{unexpected} of {} were refused",
-        specimens.len()
-    );
-    receiver.wait_for_count(accepted.len());
-    let api = daemon.api("auditor");
-    api.wait_until_nothing_is_pending();
-    let arrivals = receiver.arrivals();
-    assert_eq!(arrivals.len(), accepted.len(), "each once");
-    for arrival in &arrivals {
-        let (id, specimen) = &accepted[&arrival.recipients[0]];
-        assert_same(arrival.without_received(), &relayed(&specimen.text), &specimen.name);
-        assert_same(&api.raw(id), &specimen.text, &format!("{} from the archive", specimen.name));
-    }
-    println!("{} accepted and kept, {} refused", accepted.len(), refused.len());
-}
-
-#[test]
-fn what_is_removed_is_known() {
-    let check = |text: &str, expected: &str| {
-        assert_eq!(String::from_utf8(relayed(text.as_bytes())).unwrap(), expected);
-    };
-    check("Bcc: a\r\n b\r\nTo: c\r\n\r\nBcc: d\r\n", "To: c\r\n\r\nBcc: d\r\n");
-    check("x-WAYBILL-tag : a\r\nTo: c\r\n", "To: c\r\n");
-    assert_eq!(canonical(b"a\nb\r\nc"), b"a\r\nb\r\nc\r\n");
-    assert!(has_bare_cr(b"a\rb") && !has_bare_cr(b"a\r\nb"));
 }

@@ -118,71 +118,89 @@ fn every_byte_is_relayed() {
 
 /// mail-parser, which reads structure in its own way, is asked the same.
 #[test]
-fn other_readers_read_the_same() {
-    let mut differences = Vec::new();
-    let mut compared = 0;
+fn another_reader_reads_the_same() {
+    let (mut compared, mut differences) = (0, Vec::new());
     for sample in corpus().into_iter().filter(|s| !s.is_html_file()) {
         let Some(other) = MessageParser::default().parse(&sample.raw) else { continue };
         compared += 1;
         let reading = mime::read(&sample.raw);
-        let mut differ = |what: &str, ours: String, theirs: String| {
-            if ours != theirs {
-                differences
-                    .push(format!("{}: {what}: {ours:?}, mail-parser {theirs:?}", sample.name));
+        let mut differ = |what: &str, ours: &str, theirs: &str| {
+            if ours != theirs && !is_known(&sample.raw, &reading) {
+                differences.push(format!("{}: {what} {ours:?}, not {theirs:?}", sample.name));
             }
         };
-        let folded = |t: &str| t.split_whitespace().collect::<Vec<_>>().join(" ");
-        if sample.raw.is_ascii() {
-            let subject = other.subject().map(folded).unwrap_or_default();
-            differ("subject", reading.subject.clone().unwrap_or_default(), subject);
-        }
+        let folded = |text: &str| {
+            let text = text.replace(char::is_control, " ");
+            let words: Vec<_> = text.split_whitespace().collect();
+            words.join(" ").chars().take(1000).collect::<String>()
+        };
+        let subject = other.subject().map(folded).unwrap_or_default();
+        differ("subject", reading.subject.as_deref().unwrap_or_default(), &subject);
         let id = other.message_id().map(folded).unwrap_or_default();
-        differ("message id", reading.message_id.clone().unwrap_or_default(), id);
-        differ("attachments", names(&reading), their_names(&other));
+        differ("message id", reading.message_id.as_deref().unwrap_or_default(), &id);
+        differ("attachments", &types(&reading), &their_types(&other));
     }
-    eprintln!("{compared} compared, {} differences", differences.len());
+    eprintln!("{compared} compared with mail-parser, {} differences", differences.len());
     for difference in &differences {
         eprintln!("  {difference}");
     }
+    // Each of these was looked at: a delimiter that is not at the start of a line or has something
+    // behind it, a delimiter directly below a header, a media type without its semicolon.
+    assert!(differences.len() * 100 <= compared, "{differences:#?}");
 }
 
-fn names(reading: &Reading) -> String {
-    reading.attachments.iter().map(|a| format!("{} {}; ", a.content_type, a.size_bytes)).collect()
+/// Where the two readers differ on purpose: mail-parser ends the header section at a first line of
+/// spaces, takes the last of repeated fields, and knows Latin-1 in fields only when told.
+fn is_known(raw: &[u8], reading: &Reading) -> bool {
+    let repeated = reading.defects.iter().any(|d| d.starts_with("there is more than one"));
+    repeated || raw.starts_with(b" ") || std::str::from_utf8(raw).is_err()
 }
 
-fn their_names(message: &mail_parser::Message<'_>) -> String {
-    let mut names = String::new();
-    for part in &message.parts {
-        let kind = part
-            .content_type()
-            .map(|t| format!("{}/{}", t.c_type, t.c_subtype.as_deref().unwrap_or_default()));
-        let (size, body) = match &part.body {
-            PartType::Text(text) | PartType::Html(text) => (text.len(), true),
-            PartType::Binary(bytes) | PartType::InlineBinary(bytes) => (bytes.len(), false),
-            PartType::Message(message) => (message.raw_message.len(), false),
-            PartType::Multipart(_) => continue,
+fn types(reading: &Reading) -> String {
+    reading.attachments.iter().map(|a| format!("{} ", a.content_type)).collect()
+}
+
+/// The types of what we call attachments, by the structure that mail-parser found.
+fn their_types(message: &mail_parser::Message<'_>) -> String {
+    let mut types = String::new();
+    for (index, part) in message.parts.iter().enumerate() {
+        let given = part.content_type();
+        let kind = match (given, &part.body) {
+            (_, PartType::Multipart(_)) => continue,
+            (Some(t), _) => format!("{}/{}", t.c_type, t.c_subtype.as_deref().unwrap_or("plain")),
+            (None, PartType::Message(_)) => String::from("message/rfc822"),
+            (None, _) => String::from("text/plain"),
         };
-        let attached = part.content_disposition().is_some_and(|d| d.is_attachment());
-        if !body || attached || part.attachment_name().is_some() {
-            names += &format!("{} {size}; ", kind.unwrap_or_default());
+        let is_text = kind == "text/plain" || kind == "text/html" || kind.starts_with("multipart/");
+        let attached = part.content_disposition().is_some_and(|d| !d.is_inline());
+        if !is_text || attached || (part.attachment_name().is_some() && index > 0) {
+            types += &format!("{kind} ");
         }
     }
-    names
+    types
 }
 
+/// The manifest counts parts that are called attachments or have a name, and looks into attached
+/// messages. We count every part that is not the text itself, and an attached message as one.
 #[test]
 fn attachments_are_counted_as_the_manifest_counts_them() {
-    let (mut compared, mut differences) = (0, Vec::new());
+    let (mut compared, mut other_rule, mut differences) = (0, 0, Vec::new());
     for sample in corpus().into_iter().filter(|s| !s.is_html_file()) {
         let expected = sample.number("attachments").unwrap_or(0);
-        let found = mime::read(&sample.raw).attachments.len();
+        let reading = mime::read(&sample.raw);
+        let found = reading.attachments.len();
+        let unnamed = reading.attachments.iter().filter(|a| a.filename.is_none()).count();
+        let messages = reading.attachments.iter().any(|a| a.content_type.starts_with("message/"));
         compared += 1;
-        if expected != found {
+        if expected == found {
+            continue;
+        }
+        if found.saturating_sub(unnamed) <= expected && expected <= found || messages {
+            other_rule += 1;
+        } else {
             differences.push(format!("{}: manifest {expected}, found {found}", sample.name));
         }
     }
-    eprintln!("{compared} compared, {} differences", differences.len());
-    for difference in &differences {
-        eprintln!("  {difference}");
-    }
+    eprintln!("{compared} compared, {other_rule} counted by the other rule, {differences:#?}");
+    assert!(differences.len() * 100 <= compared * 2, "{differences:#?}");
 }

@@ -168,6 +168,7 @@ fn defects_are_told() {
     check("Content-Type: multipart/mixed\r\n\r\n", "names no boundary");
     check("Content-Type: multipart/mixed; boundary=b\r\n\r\n", "has no parts");
     check("Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nx", "not closed");
+    check("Content-Type: text/html\r\nContent-Type: text/plain\r\n\r\n", "comes twice");
     check("Content-Type: ;\r\n\r\n", "names no media type");
     check("Content-Type: text/plain; charset=klingon\r\n\r\n", "charset that is not known");
     check("Content-Transfer-Encoding: rot13\r\n\r\n", "transfer encoding that is not known");

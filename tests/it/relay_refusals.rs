@@ -144,7 +144,7 @@ async fn a_session_that_ends_before_the_dot_sent_nothing() {
 
 #[tokio::test]
 async fn a_reset_in_a_large_message_sent_nothing() {
-    let sink = Sink::start(Script::new().reset_in_data(200_000)).await;
+    let sink = Sink::start(Script::new().in_data(200_000, Action::Reset)).await;
     let relay = relay(settings(sink.address));
     let message = b"0123456789abcdef\r\n".repeat(1_000_000);
     let outcomes = attempt(&relay, &transaction(&["a@x.test"], &message)).await;
@@ -153,12 +153,50 @@ async fn a_reset_in_a_large_message_sent_nothing() {
 }
 
 #[tokio::test]
+async fn an_upstream_that_stops_taking_a_message_is_left() {
+    let message = b"0123456789abcdef\r\n".repeat(1_000_000);
+    for (script, expected) in [
+        (
+            Script::new().on("DATA", Action::SayAndStall("354 go".into())),
+            "temporary session no answer",
+        ),
+        // Some say why.
+        (
+            Script::new().in_data(200_000, Action::SayAndStall("552 5.3.4 too big".into())),
+            "permanent message 552 5.3.4",
+        ),
+        (
+            Script::new().in_data(200_000, Action::SayAndStall("421 4.3.2 bye".into())),
+            "temporary session 421 4.3.2",
+        ),
+        (
+            Script::new().in_data(200_000, Action::SayAndStall("250 2.0.0 thanks".into())),
+            "temporary session no answer",
+        ),
+    ] {
+        let sink = Sink::start(script).await;
+        let relay = relay(impatient(sink.address));
+        let outcomes = attempt(&relay, &transaction(&["a@x.test"], &message)).await;
+        assert_outcomes(&outcomes, &[expected]);
+        assert!(sink.messages().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_reply_too_many_is_never_taken_for_the_last_one() {
+    let early = Script::new().say("DATA", "354 go\r\n250 2.0.0 Ok: queued");
+    check(early, &["temporary session"; 3]).await;
+    let twice = Script::new().say("RCPT TO:<a", "250 2.1.5 Ok\r\n250 2.1.5 Ok");
+    check(twice, &["temporary session"; 3]).await;
+}
+
+#[tokio::test]
 async fn after_the_dot_only_a_reply_decides() {
     let unknown = ["unknown the end of the message was not answered"; 3];
     check(Script::new().on(END_OF_DATA, Action::Close), &unknown).await;
     check(Script::new().on(END_OF_DATA, Action::Reset), &unknown).await;
     // So small a message is out, dot and all, before anybody can see the reset.
-    check(Script::new().reset_in_data(1), &unknown).await;
+    check(Script::new().in_data(1, Action::Reset), &unknown).await;
     check_impatiently(Script::new().on(END_OF_DATA, Action::Raw(b"250".to_vec())), &unknown).await;
     check(Script::new().on(END_OF_DATA, Action::Raw(b"what?\r\n".to_vec())), &unknown).await;
     check(Script::new().on(END_OF_DATA, Action::Raw(b"354 more\r\n".to_vec())), &unknown).await;
@@ -224,6 +262,15 @@ async fn odd_but_honest_servers_are_understood() {
     check(Script::new().say(END_OF_DATA, "250"), &["sent 250"; 3]).await;
     let slow = Script::new().on("RCPT", Action::Delay(Duration::from_millis(20)));
     check(slow, &sent).await;
+    for ehlo in [
+        "250 sink.test",
+        "250-sink.test Hello [127.0.0.1], pleased to meet you\r\n250-SIZE\r\n250 HELP",
+        "250-sink.test\r\n250-AUTH=LOGIN PLAIN\r\n250-XCLIENT NAME ADDR\r\n250 pipelining",
+        "250-sink.test\r\n250-SIZE 99999999999999999999999999\r\n250 8BITMIME",
+        "250-sink.test\r\n250-X-UNKNOWN 1 2 3\r\n250-\r\n250 DSN",
+    ] {
+        check(Script::new().say("EHLO", ehlo), &sent).await;
+    }
     let ancient = Script::new().say("EHLO", "502 5.5.1 not implemented");
     check(ancient, &sent).await;
 }

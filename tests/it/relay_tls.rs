@@ -190,6 +190,12 @@ async fn auth_in_clear_only_where_it_is_written() {
     let sink = Sink::start(Script::new().auth("erp", "secret")).await;
     assert!(send(upstream(&sink, UpstreamTls::Off)).await.starts_with("sent"));
     assert!(!sink.messages()[0].tls && sink.messages()[0].authenticated);
+    // Mechanisms that cannot be finished are not begun.
+    let foreign = "250-sink.test\r\n250 AUTH DIGEST-MD5 CRAM-MD5 XOAUTH2";
+    let sink = Sink::start(Script::new().auth("erp", "secret").say("EHLO", foreign)).await;
+    let outcome = send(upstream(&sink, UpstreamTls::Off)).await;
+    assert!(outcome.starts_with("temporary upstream auth failed"), "{outcome}");
+    assert!(!said(&sink, "AUTH"));
     // A server that only knows LOGIN.
     let login = "250-sink.test\r\n250 AUTH LOGIN";
     let sink = Sink::start(Script::new().auth("erp", "secret").say("EHLO", login)).await;

@@ -95,6 +95,47 @@ async fn canonical_messages_arrive_to_the_byte() {
     assert_eq!(sink.record().connections, 1);
 }
 
+/// CR, LF and CRLF each as one CRLF, and one at the end.
+fn canonical(message: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(message.len() + 2);
+    for (i, &octet) in message.iter().enumerate() {
+        match octet {
+            b'\n' if i > 0 && message[i - 1] == b'\r' => (),
+            b'\r' | b'\n' => out.extend_from_slice(b"\r\n"),
+            other => out.push(other),
+        }
+    }
+    if !out.is_empty() && !out.ends_with(b"\r\n") {
+        out.extend_from_slice(b"\r\n");
+    }
+    out
+}
+
+#[tokio::test]
+async fn real_messages_arrive_to_the_byte() {
+    let Some(folder) = std::env::var_os("WAYBILL_CORPUS").map(std::path::PathBuf::from) else {
+        eprintln!("skipped: WAYBILL_CORPUS names no folder");
+        return;
+    };
+    let manifest = std::fs::read_to_string(folder.join("MANIFEST.tsv")).unwrap();
+    let sink = Sink::start(Script::new()).await;
+    let relay = relay(settings(sink.address));
+    let names = manifest.lines().skip(1).filter_map(|line| line.split('\t').next());
+    let mut count = 0;
+    for name in names.filter(|name| name.ends_with(".eml")) {
+        let message = std::fs::read(folder.join(name)).unwrap();
+        let outcomes = attempt(&relay, &transaction(&["a@x.test"], &message)).await;
+        assert_outcomes(&outcomes, &["sent"]);
+        count += 1;
+        let arrived = sink.last_message();
+        assert!(arrived.is_some_and(|arrived| arrived.bytes == canonical(&message)), "{name}");
+    }
+    let record = sink.record();
+    assert!(count > 0 && record.messages.len() == count, "{count}");
+    assert!(record.wires.iter().all(|wire| bare_line_end(wire).is_none()));
+    eprintln!("{count} messages over {} connections", record.connections);
+}
+
 #[tokio::test]
 async fn parameters_go_where_they_are_understood() {
     let everything = || {

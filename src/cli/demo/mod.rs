@@ -1,10 +1,25 @@
 //! `waybill demo`: a complete system on loopback.
+//!
+//! The gateway with a real configuration, an SMTP sink as its smarthost, and sample mail that goes
+//! through real sockets from end to end: an invoice with an attachment, a message that is held, a
+//! recipient that does not exist, one that answers only the second time. It shows the queue while
+//! that happens, says what to try, and runs until it is interrupted.
 
+mod progress;
+mod samples;
 pub mod smtp_sink;
 
-use std::path::PathBuf;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+
+pub use smtp_sink::{SinkMessage, SmtpSink};
 
 use super::Failure;
+use super::run::runtime;
+use crate::account::{AppScope, NewToken, Role};
+use crate::config::{Config, Environment};
+use crate::daemon::{Daemon, now};
+use crate::telemetry::Metrics;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -18,6 +33,111 @@ pub(super) struct DemoArgs {
 }
 
 pub(super) fn demo(args: &DemoArgs) -> Result<(), Failure> {
-    let folder = args.data_dir.as_deref().map(|path| format!(" (in {})", path.display()));
-    Err(Failure::Failed(format!("\"demo\"{} is not built yet", folder.unwrap_or_default())))
+    let failed = |what: &'static str| move |error| Failure::Failed(format!("{what}: {error}"));
+    let temporary = match &args.data_dir {
+        Some(_) => None,
+        None => Some(tempfile::tempdir().map_err(failed("no temporary folder can be made"))?),
+    };
+    let data_dir = match (&args.data_dir, &temporary) {
+        (Some(dir), _) => dir.clone(),
+        (None, Some(temporary)) => temporary.path().to_owned(),
+        (None, None) => return Err(Failure::Failed("there is no data folder".into())),
+    };
+    let runtime = runtime()?;
+    let shown = runtime.block_on(show(&data_dir));
+    runtime.shutdown_background();
+    shown
+}
+
+async fn show(data_dir: &Path) -> Result<(), Failure> {
+    let text = |error: &dyn std::fmt::Display| Failure::Failed(error.to_string());
+    let sink = SmtpSink::start().await.map_err(|error| text(&error))?;
+    let source = configuration(data_dir, sink.address().port());
+    let config =
+        Config::parse(None, &source, &Environment::of_process()).map_err(Failure::Config)?.config;
+    let metrics = Metrics::install().map_err(|error| text(&error))?;
+    let daemon = Daemon::start(config, metrics).await.map_err(|error| text(&error))?;
+    let new = NewToken {
+        role: Role::Admin,
+        scope: AppScope::of(Vec::new()),
+        expires_at: None,
+        note: Some("demo".into()),
+        created_by: "waybill demo".into(),
+    };
+    let token = daemon.accounts.create_token(new, now()).await.map_err(|error| text(&error))?.1;
+    let Some(smtp) = daemon.addresses.smtp.first().copied() else {
+        return Err(Failure::Failed("the demo has no SMTP port".into()));
+    };
+    let ids = samples::submit(smtp).await.map_err(|error| Failure::Failed(error.to_string()))?;
+    progress::tell_where(&daemon.addresses, &token, &ids);
+    tokio::select! {
+        () = progress::watch(&daemon.archive, &sink) => {}
+        _ = tokio::signal::ctrl_c() => {}
+        () = terminated() => {}
+    }
+    println!("\nStopping; everything that was acknowledged is in the archive.");
+    daemon.stop().await;
+    Ok(())
+}
+
+async fn terminated() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => drop(terminate.recv().await),
+        Err(_) => std::future::pending().await,
+    }
+}
+
+/// A configuration as a user would write it; short waits, so that the second try can be watched.
+fn configuration(data_dir: &Path, sink_port: u16) -> String {
+    let port = |wanted: u16| {
+        // Whoever has the usual port already gets another one, and is told which.
+        let is_free = TcpListener::bind((Ipv4Addr::LOCALHOST, wanted)).is_ok();
+        if is_free { wanted } else { 0 }
+    };
+    format!(
+        r#"data_dir = {data_dir}
+hostname = "gateway.demo.example"
+
+[[smtp.listener]]
+listen = "127.0.0.1:{smtp}"
+tls = "off"
+auth = "off"
+
+[[app]]
+name = "erp"
+networks = ["127.0.0.0/8", "::1/128"]
+
+[[upstream]]
+name = "sink"
+host = "127.0.0.1"
+port = {sink_port}
+tls = "off"
+
+[queue]
+retry = ["3s", "10s", "1m"]
+
+[admin]
+listen = "127.0.0.1:{admin}"
+
+[metrics]
+listen = "127.0.0.1:{metrics}"
+"#,
+        data_dir = toml::Value::String(data_dir.display().to_string()),
+        smtp = port(2525),
+        admin = port(8025),
+        metrics = port(9025),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_configuration_has_no_mistakes() {
+        let source = configuration(Path::new("/tmp/a \"quoted\" folder"), 2500);
+        let loaded = Config::parse(None, &source, &Environment::default()).unwrap();
+        assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+    }
 }

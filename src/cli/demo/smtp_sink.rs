@@ -395,6 +395,49 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_relay_takes_it_for_a_smarthost() {
+        use crate::model::{EnvelopeRecipient, Outgoing, UpstreamName};
+        use crate::relay::settings::{RelayTimeouts, SmtpUpstream, UpstreamTls};
+        use crate::relay::{SmtpRelay, Transaction};
+        let sink = SmtpSink::start().await.unwrap();
+        let settings = SmtpUpstream {
+            name: UpstreamName::parse("sink").unwrap(),
+            host: sink.address().ip().to_string(),
+            port: sink.address().port(),
+            tls: UpstreamTls::Off,
+            tls_ca: None,
+            credential: None,
+            connections: 1,
+            rate_per_second: None,
+            hostname: "gateway.test".into(),
+            timeouts: RelayTimeouts::default(),
+        };
+        let relay = SmtpRelay::new(settings).unwrap();
+        let recipient = |address: &str| EnvelopeRecipient {
+            path: ForwardPath::parse(address).unwrap(),
+            notify: None,
+            original: None,
+        };
+        let transaction = Transaction {
+            reverse_path: ReversePath::parse("a@x.test").unwrap(),
+            recipients: ["jøran@x.test", "bounce@x.test", "slow@x.test"].map(recipient).to_vec(),
+            eight_bit: true,
+            smtputf8: true,
+            ret: None,
+            envid: Some("1".into()),
+            message: Outgoing::new(vec![Bytes::from_static(b".\xff\r\n")]),
+        };
+        let words = |outcomes: Vec<crate::model::Outcome>| -> Vec<&'static str> {
+            outcomes.iter().map(crate::model::Outcome::as_str).collect()
+        };
+        assert_eq!(words(relay.attempt(&transaction).await), ["sent", "permanent", "temporary"]);
+        assert_eq!(words(relay.attempt(&transaction).await), ["sent", "permanent", "sent"]);
+        let messages = sink.messages();
+        assert_eq!((messages.len(), messages[1].recipients.len()), (2, 2));
+        assert_eq!(messages[0].bytes, transaction.message.segments[0]);
+    }
+
+    #[tokio::test]
     async fn only_the_last_messages_are_kept() {
         let sink = SmtpSink::start().await.unwrap();
         let one =

@@ -1,5 +1,6 @@
 //! A certificate for this machine's loopback names, and the authority that signed it, made anew for every test.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
@@ -29,10 +30,12 @@ impl Certificates {
             std::fs::write(&path, text).unwrap();
             path
         };
+        let key = write("key.pem", key.serialize_pem());
+        std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
         Certificates {
             authority: write("authority.pem", authority.pem()),
             certificate: write("certificate.pem", certificate.pem() + &authority.pem()),
-            key: write("key.pem", key.serialize_pem()),
+            key,
         }
     }
 }

@@ -6,6 +6,7 @@ pub mod clients;
 pub mod daemon;
 pub mod postfix;
 pub mod receiver;
+pub mod admin;
 pub mod sink;
 pub mod submitter;
 pub mod tls;

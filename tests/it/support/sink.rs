@@ -27,6 +27,8 @@ pub enum Action {
     Say(String),
     /// This reply, then the connection is closed.
     SayAndClose(String),
+    /// This reply, and then nothing is read any more.
+    SayAndStall(String),
     /// These octets as they are, without consequences.
     Raw(Vec<u8>),
     /// These octets, one in each interval.
@@ -61,8 +63,8 @@ pub struct Script {
     tls: Option<Arc<ServerConfig>>,
     implicit_tls: bool,
     credential: Option<(String, String)>,
-    /// The connection is reset when so many octets of a message were read.
-    reset_in_data: Option<usize>,
+    /// What happens when so many octets of a message were read.
+    in_data: Option<(usize, Action)>,
 }
 
 impl Script {
@@ -120,9 +122,9 @@ impl Script {
         self
     }
 
-    /// Resets the connection in the middle of a message.
-    pub fn reset_in_data(mut self, after_octets: usize) -> Script {
-        self.reset_in_data = Some(after_octets);
+    /// `action` in the middle of a message, when so many octets of it were read.
+    pub fn in_data(mut self, after_octets: usize, action: Action) -> Script {
+        self.in_data = Some((after_octets, action));
         self
     }
 }
@@ -204,6 +206,10 @@ impl Sink {
 
     pub fn messages(&self) -> Vec<Received> {
         self.record().messages
+    }
+
+    pub fn last_message(&self) -> Option<Received> {
+        self.record.borrow().messages.last().cloned()
     }
 
     /// Waits until `condition` holds; fails the test after ten seconds.
@@ -360,6 +366,10 @@ impl Session {
     /// Does what the rules say at `at`, or says `honest`; gives the class of the reply.
     async fn answer(&mut self, at: &str, honest: &str) -> Result<u8, Over> {
         let action = self.action(at).unwrap_or_else(|| Action::Say(honest.to_owned()));
+        self.act(action, honest).await
+    }
+
+    async fn act(&mut self, action: Action, honest: &str) -> Result<u8, Over> {
         match action {
             Action::Say(reply) => {
                 self.write(format!("{reply}\r\n").as_bytes()).await?;
@@ -368,6 +378,10 @@ impl Session {
             Action::SayAndClose(reply) => {
                 self.write(format!("{reply}\r\n").as_bytes()).await?;
                 Err(Over)
+            }
+            Action::SayAndStall(reply) => {
+                self.write(format!("{reply}\r\n").as_bytes()).await?;
+                std::future::pending().await
             }
             Action::Raw(octets) => self.write(&octets).await.map(|()| 0),
             Action::Drip(octets, interval) => {
@@ -467,13 +481,15 @@ impl Session {
     }
 
     async fn data(&mut self) -> Result<(), Over> {
-        let reset_at = self.script.lock().unwrap().reset_in_data;
+        let mut in_data = self.script.lock().unwrap().in_data.clone();
         let mut begin = 0;
         let mut bytes = Vec::new();
         let mut taken = 0;
         loop {
-            if reset_at.is_some_and(|limit| taken + self.input.len() >= limit) {
-                return self.reset().map(|_| ());
+            if in_data.as_ref().is_some_and(|(after, _)| taken + self.input.len() >= *after)
+                && let Some((_, action)) = in_data.take()
+            {
+                self.act(action, "").await?;
             }
             // Only CRLF ends a line here, so a bare CR or LF would stay inside one.
             match memchr::memmem::find(&self.input[begin..], b"\r\n") {

@@ -1,0 +1,168 @@
+//! Starting and stopping: every room is built here, from its settings and the rooms below it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::control::{ControlSocket, ControlSocketError};
+use super::reload::{Reloadable, fixed_part};
+use super::{gauges, now};
+use crate::account::Accounts;
+use crate::admin::{self, AdminState, Readiness};
+use crate::archive::{Archive, ArchiveError};
+use crate::config::Config;
+use crate::dispatch::{Clock, Dispatch};
+use crate::intake::Intake;
+use crate::model::UpstreamName;
+use crate::net::http::{HttpLimits, serve};
+use crate::net::{Stop, Tls, TlsError};
+use crate::relay::{RelayError, SmtpRelay};
+use crate::submission::{SmtpServer, SubmissionError};
+use crate::telemetry::Metrics;
+
+/// How long sessions in DATA may take after a stop was asked for.
+const DOOR_GRACE: Duration = Duration::from_secs(10);
+/// How long an attempt may wait for its last reply then.
+const QUEUE_GRACE: Duration = Duration::from_secs(30);
+
+/// Why the daemon does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    #[error("the {door} port {address} can not be opened: {source}")]
+    Listen { door: &'static str, address: SocketAddr, source: std::io::Error },
+    #[error(transparent)]
+    Submission(#[from] SubmissionError),
+    #[error(transparent)]
+    Relay(#[from] RelayError),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    #[error(transparent)]
+    Control(#[from] ControlSocketError),
+    #[error("the signals can not be caught: {source}")]
+    Signals { source: std::io::Error },
+}
+
+/// Where the doors are; the ports that the system chose where the configuration says 0.
+#[derive(Clone, Debug, Default)]
+pub struct Addresses {
+    pub smtp: Vec<SocketAddr>,
+    pub admin: Option<SocketAddr>,
+    pub metrics: Option<SocketAddr>,
+}
+
+/// A daemon that is up.
+pub struct Daemon {
+    pub archive: Archive,
+    pub accounts: Accounts,
+    pub addresses: Addresses,
+    pub reloadable: Reloadable,
+    readiness: Readiness,
+    /// Ends the SMTP sessions.
+    smtp: Stop,
+    /// Ends the other doors.
+    doors: CancellationToken,
+    /// Ends the queue.
+    queue: CancellationToken,
+    tasks: TaskTracker,
+    dispatch: JoinHandle<Result<(), ArchiveError>>,
+}
+
+impl Daemon {
+    /// Opens the archive and all doors. When this returns, every port answers.
+    pub async fn start(config: Config, metrics: Metrics) -> Result<Daemon, StartError> {
+        let fixed = fixed_part(&config);
+        let archive = Archive::open(&config.archive)?;
+        let accounts = Accounts::new(archive.clone());
+        let routes = Arc::new(ArcSwap::from_pointee(config.routes));
+        let intake = Intake::new(archive.clone(), routes.clone(), &config.apps);
+        let apps = Arc::new(ArcSwap::from_pointee(config.apps));
+        let tls = config.tls.map(Tls::load).transpose()?.map(Arc::new);
+        let upstreams: Vec<UpstreamName> =
+            config.upstreams.iter().map(|upstream| upstream.name.clone()).collect();
+        let relays = config.upstreams.into_iter().map(|settings| {
+            let name = settings.name.clone();
+            Ok((name, SmtpRelay::new(settings)?))
+        });
+        let relays = relays.collect::<Result<Vec<_>, RelayError>>()?;
+        let spool = config.data_dir.join("spool");
+        let smtp = SmtpServer::bind(config.smtp, tls.clone(), apps.clone(), intake.clone(), spool);
+        let smtp = smtp.await?;
+        let (doors, queue) = (CancellationToken::new(), CancellationToken::new());
+        let schedule = Arc::new(config.queue);
+        let clock: Clock = Arc::new(now);
+        let dispatch =
+            Dispatch { archive: archive.clone(), routes: routes.clone(), relays, schedule, clock };
+        let mut daemon = Daemon {
+            addresses: Addresses { smtp: smtp.addresses(), admin: None, metrics: None },
+            reloadable: Reloadable { apps, routes, intake, tls, fixed },
+            readiness: Readiness::waiting_for(&["ports"]),
+            smtp: Stop::new(),
+            tasks: TaskTracker::new(),
+            dispatch: tokio::spawn(dispatch.run(queue.clone())),
+            archive: archive.clone(),
+            accounts: accounts.clone(),
+            doors: doors.clone(),
+            queue,
+        };
+        if let Some(settings) = config.admin {
+            let names = Arc::new(ArcSwap::from_pointee(upstreams));
+            let router = admin::router(AdminState::new(archive.clone(), accounts.clone(), names));
+            daemon.addresses.admin = Some(daemon.open("admin", settings.listen, router).await?);
+        }
+        if let Some(address) = config.metrics {
+            let router = admin::health::router(metrics.clone(), daemon.readiness.clone());
+            daemon.addresses.metrics = Some(daemon.open("metrics", address, router).await?);
+        }
+        let control = ControlSocket::bind(&config.data_dir)?;
+        daemon.tasks.spawn(control.serve(accounts, doors.clone()));
+        daemon.tasks.spawn(gauges::keep(archive, metrics, doors));
+        smtp.run(&daemon.smtp);
+        daemon.readiness.ready("ports");
+        Ok(daemon)
+    }
+
+    /// Opens an HTTP port and serves it until the doors close.
+    async fn open(
+        &self,
+        door: &'static str,
+        address: SocketAddr,
+        router: axum::Router,
+    ) -> Result<SocketAddr, StartError> {
+        let failed = |source| StartError::Listen { door, address, source };
+        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let bound = listener.local_addr().map_err(failed)?;
+        self.tasks.spawn(serve(listener, router, HttpLimits::default(), self.doors.clone()));
+        Ok(bound)
+    }
+
+    /// Closes the doors, lets what is under way come to its end, and closes the archive.
+    pub async fn stop(self) {
+        self.readiness.lost("ports", "the daemon is stopping");
+        self.doors.cancel();
+        self.queue.cancel();
+        self.tasks.close();
+        let sessions = self.smtp.finish(DOOR_GRACE);
+        let queue = tokio::time::timeout(QUEUE_GRACE, self.dispatch);
+        let others = tokio::time::timeout(QUEUE_GRACE, self.tasks.wait());
+        let (in_time, queue, _) = tokio::join!(sessions, queue, others);
+        if !in_time {
+            tracing::warn!("sessions that did not end in time were cut off");
+        }
+        match queue {
+            Ok(Ok(Ok(()))) => {}
+            Ok(Ok(Err(error))) => tracing::error!(%error, "the queue ended with an error"),
+            Ok(Err(_)) => tracing::error!("the queue met a bug"),
+            Err(_) => tracing::warn!("attempts that did not end in time were left in doubt"),
+        }
+        drop((self.accounts, self.reloadable));
+        self.archive.close().await;
+    }
+}

@@ -1,0 +1,272 @@
+//! A gateway without its SMTP side: archive, accounts and the admin port on a real socket, and a client for it.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use axum::http::{HeaderMap, Method, Request};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+use waybill::account::{Accounts, AppScope, NewToken, Role};
+use waybill::admin::{self, AdminState};
+use waybill::archive::{Archive, ArchiveSettings, ClaimRequest, Client, Judgement, Message};
+use waybill::evidence;
+use waybill::intake::{Intake, Submission};
+use waybill::model::envelope::BodyType;
+use waybill::model::{
+    AppName, Channel, Digest, Envelope, EnvelopeRecipient, ForwardPath, MessageId, Outcome, Reply,
+    ReversePath, Timestamp, UpstreamName,
+};
+use waybill::net::http::{self, HttpLimits};
+use waybill::policy::{App, Apps, HoldRule, OnUnknownByChannel, Rate, Routes, Track};
+
+/// A small mail with text, HTML that would like to run, a picture and a document.
+pub const MAIL: &str = "From: Anna Berg <anna@example.com>\r\n\
+To: Kim <kim@example.org>\r\n\
+Subject: Invoice INV-12345\r\n\
+Message-ID: <1@example.com>\r\n\
+Date: Sun, 22 Nov 2026 04:27:51 +0000\r\n\
+MIME-Version: 1.0\r\n\
+Content-Type: multipart/mixed; boundary=b\r\n\
+\r\n\
+--b\r\n\
+Content-Type: multipart/alternative; boundary=a\r\n\
+\r\n\
+--a\r\n\
+Content-Type: text/plain; charset=utf-8\r\n\
+\r\n\
+Please find your invoice.\r\n\
+--a\r\n\
+Content-Type: text/html; charset=utf-8\r\n\
+\r\n\
+<p onclick=\"steal()\">Please find <b>your</b> invoice.</p><script>steal()</script>\r\n\
+<img src=\"https://tracker.example/x.gif\">\r\n\
+--a--\r\n\
+--b\r\n\
+Content-Type: text/html; name=\"../år \\\"1\\\".html\"\r\n\
+Content-Disposition: attachment; filename=\"../evil.html\"\r\n\
+\r\n\
+<script>steal()</script>\r\n\
+--b--\r\n";
+
+/// What was answered.
+pub struct Answer {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+impl Answer {
+    pub fn json(&self) -> Value {
+        let text = String::from_utf8_lossy(&self.body);
+        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("{}: {text}", self.status))
+    }
+
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map(|value| value.to_str().unwrap()).unwrap_or_default()
+    }
+
+    /// The last part of a problem's type, after a look at its shape.
+    pub fn problem(&self) -> String {
+        assert_eq!(self.header("content-type"), "application/problem+json");
+        let json = self.json();
+        assert_eq!(json["status"], self.status);
+        for field in ["title", "detail"] {
+            assert!(json[field].as_str().is_some_and(|text| !text.is_empty()), "{json}");
+        }
+        assert!(json["errors"].is_array(), "{json}");
+        json["type"].as_str().unwrap().strip_prefix("urn:waybill:problem:").unwrap().to_owned()
+    }
+}
+
+/// The admin port with what stands behind it.
+pub struct Gateway {
+    pub archive: Archive,
+    pub accounts: Accounts,
+    pub address: SocketAddr,
+    intake: Intake,
+    stop: CancellationToken,
+    _dir: tempfile::TempDir,
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+pub fn archive_settings(dir: &std::path::Path) -> ArchiveSettings {
+    ArchiveSettings {
+        data_dir: dir.to_owned(),
+        cache_bytes: 1 << 20,
+        volume_bytes: 1 << 30,
+        reserve_bytes: 0,
+    }
+}
+
+fn app(name: &str, hold: HoldRule) -> App {
+    App {
+        name: AppName::parse(name).unwrap(),
+        networks: Vec::new(),
+        senders: Vec::new(),
+        hold,
+        track: Track::default(),
+        references: Vec::new(),
+        rate: Rate::default(),
+        on_unknown: OnUnknownByChannel::default(),
+        smtp: None,
+    }
+}
+
+pub fn upstream() -> UpstreamName {
+    UpstreamName::parse("provider").unwrap()
+}
+
+pub fn now() -> Timestamp {
+    Timestamp::from_millis(jiff::Timestamp::now().as_millisecond())
+}
+
+impl Gateway {
+    pub async fn start() -> Gateway {
+        Gateway::start_with(HttpLimits::default()).await
+    }
+
+    pub async fn start_with(limits: HttpLimits) -> Gateway {
+        let dir = tempfile::tempdir().unwrap();
+        let archive = Archive::open(&archive_settings(dir.path())).unwrap();
+        let routes = Routes { routes: Vec::new(), upstreams: vec![(Channel::Email, upstream())] };
+        let intake =
+            Intake::new(archive.clone(), Arc::new(ArcSwap::from_pointee(routes)), &Apps::default());
+        let accounts = Accounts::new(archive.clone());
+        let upstreams = Arc::new(ArcSwap::from_pointee(vec![upstream()]));
+        let state = AdminState::new(archive.clone(), accounts.clone(), upstreams);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        tokio::spawn(http::serve(listener, admin::router(state), limits, stop.clone()));
+        Gateway { archive, accounts, address, intake, stop, _dir: dir }
+    }
+
+    /// Archives a message of an app; `manual` holds it until it is released.
+    pub async fn submit(&self, name: &str, to: &[&str], raw: &str, manual: bool) -> Message {
+        let hold = if manual { HoldRule::Manual } else { HoldRule::None };
+        let recipient = |path: &&str| EnvelopeRecipient {
+            path: ForwardPath::parse(path).unwrap(),
+            notify: None,
+            original: None,
+        };
+        let submission = Submission {
+            app: Arc::new(app(name, hold)),
+            envelope: Envelope {
+                reverse_path: ReversePath::parse("bounce@example.com").unwrap(),
+                recipients: to.iter().map(recipient).collect(),
+                body: BodyType::EightBitMime,
+                smtputf8: false,
+                ret: None,
+                envid: None,
+                release: None,
+            },
+            client: Client {
+                address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+                helo: "erp".into(),
+                protocol: "ESMTP".into(),
+                tls: None,
+                authenticated: None,
+                gateway: "gateway.example.com".into(),
+            },
+            raw: Bytes::copy_from_slice(raw.as_bytes()),
+            newlines_fixed: false,
+            received_at: now(),
+        };
+        let id = self.intake.submit(submission).await.unwrap().get();
+        self.message(id)
+    }
+
+    pub fn message(&self, id: MessageId) -> Message {
+        self.archive.message(id).unwrap().unwrap()
+    }
+
+    /// Claims one recipient, as `dispatch` does before an attempt.
+    pub async fn claim(&self, id: MessageId, recipient: u16) -> Vec<u16> {
+        let request = ClaimRequest {
+            message: id,
+            recipients: vec![recipient],
+            upstream: upstream(),
+            rank: 0,
+            now: now(),
+        };
+        self.archive.claim(request).await.unwrap()
+    }
+
+    /// Records that a claimed recipient was sent; gives the digest of what was sent.
+    pub async fn sent(&self, id: MessageId, recipient: u16, digest: Option<Digest>) -> Digest {
+        let raw = self.archive.raw(id).unwrap().unwrap();
+        let digest = digest.unwrap_or(evidence::relayed(&self.message(id), &raw).digest);
+        let reply = Reply::new(250, None, "2.0.0 queued as 4X");
+        let judgement = Judgement {
+            message: id,
+            outcomes: vec![(recipient, Outcome::Sent { reply, digest })],
+            is_last_upstream: true,
+            hold_unknown: false,
+            now: now(),
+        };
+        self.archive.judge(judgement, Arc::default()).await.unwrap();
+        digest
+    }
+
+    /// A token that is good for ever.
+    pub async fn token(&self, role: Role, apps: &[&str]) -> String {
+        let apps = apps.iter().map(|name| AppName::parse(name).unwrap()).collect();
+        let new = NewToken {
+            role,
+            scope: AppScope::of(apps),
+            expires_at: None,
+            note: None,
+            created_by: "the test".into(),
+        };
+        let (_, secret) = self.accounts.create_token(new, now()).await.unwrap();
+        secret.expose().to_owned()
+    }
+
+    pub async fn get(&self, token: &str, path: &str) -> Answer {
+        self.ask(Method::GET, path, Some(token), None).await
+    }
+
+    pub async fn post(&self, token: &str, path: &str, body: Option<Value>) -> Answer {
+        self.ask(Method::POST, path, Some(token), body).await
+    }
+
+    pub async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        token: Option<&str>,
+        body: Option<Value>,
+    ) -> Answer {
+        let mut request = Request::builder().method(method).uri(path).header("host", "x");
+        if let Some(token) = token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        if body.is_some() {
+            request = request.header("content-type", "application/json");
+        }
+        let body = body.map(|json| json.to_string()).unwrap_or_default();
+        ask(self.address, request.body(body.into()).unwrap()).await
+    }
+}
+
+/// One request over a connection of its own.
+pub async fn ask(address: SocketAddr, request: Request<Full<Bytes>>) -> Answer {
+    let stream = TcpStream::connect(address).await.unwrap();
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    let response = sender.send_request(request).await.unwrap();
+    let (status, headers) = (response.status().as_u16(), response.headers().clone());
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    Answer { status, headers, body }
+}
