@@ -1,10 +1,16 @@
 //! What users were promised, held against the real program over real sockets.
 
 mod acknowledged_is_never_lost;
+mod admin_access;
+mod admin_accounts;
+mod admin_actions;
+mod admin_health;
+mod admin_messages;
 mod bytes_through_the_daemon;
 mod bytes_untouched;
 mod check_command;
 mod config_bad;
+mod dialogs;
 mod disk_full;
 mod interop_curl;
 mod interop_msmtp;
@@ -16,11 +22,6 @@ mod interop_swaks;
 mod mime_corpus;
 mod preview_is_inert;
 mod reading_is_bounded;
-mod admin_access;
-mod admin_accounts;
-mod admin_actions;
-mod admin_health;
-mod admin_messages;
 mod relay_pool;
 mod relay_postfix;
 mod relay_refusals;

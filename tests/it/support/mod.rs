@@ -1,12 +1,12 @@
 //! What the tests of promises share: the daemon as a process, and the peers around it.
 
+pub mod admin;
 pub mod api;
 pub mod certificates;
 pub mod clients;
 pub mod daemon;
 pub mod postfix;
 pub mod receiver;
-pub mod admin;
 pub mod sink;
 pub mod submitter;
 pub mod tls;
