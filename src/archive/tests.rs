@@ -198,7 +198,7 @@ async fn repeated_parts_are_stored_once() {
         let end = raw.len();
         raw.extend(b"\r\nthe end\r\n");
         let mut one = acceptance(number, 1, raw.clone().into());
-        one.shared = vec![start..end];
+        one.shared.push(start..end);
         ids.push((archive.accept(one).await.unwrap().get(), raw));
     }
     for (id, raw) in &ids {

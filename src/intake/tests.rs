@@ -71,7 +71,7 @@ fn door(dir: &tempfile::TempDir, apps: &[App]) -> (Archive, Intake) {
 
 async fn accepted(app: App, raw: &str) -> Message {
     let dir = tempfile::tempdir().unwrap();
-    let (archive, intake) = door(&dir, &[app.clone()]);
+    let (archive, intake) = door(&dir, std::slice::from_ref(&app));
     let id = intake.submit(submission(app, raw)).await.unwrap().get();
     archive.message(id).unwrap().unwrap()
 }
@@ -128,7 +128,7 @@ async fn holds_come_from_the_message_before_the_app() {
 async fn a_rate_is_kept_and_says_which() {
     let dir = tempfile::tempdir().unwrap();
     let limited = App { rate: Rate { per_minute: Some(2), per_day: Some(1_000_000_000) }, ..app() };
-    let (_archive, intake) = door(&dir, &[limited.clone()]);
+    let (_archive, intake) = door(&dir, std::slice::from_ref(&limited));
     let raw = format!("{HEADER}\r\nx\r\n");
     for _ in 0..2 {
         intake.submit(submission(limited.clone(), &raw)).await.unwrap();

@@ -173,8 +173,6 @@ impl TreeSink for Counter {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
-
     use super::*;
 
     #[test]
@@ -189,9 +187,7 @@ mod tests {
             ("attributes, slashes", format!("<a {}", numbered(&|i| format!("a{i}/")))),
             ("elements", "<br>".repeat(300_000)),
         ] {
-            let start = Instant::now();
             assert!(!is_affordable(&html), "{what}");
-            assert!(start.elapsed() < Duration::from_secs(20), "{what}: {:?}", start.elapsed());
         }
     }
 
