@@ -1,5 +1,11 @@
 //! The archive as its neighbours see it, on a real folder.
 
+mod check;
+mod disk;
+mod errors;
+mod power;
+mod story;
+
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 

@@ -73,6 +73,12 @@ pub fn text(raw: &[u8]) -> Option<String> {
     guarded(|| body::joined(raw, &Structure::read(raw), Kind::Plain)).flatten()
 }
 
+/// What a search through the message should see: its text, or the text of its HTML when it has none;
+/// of each part at most `max_bytes`, encoded. For previews and lists there is `Reading::preview`.
+pub fn searchable(raw: &[u8], max_bytes: usize) -> String {
+    guarded(|| glance::searchable(raw, &Structure::read(raw), max_bytes)).unwrap_or_default()
+}
+
 /// The HTML of the message as its author wrote it, decoded; `None` when it has none. Cut at 16 MiB.
 /// It may hold anything: `preview_html` is what can be shown.
 pub fn html(raw: &[u8]) -> Option<String> {
@@ -117,7 +123,9 @@ fn read_fields(raw: &[u8], reading: &mut Reading, defects: &mut Defects) {
     for field in fields(raw) {
         let name = field.name.to_ascii_lowercase();
         match name.as_slice() {
-            b"subject" if seen.first(0) => reading.subject = Some(field.text()),
+            b"subject" if seen.first(0) => {
+                reading.subject = Some(value::printable(&field.text(), value::MAX_TEXT_CHARS));
+            }
             b"from" if seen.first(1) => {
                 reading.author = value::addresses(field.folded).into_iter().next();
             }

@@ -23,21 +23,56 @@ const MAX_SEARCHED_BYTES: usize = 256 * 1024;
 /// Matches that are looked at in one text and by one pattern, good ones or not.
 const MAX_MATCHES: usize = 1000;
 
-/// A code with its number set off by `-`, `_`, `#` or `/`: `INV-12345`, `so_10023`, `INV/2024/0012`,
-/// `EST-2024-00017`.
-const SEPARATED: &str = r"(?i)\b(?:INV|INVOICE|EST|ESTIMATE|QUO|QUOTE|SO|PO|ORD|ORDER|CN|RMA|WO|CASE|TICKET|REF)(?:[-_#]|-#)\d{2,20}(?:-\d{1,12}){0,3}\b|(?i)\b(?:INV|INVOICE|EST|QUO|SO|PO|ORD|CN|RMA|WO)/\d{2,4}(?:/\d{1,12}){1,2}\b";
-/// A code with its number right behind it: `INV12345`, `PO4500012345`.
-const JOINED: &str =
-    r"(?i)\b(?:INV|EST|QUO|SO|PO|ORD|CN|RMA|WO|CASE|TICKET|REF)\d{4,20}(?:-\d{1,12}){0,3}\b";
-/// A code and a space, in capitals: `INV 12345`.
-const SPACED: &str =
-    r"\b(?:INV|EST|QUO|SO|PO|ORD|CN|RMA|WO)[ \u{a0}]#?\d{3,20}(?:-\d{1,12}){0,3}\b";
-/// A whole word, perhaps a filler, and a number: `Invoice no. 4711`, `Order #10023`, `Faktura 4711`.
-const WORDED: &str = r"(?i)\b(invoice|estimate|quote|quotation|order|ticket|case|credit note|purchase order|sales order|reference|ref|faktura|ordre|rechnung|bestellung|facture|factura)(?:[ \u{a0}](?:no|nr|number|nummer)\b)?[.:]?[ \u{a0}]{0,2}#?[ \u{a0}]?(\d{4,20}(?:-\d{1,12}){0,3})\b";
+/// A shape in which business codes are written.
+struct Shape {
+    pattern: &'static str,
+    /// `2024` in its place is a year and no code.
+    doubts_years: bool,
+}
 
-static BUILT_IN: LazyLock<Vec<Regex>> = LazyLock::new(|| {
+/// The built-in shapes. Where there are groups, they are the word and the number.
+const SHAPES: [Shape; 7] = [
+    // The number is set off: `INV-12345`, `so_10023`, `RMA#991`, `EST-2024-00017`.
+    Shape {
+        pattern: r"(?i)\b(?:INV|INVOICE|EST|ESTIMATE|QUO|QUOTE|SO|PO|ORD|ORDER|CN|RMA|WO|CASE|TICKET|REF)(?:[-_#]|-#)\d{2,20}(?:-\d{1,12}){0,3}\b",
+        doubts_years: false,
+    },
+    // `INV/2024/0012`
+    Shape {
+        pattern: r"(?i)\b(?:INV|INVOICE|EST|QUO|SO|PO|ORD|CN|RMA|WO)/\d{2,4}(?:/\d{1,12}){1,2}\b",
+        doubts_years: false,
+    },
+    // The number follows directly: `INV12345`, `PO4500012345`.
+    Shape {
+        pattern: r"(?i)\b(?:INV|EST|QUO|SO|PO|ORD|CN|RMA|WO|CASE|TICKET|REF)\d{4,20}(?:-\d{1,12}){0,3}\b",
+        doubts_years: true,
+    },
+    // Capitals and a space: `INV 12345`, `PO #881`.
+    Shape {
+        pattern: r"\b(?:INV|EST|QUO|SO|PO|ORD|CN|RMA|WO)[ \u{a0}]#?\d{3,20}(?:-\d{1,12}){0,3}\b",
+        doubts_years: true,
+    },
+    // A word, and a sign or a filler that a number follows: `Order #10023`, `Invoice no. 471`.
+    Shape {
+        pattern: r"(?i)\b(invoice|estimate|quote|quotation|order|ticket|case|credit note|reference|ref|faktura|ordre|rechnung|bestellung|facture|factura)[.:]?[ \u{a0}]{0,2}(?:(?:(?:no|nr|number|nummer)\b[.:]?[ \u{a0}]{0,2})?#[ \u{a0}]?|(?:no|nr|number|nummer)\b[.:]{0,2}[ \u{a0}]{0,2})(\d{2,20}(?:-\d{1,12}){0,3})\b",
+        doubts_years: false,
+    },
+    // A word that hardly counts anything: `Invoice 4711`, `Ticket: 48213`.
+    Shape {
+        pattern: r"(?i)\b(invoice|ticket|credit note|faktura|rechnung|facture|factura):?[ \u{a0}]{1,2}(\d{4,20}(?:-\d{1,12}){0,3})\b",
+        doubts_years: true,
+    },
+    // A word that may also count: `order 5000 pieces` is no order, `order 100234` is.
+    Shape {
+        pattern: r"(?i)\b(order|estimate|quote|quotation|case|reference|ref|ordre|bestellung):?[ \u{a0}]{1,2}(\d{5,20}(?:-\d{1,12}){0,3})\b",
+        doubts_years: true,
+    },
+];
+
+static BUILT_IN: LazyLock<Vec<(Regex, bool)>> = LazyLock::new(|| {
     // The patterns are constants, and a test builds them.
-    [SEPARATED, JOINED, SPACED, WORDED].iter().filter_map(|p| Regex::new(p).ok()).collect()
+    let built = SHAPES.iter().map(|shape| (Regex::new(shape.pattern), shape.doubts_years));
+    built.filter_map(|(pattern, doubts)| Some((pattern.ok()?, doubts))).collect()
 });
 
 /// The references in `texts`, distinct by their canonical form, in the order in which they appear, at
@@ -78,15 +113,18 @@ fn in_text(app_patterns: &[Regex], text: &str) -> Vec<(Range<usize>, Reference)>
     let mut found: Vec<(Range<usize>, Reference)> = Vec::new();
     for pattern in app_patterns {
         for hit in pattern.find_iter(text).take(MAX_MATCHES) {
-            if let Some(reference) = Reference::parse(hit.as_str()) {
+            let reference = Reference::parse(hit.as_str());
+            if let Some(reference) = reference.filter(|r| !r.canonical().is_empty()) {
                 found.push((hit.range(), reference));
             }
         }
     }
     let own = found.len();
-    for pattern in BUILT_IN.iter() {
+    for (pattern, doubts_years) in BUILT_IN.iter() {
         for captures in pattern.captures_iter(text).take(MAX_MATCHES) {
-            let Some((place, reference)) = built_in(text, &captures) else { continue };
+            let Some((place, reference)) = built_in(text, &captures, *doubts_years) else {
+                continue;
+            };
             let taken =
                 found[..own].iter().any(|(p, _)| p.start < place.end && place.start < p.end);
             if !taken {
@@ -99,21 +137,18 @@ fn in_text(app_patterns: &[Regex], text: &str) -> Vec<(Range<usize>, Reference)>
 }
 
 /// A built-in match, unless the number is an amount or a year.
-fn built_in(text: &str, captures: &Captures<'_>) -> Option<(Range<usize>, Reference)> {
+fn built_in(
+    text: &str,
+    captures: &Captures<'_>,
+    doubts_years: bool,
+) -> Option<(Range<usize>, Reference)> {
     let whole = captures.get(0)?;
-    if is_amount(&text[whole.end()..]) {
-        return None;
-    }
     let code = match (captures.get(1), captures.get(2)) {
-        (Some(word), Some(number)) if !is_year(number.as_str()) => {
-            format!("{} {}", word.as_str(), number.as_str())
-        }
-        (Some(_), _) => return None,
-        (None, _) => whole.as_str().to_owned(),
+        (Some(word), Some(number)) => format!("{} {}", word.as_str(), number.as_str()),
+        _ => whole.as_str().to_owned(),
     };
-    // `EST2024` and `SO 2000`: a year when nothing sets the number off.
-    let digits = code.trim_start_matches(|c: char| c.is_alphabetic());
-    if is_year(digits.trim_start()) {
+    let number = code.trim_start_matches(|c: char| !c.is_ascii_digit());
+    if is_amount(&text[whole.end()..]) || (doubts_years && is_year(number)) {
         return None;
     }
     Reference::parse(&code).map(|reference| (whole.range(), reference))
@@ -150,7 +185,7 @@ mod tests {
 
     #[test]
     fn every_built_in_pattern_is_a_pattern() {
-        assert_eq!(BUILT_IN.len(), 4);
+        assert_eq!(BUILT_IN.len(), SHAPES.len());
     }
 
     #[test]
@@ -172,6 +207,8 @@ mod tests {
             "ISO-8859-1",
             "UTF-8",
             "order 12 pieces",
+            "order 5000 pieces",
+            "---",
             "order 1500.00",
             "Order 1500,00 EUR",
             "order 2000 EUR",
@@ -209,6 +246,8 @@ mod tests {
         check("PO4500012345 and INV 12345", &["PO4500012345", "INV 12345"]);
         check("Invoice no. 4711", &["Invoice 4711"]);
         check("Order #10023: shipped", &["Order 10023"]);
+        check("order no. 471, order nr 2024", &["order 471", "order 2024"]);
+        check("Case: 100234, ref 100235", &["Case 100234", "ref 100235"]);
         check("Ticket: 48213.", &["Ticket 48213"]);
         check("Faktura nr. 4711", &["Faktura 4711"]);
         check("invoice_INV-77.pdf", &[]);
@@ -235,8 +274,8 @@ mod tests {
 
     #[test]
     fn matches_that_are_no_references_are_left_out() {
-        let patterns = [Regex::new(r"(?s)x.*").unwrap(), Regex::new("").unwrap()];
-        assert!(find(&patterns, &[&"x".repeat(100), "x\ny"]).is_empty());
+        let patterns = ["(?s)x.*", "", "-+"].map(|p| Regex::new(p).unwrap());
+        assert!(find(&patterns, &[&"x".repeat(100), "x\ny", "---"]).is_empty());
     }
 
     #[test]
