@@ -21,13 +21,16 @@ impl Arrival {
     }
 }
 
-/// The message without the first `Received` field, which stands at the beginning; only lines that would be read as
-/// its continuation may come before it.
+/// The message without the first `Received` field, which stands at the beginning. Only the separator of an mbox file,
+/// and lines that would be read as a continuation of the field, may come before it.
 pub fn without_received(data: &[u8]) -> Vec<u8> {
     let mut lines = data.split_inclusive(|b| *b == b'\n').peekable();
     let mut rest = Vec::with_capacity(data.len());
     let is_continuation = |line: &&[u8]| matches!(line.first(), Some(b' ' | b'\t'));
-    while let Some(line) = lines.next_if(is_continuation) {
+    let is_mbox = |line: &&[u8]| line.starts_with(b"From ") && line.get(5) != Some(&b':');
+    let mut before = lines.next_if(is_mbox).or_else(|| lines.next_if(is_continuation));
+    while let Some(line) = before {
+        before = lines.next_if(is_continuation);
         rest.extend_from_slice(line);
     }
     let shown = || String::from_utf8_lossy(&data[..data.len().min(200)]).into_owned();
