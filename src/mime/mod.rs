@@ -102,6 +102,14 @@ fn guarded<T>(read: impl FnOnce() -> T) -> Option<T> {
     catch_unwind(AssertUnwindSafe(read)).ok()
 }
 
+/// Whether the first line is the separator of an mbox file. `From :` is not: it is an old form of the
+/// field (RFC 5322 §4.5).
+pub fn begins_with_mbox_line(raw: &[u8]) -> bool {
+    let line = raw.strip_prefix(b">").unwrap_or(raw);
+    let after = line.strip_prefix(b"From ").map(|rest| rest.iter().find(|b| !b" \t".contains(b)));
+    after.is_some_and(|first| first != Some(&b':'))
+}
+
 fn read_all(raw: &[u8]) -> Reading {
     let structure = Structure::read(raw);
     let mut defects = structure.defects.clone();
@@ -116,7 +124,7 @@ fn read_all(raw: &[u8]) -> Reading {
 }
 
 fn read_fields(raw: &[u8], reading: &mut Reading, defects: &mut Defects) {
-    if raw.starts_with(b"From ") || raw.starts_with(b">From ") {
+    if begins_with_mbox_line(raw) {
         defects.add("the first line is the separator of an mbox file");
     }
     let mut seen = Seen::default();
