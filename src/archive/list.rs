@@ -38,7 +38,7 @@ pub(super) fn list(
         }
         let id = MessageId::from_u128(id?);
         last = Some(id);
-        if let Some(message) = reader.message(id)?
+        if let Some(message) = reader.readable(id)?
             && matches(filter, &message)
         {
             items.push(message);
