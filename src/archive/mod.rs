@@ -43,8 +43,8 @@ pub use settings::ArchiveSettings;
 
 use crate::lifecycle::RetrySchedule;
 use crate::model::{
-    AppName, Channel, Direction, MessageId, Reference, Sequence, Status, Tag, Timestamp,
-    UpstreamName,
+    AppName, Channel, Direction, MessageId, RecipientState, Reference, Sequence, Status, Tag,
+    Timestamp, UpstreamName,
 };
 use accept::{Intake, SharedPart, SharedPlace};
 use files::Files;
@@ -240,12 +240,13 @@ impl Archive {
         self.write(move |batch| queue::claim(batch, &request)).await
     }
 
-    /// Records what came of an attempt.
+    /// Records what came of an attempt; gives where each of its recipients stands now, in the order
+    /// of the outcomes (`None` for one that was not claimed).
     pub async fn judge(
         &self,
         judgement: Judgement,
         schedule: Arc<RetrySchedule>,
-    ) -> Result<(), ArchiveError> {
+    ) -> Result<Vec<Option<RecipientState>>, ArchiveError> {
         self.write(move |batch| queue::judge(batch, &judgement, &schedule)).await
     }
 
@@ -259,12 +260,12 @@ impl Archive {
         self.write(move |batch| queue::give_back(batch, message, &recipients, now)).await
     }
 
-    /// Judges what a crash left claimed; called once, before the first claim.
+    /// Judges what a crash left claimed; called once, before the first claim. Gives the messages.
     pub async fn recover(
         &self,
         schedule: Arc<RetrySchedule>,
         now: Timestamp,
-    ) -> Result<usize, ArchiveError> {
+    ) -> Result<Vec<MessageId>, ArchiveError> {
         self.write(move |batch| queue::recover(batch, &schedule, now)).await
     }
 
@@ -409,7 +410,9 @@ impl Archive {
     /// A dropped reply means that the writer ended, or that it could not make this one change.
     fn closed(&self) -> ArchiveError {
         let reason = self.inner.closing.reason();
-        ArchiveError::Closed(reason.unwrap_or("this change could not be made; see the log").to_owned())
+        ArchiveError::Closed(
+            reason.unwrap_or("this change could not be made; see the log").to_owned(),
+        )
     }
 }
 
