@@ -127,7 +127,7 @@ pub static METRICS: [Metric; 13] = [
         kind: Kind::Gauge,
         unit: Unit::Bytes,
         labels: &["kind"],
-        help: "Size of the archive's files on disk.",
+        help: "Size of the archive: submitted (the messages as they came), and its files on disk by kind.",
     },
     Metric {
         name: ARCHIVE_MESSAGES,
