@@ -314,7 +314,7 @@ async fn a_damaged_record_keeps_nothing_else_from_leaving() {
         assert_eq!(archive.claim(claim_of(*id, &[0])).await.unwrap(), [0]);
     }
     let (first, last) = (ids[0].as_u128(), ids[2].as_u128());
-    let damage = archive.write(move |batch| {
+    let damage = archive.write(Urgency::Now, move |batch| {
         batch.states.insert(first, &b"\x01\xff"[..])?;
         batch.messages.insert(last, &b""[..])?;
         Ok(())
