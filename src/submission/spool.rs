@@ -5,8 +5,9 @@
 //! all sessions share, and gives it back after the reply. A disk that fails fails one message; the
 //! octets that still come are dropped.
 
-use std::fs::File;
+use std::fs::{DirBuilder, File};
 use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,7 +33,7 @@ pub(super) struct SpoolSpace {
 impl SpoolSpace {
     /// Makes the folder if it is not there.
     pub(super) fn new(folder: PathBuf) -> io::Result<SpoolSpace> {
-        std::fs::create_dir_all(&folder)?;
+        DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
         // Fails here, and not at the first large message, when nothing can be written there.
         tempfile::tempfile_in(&folder)?;
         Ok(SpoolSpace { folder, budget: Arc::new(Semaphore::new(BUDGET_KIB as usize)) })
