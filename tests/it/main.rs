@@ -10,6 +10,7 @@ mod bytes_through_the_daemon;
 mod bytes_untouched;
 mod check_command;
 mod config_bad;
+mod dialogs;
 mod disk_full;
 mod interop_curl;
 mod interop_msmtp;
