@@ -28,6 +28,7 @@ mod relay_refusals;
 mod relay_tls;
 mod relay_wire;
 mod slow_clients;
+mod smtp_port;
 mod stop_and_send_exclude;
 mod storage_error;
 mod support;
