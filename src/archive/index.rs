@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition, TableError};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::files::{Files, INDEX};
 use super::message::Message;
@@ -159,7 +160,7 @@ impl Index {
         let mut fed = 0;
         for entry in reader.messages().range(watermark + 1..)?.take(BATCH) {
             let id = entry?.0.value();
-            if let Some(message) = reader.message(MessageId::from_u128(id))? {
+            if let Some(message) = reader.readable(MessageId::from_u128(id))? {
                 rows.extend(terms(&message).into_iter().map(|term| (term, id)));
             }
             (watermark, fed) = (id, fed + 1);
@@ -186,32 +187,45 @@ impl Index {
         Ok(transaction.commit()?)
     }
 
-    /// Follows the journal until the archive closes. Trouble here stops the index and nothing else:
-    /// lists then scan further.
+    /// Follows the journal until the archive closes or `stop`. Trouble here stops the index and
+    /// nothing else: lists then scan further. A batch that was begun is brought to its end: it holds
+    /// both files, and whoever stops this wants them closed.
     pub(super) async fn follow(
         self,
         records: Arc<Database>,
         mut journal: watch::Receiver<Sequence>,
         closing: Closing,
+        stop: CancellationToken,
     ) {
         loop {
             let (index, database) = (self.clone(), records.clone());
             let fed = tokio::task::spawn_blocking(move || index.feed(&database)).await;
-            match fed {
-                Ok(Ok(BATCH)) => continue,
-                Ok(Ok(_)) => {}
+            let is_behind = match fed {
+                Ok(Ok(fed)) => fed == BATCH,
                 Ok(Err(error)) => {
                     return tracing::error!(%error, "the look-up index stopped; lists get slower");
                 }
                 Err(error) => {
                     return tracing::error!(%error, "the look-up index stopped; lists get slower");
                 }
+            };
+            let wait = async {
+                if !is_behind {
+                    let changed = journal.changed().await;
+                    tokio::time::sleep(PAUSE).await;
+                    return changed.is_ok();
+                }
+                true
+            };
+            let goes_on = tokio::select! {
+                biased;
+                () = stop.cancelled() => false,
+                _ = closing.closed() => false,
+                goes_on = wait => goes_on,
+            };
+            if !goes_on {
+                return;
             }
-            tokio::select! {
-                changed = journal.changed() => if changed.is_err() { return },
-                _ = closing.closed() => return,
-            }
-            tokio::time::sleep(PAUSE).await;
         }
     }
 }

@@ -35,7 +35,7 @@ pub(super) struct Threads {
 impl Archive {
     /// Opens the archive of a data folder, or creates it. Runs inside a tokio runtime.
     pub fn open(settings: &ArchiveSettings) -> Result<Archive, ArchiveError> {
-        let disk = Disk::new(&settings.data_dir).map_err(storage("create its folder"))?;
+        let disk = Disk::new(&settings.data_dir).map_err(storage("take its folder"))?;
         Archive::open_on(Arc::new(disk), settings)
     }
 
@@ -77,9 +77,9 @@ impl Archive {
             index: TaskTracker::new(),
             stop_index: CancellationToken::new(),
         };
-        let follow = index.clone().follow(database.clone(), journal.clone(), closing.clone());
-        let stopped = threads.stop_index.clone();
-        threads.index.spawn(async move { stopped.run_until_cancelled(follow).await });
+        let stop = threads.stop_index.clone();
+        let follow = index.clone().follow(database.clone(), journal.clone(), closing.clone(), stop);
+        threads.index.spawn(follow);
         threads.index.close();
         let reserve_bytes = settings.reserve_bytes;
         let inner = Inner {

@@ -57,7 +57,7 @@ fn received_place(raw: &[u8]) -> (usize, Option<Bytes>) {
     let mut place = 0;
     loop {
         let rest = &raw[place..];
-        let mbox = place == 0 && (rest.starts_with(b"From ") || rest.starts_with(b">From "));
+        let mbox = place == 0 && mime::begins_with_mbox_line(rest);
         let fold = rest.starts_with(b" ") || rest.starts_with(b"\t");
         match memchr::memchr(b'\n', rest) {
             Some(line_break) if mbox || fold => place += line_break + 1,

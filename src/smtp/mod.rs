@@ -5,7 +5,7 @@
 //! `session` is the state machine, `line` cuts commands out of the stream, `command` with
 //! `path`, `parameter` and `xtext` reads one, `sasl` is the AUTH exchange, `dots` finds
 //! the end of DATA, `content` judges line breaks and size, `wire` writes replies, and
-//! [`encoder`] is the one function through which a message leaves.
+//! `encoder` is the one function through which a message leaves.
 //! What neighbours use: [`Session`] with its settings, inputs and outputs, and [`DataEncoder`]. Who
 //! the client is and what it may do is decided in `submission`.
 

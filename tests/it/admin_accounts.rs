@@ -235,7 +235,7 @@ fn commands_work(config: &Path) {
         format!("The token {id} is revoked.\n")
     );
     let users = stdout(&waybill(config, &["user", "list"], ""));
-    assert!(users.lines().nth(1).unwrap().starts_with("anna  admin  -"), "{users}");
+    assert!(users.lines().nth(1).unwrap().starts_with("anna  admin  all "), "{users}");
 }
 
 #[test]

@@ -83,6 +83,8 @@ fn first_lines_keep_their_meaning() {
     check(" \r\n\r\nbody", &format!(" \r\n{RECEIVED}\r\nbody"));
     // Without a line break there is no place that does not change the line.
     check("From: x", &format!("{RECEIVED}From: x"));
+    check("From : x\r\n", &format!("{RECEIVED}From : x\r\n"));
+    check("From \t : x\r\n", &format!("{RECEIVED}From \t : x\r\n"));
     // A line that can not be kept apart in any other way gets an empty line before it.
     check(" x", &format!("{RECEIVED}\r\n x"));
     check(" x\r\n\ty", &format!("{RECEIVED}\r\n x\r\n\ty"));

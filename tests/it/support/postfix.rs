@@ -125,6 +125,9 @@ impl Drop for Postfix {
         }
         let _ = self.script.kill();
         let _ = self.script.wait();
+        if std::thread::panicking() {
+            println!("the log of Postfix:\n{}", self.log());
+        }
     }
 }
 
@@ -205,7 +208,8 @@ mailbox_size_limit = 0
     )
 }
 
-/// A password file of Cyrus SASL, which `smtpd` reads as the user postfix.
+/// A password file of Cyrus SASL, which `smtpd` reads as the user postfix. Debian's Postfix looks for the settings in
+/// `sasl` beside `main.cf`, whatever `cyrus_sasl_config_path` says.
 fn write_passwords(dir: &Path, user: &str, password: &str) -> std::io::Result<()> {
     fs::create_dir_all(dir.join("etc/sasl"))?;
     let database = dir.join("etc/sasl/passwords");

@@ -1,0 +1,230 @@
+//! The whole archive checked: every record against every other, every byte against its digest.
+//!
+//! Gives what is wrong, in words. Nothing is taken from the counters or the indexes that is not counted
+//! or derived again from the messages, their states and their events.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
+
+use redb::{ReadTransaction, ReadableTable};
+
+use super::disk::Disk;
+use crate::archive::files::Files;
+use crate::archive::leaf::leaf;
+use crate::archive::memory::Counters;
+use crate::archive::read::{self, Reader};
+use crate::archive::standing::status_key;
+use crate::archive::stored::{Record, StoredEvent};
+use crate::archive::volume::Location;
+use crate::archive::{Archive, Event, Filter, Message, Order, tables};
+use crate::model::{EventKind, MessageId, RecipientState, Sequence};
+
+/// What was found wrong.
+#[derive(Default)]
+struct Findings(Vec<String>);
+
+impl Findings {
+    fn same<T: PartialEq + Debug>(&mut self, what: &str, found: T, expected: T) {
+        if found != expected {
+            self.0.push(format!("{what}: found {found:?}, expected {expected:?}"));
+        }
+    }
+
+    fn holds(&mut self, condition: bool, what: impl Into<String>) {
+        if !condition {
+            self.0.push(what.into());
+        }
+    }
+}
+
+/// Checks an open archive that nobody changes meanwhile. Panics with all that is wrong.
+#[track_caller]
+pub(super) fn check(archive: &Archive) {
+    let mut findings = Findings::default();
+    let snapshot = archive.snapshot().unwrap();
+    let messages = messages(archive, &snapshot, &mut findings);
+    queue(&snapshot, &messages, &mut findings);
+    counters(&snapshot, &messages, &mut findings);
+    let events = events(&snapshot, &mut findings);
+    stories(&messages, &events, &mut findings);
+    shared(archive, &snapshot, &mut findings);
+    findings.same("the journal", *archive.journal().borrow(), Sequence(events.len() as u64));
+    lists(archive, &messages, &mut findings);
+    assert!(findings.0.is_empty(), "the archive is damaged:\n{}", findings.0.join("\n"));
+}
+
+/// Every message: its number, leaf, bytes, and one state for each recipient.
+fn messages(
+    archive: &Archive,
+    snapshot: &ReadTransaction,
+    findings: &mut Findings,
+) -> Vec<Message> {
+    let reader = Reader::new(snapshot).unwrap();
+    let mut messages = Vec::new();
+    for entry in reader.messages().iter().unwrap() {
+        let id = MessageId::from_u128(entry.unwrap().0.value());
+        let message = match reader.message(id) {
+            Ok(Some(message)) => message,
+            other => {
+                findings.0.push(format!("{id} can not be read: {other:?}"));
+                continue;
+            }
+        };
+        let expected = Sequence(messages.len() as u64 + 1);
+        findings.same(&format!("the number of {id}"), message.sequence, expected);
+        let (at, digest) = (message.accepted_at, message.digest);
+        let proof = leaf(message.sequence, id, at, &message.app, &message.envelope, digest);
+        findings.same(&format!("the leaf of {id}"), message.leaf, proof);
+        let states = message.recipients.len();
+        findings.same(&format!("the states of {id}"), states, message.envelope.recipients.len());
+        match archive.raw(id) {
+            // `raw` itself compares the digest.
+            Ok(Some(raw)) => {
+                findings.same(&format!("the size of {id}"), message.size_bytes, raw.len() as u64);
+            }
+            other => findings.0.push(format!("the bytes of {id}: {other:?}")),
+        }
+        messages.push(message);
+    }
+    let ids: Vec<u128> = messages.iter().map(|message| message.id.as_u128()).collect();
+    let states = snapshot.open_table(tables::STATES).unwrap();
+    let of_states: Vec<u128> =
+        states.iter().unwrap().map(|entry| entry.unwrap().0.value()).collect();
+    findings.same("the messages that have states", of_states, ids);
+    messages
+}
+
+/// The rows of the queue, of claims and of each status, derived anew.
+fn queue(snapshot: &ReadTransaction, messages: &[Message], findings: &mut Findings) {
+    let (mut due, mut claims, mut by_status) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    for message in messages {
+        let id = message.id.as_u128();
+        by_status.insert((status_key(message.status()), id));
+        for recipient in &message.recipients {
+            due.extend(recipient.state.wakes_at().map(|at| (at.as_millis() as u64, id)));
+            if let RecipientState::Claimed { .. } = recipient.state {
+                claims.insert(id);
+            }
+        }
+    }
+    let table = snapshot.open_table(tables::DUE).unwrap();
+    let found = table.iter().unwrap().map(|entry| entry.unwrap().0.value()).collect();
+    findings.same("the queue", found, due);
+    let table = snapshot.open_table(tables::CLAIMS).unwrap();
+    let found = table.iter().unwrap().map(|entry| entry.unwrap().0.value()).collect();
+    findings.same("the claims", found, claims);
+    let table = snapshot.open_table(tables::BY_STATUS).unwrap();
+    let found = table.iter().unwrap().map(|entry| entry.unwrap().0.value()).collect();
+    findings.same("the messages by status", found, by_status);
+}
+
+fn counters(snapshot: &ReadTransaction, messages: &[Message], findings: &mut Findings) {
+    let mut expected = Counters { messages: messages.len() as u64, ..Counters::default() };
+    for message in messages {
+        expected.raw_bytes += message.size_bytes;
+        message.recipients.iter().for_each(|recipient| expected.enter(&recipient.state));
+    }
+    let found = read::counters(snapshot).unwrap();
+    findings.same("the counters", format!("{found:?}"), format!("{expected:?}"));
+}
+
+/// Every event, by its number; and that each is found again by its message.
+fn events(snapshot: &ReadTransaction, findings: &mut Findings) -> Vec<Event> {
+    let (mut events, mut of_messages) = (Vec::new(), BTreeSet::new());
+    for entry in snapshot.open_table(tables::EVENTS).unwrap().iter().unwrap() {
+        let (number, bytes) = entry.unwrap();
+        let number = number.value();
+        findings.same("the number of an event", number, events.len() as u64 + 1);
+        let event = StoredEvent::decode(bytes.value()).unwrap().event(Sequence(number)).unwrap();
+        of_messages.insert((event.message.as_u128(), number));
+        events.push(event);
+    }
+    let table = snapshot.open_table(tables::EVENTS_OF).unwrap();
+    let found = table.iter().unwrap().map(|entry| entry.unwrap().0.value()).collect();
+    findings.same("the events of the messages", found, of_messages);
+    events
+}
+
+/// That the events of each message lead to where its recipients stand.
+fn stories(messages: &[Message], events: &[Event], findings: &mut Findings) {
+    let mut of: BTreeMap<MessageId, Vec<&Event>> = BTreeMap::new();
+    for event in events {
+        of.entry(event.message).or_default().push(event);
+    }
+    for message in messages {
+        let id = message.id;
+        let story = of.remove(&id).unwrap_or_default();
+        let first = story.first().map(|event| event.kind);
+        findings.same(&format!("the first event of {id}"), first, Some(EventKind::Accepted));
+        for recipient in &message.recipients {
+            let last = story.iter().rev().find(|event| event.recipient == Some(recipient.index));
+            let last = last.map(|event| (event.kind, event.digest));
+            let fits = match (&recipient.state, last) {
+                (RecipientState::Sent { digest, .. }, Some((EventKind::Sent, of))) => {
+                    of == Some(*digest)
+                }
+                (RecipientState::Sent { .. }, _) => false,
+                (RecipientState::Stopped { .. }, last) => last == Some((EventKind::Stopped, None)),
+                (RecipientState::Failed { .. }, last) => {
+                    matches!(last, Some((EventKind::Failed | EventKind::Expired, None)))
+                }
+                // Nothing was sent after which it would wait again.
+                (_, last) => !matches!(
+                    last,
+                    Some((EventKind::Sent | EventKind::Stopped | EventKind::Failed, _))
+                ),
+            };
+            let index = recipient.index;
+            let state = &recipient.state;
+            findings.holds(fits, format!("{id} recipient {index}: {state:?} after {last:?}"));
+        }
+    }
+    findings.holds(of.is_empty(), format!("events of no message: {:?}", of.keys()));
+}
+
+/// That every shared part is where it is said to be.
+fn shared(archive: &Archive, snapshot: &ReadTransaction, findings: &mut Findings) {
+    for entry in snapshot.open_table(tables::SHARED).unwrap().iter().unwrap() {
+        let (hash, place) = entry.unwrap();
+        let place: Location = postcard::from_bytes(place.value()).unwrap();
+        let part = archive.inner.volumes.read(place);
+        let is_it = part.as_ref().is_ok_and(|part| *blake3::hash(part).as_bytes() == hash.value());
+        findings.holds(is_it, format!("a shared part is not at {place:?}: {:?}", part.err()));
+    }
+}
+
+/// That lists find everything, through the records and through the look-up index.
+fn lists(archive: &Archive, messages: &[Message], findings: &mut Findings) {
+    let everything = Filter::default();
+    let by_recipient = Filter { recipient: Some("r0@example.org".into()), ..Filter::default() };
+    let expected: Vec<MessageId> = messages.iter().map(|message| message.id).collect();
+    for filter in [everything, by_recipient] {
+        let page = archive.list(&filter, Order::Oldest, None, messages.len() + 1).unwrap();
+        let found: Vec<MessageId> = page.items.iter().map(|message| message.id).collect();
+        findings.same("a list", found, expected.clone());
+    }
+}
+
+/// That redb finds nothing wrong with any file. Nothing may have it open.
+#[track_caller]
+pub(super) fn check_files(disk: &Disk) {
+    for name in disk.file_names() {
+        let mut database = disk.open(&name, 1 << 20).unwrap();
+        assert!(database.check_integrity().unwrap(), "{name} is damaged");
+    }
+}
+
+/// Where the recipients of a message stand, in words.
+pub(super) fn stand(message: &Message) -> Vec<String> {
+    let word = |state: &RecipientState| match state {
+        RecipientState::Held { .. } => "held",
+        RecipientState::Due { .. } => "due",
+        RecipientState::Claimed { .. } => "claimed",
+        RecipientState::Sent { .. } => "sent",
+        RecipientState::Stopped { .. } => "stopped",
+        RecipientState::Failed { .. } => "failed",
+        RecipientState::NotSent { .. } => "not sent",
+    };
+    let recipients = message.recipients.iter();
+    recipients.map(|r| format!("{} {}", word(&r.state), r.attempts)).collect()
+}
