@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -52,6 +53,13 @@ pub(super) struct SharedPart {
 pub(super) enum SharedPlace {
     Known(Location),
     New(Packed),
+}
+
+/// Where the bytes of one message are, durably.
+struct StoredBytes {
+    body: StoredBody,
+    /// Shared parts that were not known before.
+    new: Vec<([u8; 32], Location)>,
 }
 
 /// The spans that are worth sharing, checked: ascending, disjoint, inside the message.
@@ -115,8 +123,15 @@ impl VolumeThread {
                 }
                 continue;
             }
-            if let Err(error) = self.store(batch) {
-                return self.closing.close(error.to_string());
+            // A panic is our bug; without this the doors would stay open with nobody behind them.
+            let stored = catch_unwind(AssertUnwindSafe(|| self.store(&batch)));
+            let bodies = match stored {
+                Ok(Ok(bodies)) => bodies,
+                Ok(Err(error)) => return self.closing.close(error.to_string()),
+                Err(_) => return self.closing.close("the volume writer met a bug".into()),
+            };
+            for (intake, stored) in batch.into_iter().zip(bodies) {
+                self.hand_on(intake, stored);
             }
         }
     }
@@ -136,11 +151,12 @@ impl VolumeThread {
         }
     }
 
-    fn store(&mut self, batch: Vec<Intake>) -> Result<(), ArchiveError> {
+    /// Makes the bytes of a batch durable, and says for each message where they lie.
+    fn store(&mut self, batch: &[Intake]) -> Result<Vec<StoredBytes>, ArchiveError> {
         let mut blobs: Vec<&Packed> = Vec::new();
         let mut own: Vec<usize> = Vec::with_capacity(batch.len());
         let mut fresh: HashMap<[u8; 32], usize> = HashMap::new();
-        for intake in &batch {
+        for intake in batch {
             own.push(blobs.len());
             blobs.push(&intake.own);
             for part in &intake.shared {
@@ -156,7 +172,8 @@ impl VolumeThread {
         let locations = self.writer.append(&blobs)?;
         drop(blobs);
         self.recent.extend(fresh.iter().map(|(hash, index)| (*hash, locations[*index])));
-        for (intake, own) in batch.into_iter().zip(own) {
+        let mut bodies = Vec::with_capacity(batch.len());
+        for (intake, own) in batch.iter().zip(own) {
             let mut shared = Vec::with_capacity(intake.shared.len());
             let mut new = Vec::new();
             for part in &intake.shared {
@@ -172,20 +189,20 @@ impl VolumeThread {
                 shared.push((part.offset, location));
             }
             let body = StoredBody { own: Some(locations[own]), shared };
-            self.hand_on(intake, body, new);
+            bodies.push(StoredBytes { body, new });
         }
         if self.recent.len() > RECENT_PARTS {
             self.recent.clear();
         }
-        Ok(())
+        Ok(bodies)
     }
 
     /// The bytes are durable; the record follows. An error means that the records are closed, and
     /// then the dropped reply tells the caller.
-    fn hand_on(&self, intake: Intake, body: StoredBody, new: Vec<([u8; 32], Location)>) {
+    fn hand_on(&self, intake: Intake, stored: StoredBytes) {
         let Intake { acceptance, duplicate_of, reply, .. } = intake;
         let job: Job = Box::new(move |batch| {
-            let id = record(batch, &acceptance, body, &new, duplicate_of)?;
+            let id = record(batch, &acceptance, stored, duplicate_of)?;
             Ok(Box::new(move || {
                 let _ = reply.send(Ok(Durable(id)));
             }))
@@ -202,8 +219,7 @@ pub(super) fn reserve(wanted_bytes: u64, space: Space) -> u64 {
 fn record(
     batch: &mut Batch<'_>,
     acceptance: &Acceptance,
-    body: StoredBody,
-    new: &[([u8; 32], Location)],
+    stored: StoredBytes,
     duplicate_of: Option<MessageId>,
 ) -> Result<MessageId, Failure> {
     let at = acceptance.accepted_at;
@@ -212,10 +228,10 @@ fn record(
     let earlier = hash.and_then(|hash| batch.memory.remember(hash, id));
     let duplicate_of = duplicate_of.or(earlier);
     let proof = leaf(sequence, id, at, &acceptance.app, &acceptance.envelope, acceptance.digest);
-    let place = Place { sequence, leaf: proof, body, duplicate_of };
+    let place = Place { sequence, leaf: proof, body: stored.body, duplicate_of };
     let bytes = StoredMessage::new(acceptance, place).encode();
     batch.messages.insert(id.as_u128(), &bytes[..])?;
-    for (hash, location) in new {
+    for (hash, location) in &stored.new {
         // Both parts are plain numbers; serialising them can not fail.
         let location = postcard::to_stdvec(location).unwrap_or_default();
         batch.shared.insert(hash, &location[..])?;

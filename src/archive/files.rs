@@ -4,7 +4,7 @@
 //! before the call returns: without the sync of the folder a power cut could lose a whole file whose
 //! content was synced.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -15,6 +15,9 @@ use redb::{Database, DatabaseError};
 pub(super) const RECORDS: &str = "records.redb";
 /// The file of the look-up index, which can be built anew from the records.
 pub(super) const INDEX: &str = "index.redb";
+
+/// The file whose lock says that the folder is in use.
+const LOCK: &str = "lock";
 
 /// Free and whole size of the disk.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +30,8 @@ pub(super) struct Space {
 pub(super) trait Files: Send + Sync + 'static {
     /// Opens or creates a database.
     fn open(&self, name: &str, cache_bytes: usize) -> Result<Database, DatabaseError>;
+    /// Bytes that a database takes on disk; `None` when it is not there.
+    fn size(&self, name: &str) -> Option<u64>;
     /// Numbers of the volumes that are there, ascending.
     fn volumes(&self) -> io::Result<Vec<u32>>;
     /// Removes a database that is not open.
@@ -42,9 +47,10 @@ pub(super) fn volume_name(number: u32) -> String {
     format!("volumes/{number:06}.redb")
 }
 
-/// A folder on disk.
+/// A folder on disk, locked against other processes for as long as this lives.
 pub(super) struct Disk {
     dir: PathBuf,
+    _lock: File,
 }
 
 impl Disk {
@@ -53,20 +59,53 @@ impl Disk {
         for path in [dir.to_owned(), dir.join("volumes")] {
             DirBuilder::new().recursive(true).mode(0o700).create(&path)?;
         }
+        let lock = File::options().create(true).append(true).open(dir.join(LOCK))?;
+        lock.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => {
+                let why = format!("another process uses the data folder {}", dir.display());
+                io::Error::new(io::ErrorKind::WouldBlock, why)
+            }
+            TryLockError::Error(error) => error,
+        })?;
+        // Whether the folder itself is new is not known; its name must outlive a power cut.
+        if let Some(parent) = dir.canonicalize()?.parent() {
+            sync_dir(parent)?;
+        }
         sync_dir(dir)?;
-        Ok(Disk { dir: dir.to_owned() })
+        sync_dir(&dir.join("volumes"))?;
+        Ok(Disk { dir: dir.to_owned(), _lock: lock })
+    }
+
+    /// Creates a database under another name and gives it its own when it is whole: a file whose
+    /// creation was cut off can never be opened, and would keep the daemon from starting. The lock of
+    /// the folder sees to it that nobody else does the same.
+    fn create(&self, path: &Path, cache_bytes: usize) -> Result<Database, DatabaseError> {
+        let unfinished = path.with_extension("new");
+        match fs::remove_file(&unfinished) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+            Ok(()) | Err(_) => {}
+        }
+        let database = redb::Builder::new().set_cache_size(cache_bytes).create(&unfinished)?;
+        fs::rename(&unfinished, path)?;
+        if let Some(parent) = path.parent() {
+            sync_dir(parent)?;
+        }
+        Ok(database)
     }
 }
 
 impl Files for Disk {
     fn open(&self, name: &str, cache_bytes: usize) -> Result<Database, DatabaseError> {
         let path = self.dir.join(name);
-        let is_new = !path.exists();
-        let database = redb::Builder::new().set_cache_size(cache_bytes).create(&path)?;
-        if is_new && let Some(parent) = path.parent() {
-            sync_dir(parent)?;
+        match path.try_exists()? {
+            true => redb::Builder::new().set_cache_size(cache_bytes).open(&path),
+            false => self.create(&path, cache_bytes),
         }
-        Ok(database)
+    }
+
+    fn size(&self, name: &str) -> Option<u64> {
+        // A redb file grows ahead of its content; what counts is what the disk gave for it.
+        fs::metadata(self.dir.join(name)).ok().map(|metadata| metadata.blocks() * 512)
     }
 
     fn volumes(&self) -> io::Result<Vec<u32>> {
@@ -85,15 +124,10 @@ impl Files for Disk {
     }
 
     fn usage(&self) -> Vec<(&'static str, u64)> {
-        // A redb file grows ahead of its content; what counts is what the disk gave for it.
-        let allocated = |path: PathBuf| fs::metadata(path).map_or(0, |m| m.blocks() * 512);
+        let size = |name: &str| self.size(name).unwrap_or(0);
         let volumes = self.volumes().unwrap_or_default();
-        let volumes = volumes.into_iter().map(|n| allocated(self.dir.join(volume_name(n))));
-        vec![
-            ("records", allocated(self.dir.join(RECORDS))),
-            ("index", allocated(self.dir.join(INDEX))),
-            ("volumes", volumes.sum()),
-        ]
+        let volumes = volumes.into_iter().map(|number| size(&volume_name(number)));
+        vec![("records", size(RECORDS)), ("index", size(INDEX)), ("volumes", volumes.sum())]
     }
 
     fn space(&self) -> io::Result<Space> {
@@ -107,4 +141,32 @@ impl Files for Disk {
 
 fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_creation_that_was_cut_off_is_begun_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = Disk::new(dir.path()).unwrap();
+        // As redb leaves it before its magic number: the length is there, the content is not.
+        fs::write(dir.path().join("volumes/000001.new"), vec![0; 1 << 20]).unwrap();
+        assert!(disk.volumes().unwrap().is_empty());
+        drop(disk.open(&volume_name(1), 1 << 20).unwrap());
+        assert_eq!(disk.volumes().unwrap(), [1]);
+        drop(disk.open(&volume_name(1), 1 << 20).unwrap());
+        assert!(!dir.path().join("volumes/000001.new").exists());
+    }
+
+    #[test]
+    fn a_folder_is_locked_until_it_is_let_go() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = Disk::new(dir.path()).unwrap();
+        let error = Disk::new(dir.path()).err().unwrap().to_string();
+        assert!(error.contains("another process uses the data folder"), "{error}");
+        drop(first);
+        Disk::new(dir.path()).unwrap();
+    }
 }

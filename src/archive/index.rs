@@ -160,7 +160,7 @@ impl Index {
         let mut fed = 0;
         for entry in reader.messages().range(watermark + 1..)?.take(BATCH) {
             let id = entry?.0.value();
-            if let Some(message) = reader.message(MessageId::from_u128(id))? {
+            if let Some(message) = reader.readable(MessageId::from_u128(id))? {
                 rows.extend(terms(&message).into_iter().map(|term| (term, id)));
             }
             (watermark, fed) = (id, fed + 1);

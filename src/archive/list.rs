@@ -38,7 +38,7 @@ pub(super) fn list(
         }
         let id = MessageId::from_u128(id?);
         last = Some(id);
-        if let Some(message) = reader.message(id)?
+        if let Some(message) = reader.readable(id)?
             && matches(filter, &message)
         {
             items.push(message);
@@ -87,8 +87,19 @@ fn candidates<'a>(
             })
         }
         Source::Term(term) => {
-            let watermark = index.watermark()?.as_u128();
-            let known = index.candidates(term, (from, to.min(watermark)), newest_first)?;
+            let watermark = index.watermark().map(MessageId::as_u128);
+            let found = watermark.and_then(|watermark| {
+                let span = (from, to.min(watermark));
+                Ok((watermark, index.candidates(term, span, newest_first)?))
+            });
+            let (watermark, known) = match found {
+                Ok(found) => found,
+                Err(error) => {
+                    // What the index knew can be found without it, only slower.
+                    tracing::error!(%error, "the look-up index can not be read");
+                    return all(reader, (from, to), newest_first);
+                }
+            };
             // What the index does not know yet is scanned, so a message is found from its 250 on.
             let tail_from = from.max(watermark.saturating_add(1));
             let tail: Candidates<'a> = match tail_from <= to {

@@ -8,7 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use redb::{ReadTransaction, ReadableTable, TableError};
 use serde::{Deserialize, Serialize};
 
-use super::stored::{Record, StoredEvent, StoredMessage};
+use super::stored::{Corrupt, Record, StoredEvent, StoredMessage};
 use super::tables;
 use super::writer::Failure;
 use crate::model::{MessageId, RecipientState, Sequence, Status, Timestamp};
@@ -96,17 +96,21 @@ impl WriterMemory {
         };
         match transaction.open_table(tables::MESSAGES) {
             Ok(table) => {
-                for entry in table.iter()?.rev().take(REMEMBERED_AT_START) {
+                if let Some((id, _)) = table.last()? {
+                    memory.last_id = MessageId::from_u128(id.value());
+                }
+                let newest = table.iter()?.rev().take(REMEMBERED_AT_START);
+                for (behind, entry) in (0_u64..).zip(newest) {
                     let (id, bytes) = entry?;
                     let id = MessageId::from_u128(id.value());
-                    let message = StoredMessage::decode(bytes.value())?;
-                    if memory.last_id == MessageId::MIN {
-                        memory.last_id = id;
-                        memory.last_sequence = Sequence(message.sequence);
+                    match StoredMessage::decode(bytes.value()) {
+                        Ok(message) => memory.recall(id, &message, behind),
+                        // One damaged record must not keep all others from leaving.
+                        Err(error) => tracing::error!(%id, %error, "a message can not be read"),
                     }
-                    if let Some(message_id) = message.summary().message_id {
-                        memory.remember(message_id_hash(&message_id), id);
-                    }
+                }
+                if memory.last_sequence == Sequence(0) && memory.last_id != MessageId::MIN {
+                    return Err(Corrupt::new("message", "none of the newest can be read").into());
                 }
             }
             Err(TableError::TableDoesNotExist(_)) => return Ok(memory),
@@ -119,6 +123,17 @@ impl WriterMemory {
             memory.counters = Counters::decode(bytes.value())?;
         }
         Ok(memory)
+    }
+
+    /// Takes in a message that was there at the start, `behind` places before the last.
+    fn recall(&mut self, id: MessageId, message: &StoredMessage, behind: u64) {
+        if self.last_sequence == Sequence(0) {
+            // The sequence has no gaps, so the number of the last is known even if it is damaged.
+            self.last_sequence = Sequence(message.sequence.saturating_add(behind));
+        }
+        if let Some(message_id) = message.summary().message_id {
+            self.remember(message_id_hash(&message_id), id);
+        }
     }
 
     /// The number and the id of the next message.

@@ -406,10 +406,10 @@ impl Archive {
         }
     }
 
-    /// A dropped reply means that the writer ended, or that this one record is damaged.
+    /// A dropped reply means that the writer ended, or that it could not make this one change.
     fn closed(&self) -> ArchiveError {
         let reason = self.inner.closing.reason();
-        ArchiveError::Closed(reason.unwrap_or("a record is damaged; see the log").to_owned())
+        ArchiveError::Closed(reason.unwrap_or("this change could not be made; see the log").to_owned())
     }
 }
 
@@ -432,10 +432,14 @@ impl Inner {
             };
             shared.push(SharedPart { offset: span.start as u64, hash, place });
         }
-        let duplicate_of = match &acceptance.summary.message_id {
-            Some(id) => self.index.earliest(id)?,
-            None => None,
-        };
+        let message_id = acceptance.summary.message_id.as_deref();
+        let duplicate_of = message_id.and_then(|id| {
+            self.index.earliest(id).unwrap_or_else(|error| {
+                // The index can be built anew; it is no reason to refuse a message.
+                tracing::error!(%error, "the look-up index can not be read");
+                None
+            })
+        });
         Ok(Intake { acceptance, own, shared, duplicate_of, reply })
     }
 

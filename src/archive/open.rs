@@ -35,7 +35,7 @@ pub(super) struct Threads {
 impl Archive {
     /// Opens the archive of a data folder, or creates it. Runs inside a tokio runtime.
     pub fn open(settings: &ArchiveSettings) -> Result<Archive, ArchiveError> {
-        let disk = Disk::new(&settings.data_dir).map_err(storage("create its folder"))?;
+        let disk = Disk::new(&settings.data_dir).map_err(storage("take its folder"))?;
         Archive::open_on(Arc::new(disk), settings)
     }
 

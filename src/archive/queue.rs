@@ -105,7 +105,8 @@ pub(super) fn give_back(
     })
 }
 
-/// After a crash: every claim has an unknown outcome. Gives how many messages were claimed.
+/// After a crash: every claim has an unknown outcome. Gives how many messages were claimed. One that
+/// can not be read stays claimed, and keeps no other from leaving.
 pub(super) fn recover(
     batch: &mut Batch<'_>,
     schedule: &RetrySchedule,
@@ -114,18 +115,34 @@ pub(super) fn recover(
     let claimed = batch.claims.iter()?.map(|entry| entry.map(|(id, _)| id.value()));
     let claimed = claimed.collect::<Result<Vec<u128>, _>>()?;
     for id in &claimed {
-        let message = batch.messages.get(id)?.map(|bytes| StoredMessage::decode(bytes.value()));
-        let hold_unknown = message.transpose()?.is_some_and(|m| m.policy().hold_unknown);
-        let input = Input::Recover { schedule, hold_unknown };
-        change(batch, MessageId::from_u128(*id), |standing, batch| {
-            for recipient in 0..standing.entries.len() {
-                // The index of a recipient fits: an envelope holds far fewer than 65,536.
-                let _ = standing.step(batch, recipient as u16, now, &input, None)?;
+        let id = MessageId::from_u128(*id);
+        match recover_one(batch, id, schedule, now) {
+            Err(Failure::Corrupt(corrupt)) => {
+                tracing::error!(%id, error = %corrupt, "a claimed message can not be recovered");
             }
-            Ok(())
-        })?;
+            done @ (Ok(()) | Err(Failure::Storage(_))) => done?,
+        }
     }
     Ok(claimed.len())
+}
+
+fn recover_one(
+    batch: &mut Batch<'_>,
+    id: MessageId,
+    schedule: &RetrySchedule,
+    now: Timestamp,
+) -> Result<(), Failure> {
+    let message = batch.messages.get(id.as_u128())?;
+    let message = message.map(|bytes| StoredMessage::decode(bytes.value())).transpose()?;
+    let hold_unknown = message.is_some_and(|message| message.policy().hold_unknown);
+    let input = Input::Recover { schedule, hold_unknown };
+    change(batch, id, |standing, batch| {
+        for recipient in 0..standing.entries.len() {
+            // The index of a recipient fits: an envelope holds far fewer than 65,536.
+            let _ = standing.step(batch, recipient as u16, now, &input, None)?;
+        }
+        Ok(())
+    })
 }
 
 /// Stop, restart or release. Does what can be done; refuses when nothing can.

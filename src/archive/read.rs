@@ -61,6 +61,18 @@ impl Reader {
         Ok(Some(assemble(id, &stored, standing)?))
     }
 
+    /// One of many messages: a damaged one is left out, with a line in the log, so that it does not
+    /// hide all others.
+    pub(super) fn readable(&self, id: MessageId) -> Result<Option<Message>, Failure> {
+        match self.message(id) {
+            Err(Failure::Corrupt(error)) => {
+                tracing::error!(%id, %error, "a message can not be read");
+                Ok(None)
+            }
+            read @ (Ok(_) | Err(Failure::Storage(_))) => read,
+        }
+    }
+
     pub(super) fn stored(&self, id: MessageId) -> Result<Option<StoredMessage>, Failure> {
         let Some(stored) = self.messages.get(id.as_u128())? else { return Ok(None) };
         Ok(Some(StoredMessage::decode(stored.value())?))
@@ -208,7 +220,7 @@ fn oldest_pending(
     let pending = status_key(Status::Pending);
     for entry in by_status.range((pending, 0)..=(pending, u128::MAX))?.take(OLDEST_LOOKED_AT) {
         let (_, id) = entry?.0.value();
-        let Some(message) = reader.message(MessageId::from_u128(id))? else { continue };
+        let Some(message) = reader.readable(MessageId::from_u128(id))? else { continue };
         let waits = |r: &Recipient| {
             matches!(r.state, RecipientState::Due { .. } | RecipientState::Claimed { .. })
         };

@@ -300,3 +300,46 @@ async fn a_second_daemon_is_told_that_the_folder_is_in_use() {
     let error = Archive::open(&settings(dir.path())).err().unwrap().to_string();
     assert!(error.contains("another process uses the data folder"), "{error}");
 }
+
+#[tokio::test]
+async fn a_damaged_record_keeps_nothing_else_from_leaving() {
+    let dir = tempfile::tempdir().unwrap();
+    let archive = Archive::open(&settings(dir.path())).unwrap();
+    let mut ids = Vec::new();
+    for number in 0..3 {
+        let one = acceptance(number, 1, Bytes::from("x"));
+        ids.push(archive.accept(one).await.unwrap().get());
+    }
+    for id in &ids {
+        assert_eq!(archive.claim(claim_of(*id, &[0])).await.unwrap(), [0]);
+    }
+    let (first, last) = (ids[0].as_u128(), ids[2].as_u128());
+    let damage = archive.write(move |batch| {
+        batch.states.insert(first, &b"\x01\xff"[..])?;
+        batch.messages.insert(last, &b""[..])?;
+        Ok(())
+    });
+    damage.await.unwrap();
+    assert!(archive.claim(claim_of(ids[0], &[0])).await.is_err());
+    archive.close().await;
+
+    let archive = Archive::open(&settings(dir.path())).unwrap();
+    let schedule = Arc::new(RetrySchedule::default());
+    assert_eq!(archive.recover(schedule, at(30)).await.unwrap(), 3);
+    let second = archive.message(ids[1]).unwrap().unwrap();
+    assert!(matches!(second.recipients[0].state, RecipientState::Due { .. }));
+    assert!(archive.message(ids[0]).is_err() && archive.message(ids[2]).is_err());
+    let next = archive.accept(acceptance(4, 1, Bytes::from("x"))).await.unwrap().get();
+    assert_eq!(archive.message(next).unwrap().unwrap().sequence, Sequence(4));
+    assert!(next > ids[2]);
+    let page = archive.list(&Filter::default(), Order::Oldest, None, 10).unwrap();
+    assert_eq!(page.items.iter().map(|m| m.id).collect::<Vec<_>>(), [ids[1], next]);
+    assert_eq!(archive.queue().unwrap().oldest_pending.map(|(id, _)| id), Some(ids[1]));
+    for _ in 0..500 {
+        if archive.inner.index.watermark().unwrap() == next {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    panic!("the look-up index stopped at a damaged record");
+}

@@ -7,7 +7,7 @@
 //! One thread writes; anybody reads. A batch is durable when `append` returns.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition};
@@ -90,17 +90,27 @@ impl Volumes {
 
     /// The bytes of a blob, decompressed.
     pub(super) fn read(&self, at: Location) -> Result<Vec<u8>, ArchiveError> {
-        let database = self.database(at.volume)?;
-        let stored = read_chunks(&database, at).map_err(storage("read a volume"))?;
         let damaged = |why: &str| ArchiveError::Storage {
             operation: "read a volume",
             source: format!("chunk {} of volume {}: {why}", at.chunk, at.volume).into(),
         };
-        if stored.len() as u64 != at.stored_bytes || at.raw_bytes > MAX_BLOB_BYTES {
+        if at.stored_bytes > MAX_BLOB_BYTES || at.raw_bytes > MAX_BLOB_BYTES {
+            return Err(damaged("a length in its record is wrong"));
+        }
+        let Some(database) = self.existing(at.volume)? else {
+            return Err(damaged("there is no such volume"));
+        };
+        let stored = read_chunks(&database, at).map_err(storage("read a volume"))?;
+        if stored.len() as u64 != at.stored_bytes {
             return Err(damaged("the stored length is wrong"));
         }
         if !at.compressed {
             return Ok(stored);
+        }
+        // What the frame says of itself, before anything is allocated for it.
+        let promised = zstd::zstd_safe::get_frame_content_size(&stored).ok().flatten();
+        if promised != Some(at.raw_bytes) {
+            return Err(damaged("the compressed bytes are not those of its record"));
         }
         let raw = zstd::bulk::decompress(&stored, at.raw_bytes as usize)
             .map_err(|e| damaged(&e.to_string()))?;
@@ -110,17 +120,33 @@ impl Volumes {
         }
     }
 
+    /// A volume for reading; a damaged record must not bring new ones to life.
+    fn existing(&self, number: u32) -> Result<Option<Arc<Database>>, ArchiveError> {
+        if let Some(database) = self.lock().get(&number) {
+            return Ok(Some(database.clone()));
+        }
+        match self.files.size(&volume_name(number)) {
+            Some(_) => self.database(number).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<u32, Arc<Database>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn database(&self, number: u32) -> Result<Arc<Database>, ArchiveError> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self.lock();
         if let Some(database) = open.get(&number) {
             return Ok(database.clone());
         }
         let database = self.files.open(&volume_name(number), self.cache_bytes);
         let database = Arc::new(database.map_err(storage("open a volume"))?);
-        // The volume that is being written has the highest number; it must never be opened twice.
-        let newest = open.keys().max().copied();
+        // No file may be opened twice, so one that somebody reads, or writes, stays. Nobody can begin
+        // to, because that takes this lock.
+        let unused = |(_, database): &(&u32, &Arc<Database>)| Arc::strong_count(database) == 1;
         if open.len() >= MAX_OPEN_VOLUMES
-            && let Some(oldest) = open.keys().min().copied().filter(|o| Some(*o) != newest)
+            && let Some(oldest) = open.iter().filter(unused).map(|(number, _)| *number).min()
         {
             open.remove(&oldest);
         }
@@ -153,7 +179,7 @@ pub(super) struct VolumeWriter {
     number: u32,
     database: Arc<Database>,
     next_chunk: u64,
-    /// Bytes in the chunks of the current volume.
+    /// Bytes in the current volume, roughly: as it was on disk, and what was written since.
     size_bytes: u64,
     limit_bytes: u64,
 }
@@ -164,8 +190,8 @@ impl VolumeWriter {
         let numbers = volumes.files.volumes().map_err(storage("list the volumes"))?;
         let number = numbers.last().copied().unwrap_or(1);
         let database = volumes.database(number)?;
-        let (next_chunk, size_bytes) =
-            extent(&database).map_err(storage("open the newest volume"))?;
+        let next_chunk = next_chunk(&database).map_err(storage("open the newest volume"))?;
+        let size_bytes = volumes.files.size(&volume_name(number)).unwrap_or(0);
         Ok(VolumeWriter { volumes, number, database, next_chunk, size_bytes, limit_bytes })
     }
 
@@ -249,17 +275,15 @@ fn write_chunks(database: &Database, chunks: &[(u64, Vec<u8>)]) -> Result<(), re
     Ok(transaction.commit()?)
 }
 
-/// The next chunk's number, and how much the volume holds.
-fn extent(database: &Database) -> Result<(u64, u64), redb::Error> {
+/// The number of the next chunk.
+fn next_chunk(database: &Database) -> Result<u64, redb::Error> {
     let transaction = database.begin_read()?;
     let table = match transaction.open_table(CHUNKS) {
         Ok(table) => table,
-        Err(redb::TableError::TableDoesNotExist(_)) => return Ok((0, 0)),
+        Err(redb::TableError::TableDoesNotExist(_)) => return Ok(0),
         Err(error) => return Err(error.into()),
     };
-    let next = table.last()?.map_or(0, |(number, _)| number.value() + 1);
-    // Chunks of 64 KiB are the rule; an estimate is enough to decide when a volume is full.
-    Ok((next, next.saturating_mul(CHUNK_BYTES as u64)))
+    Ok(table.last()?.map_or(0, |(number, _)| number.value() + 1))
 }
 
 #[cfg(test)]
@@ -324,10 +348,47 @@ mod tests {
             Location { raw_bytes: 10, ..good },
             Location { stored_bytes: good.stored_bytes + 1, ..good },
             Location { chunk: 77, ..good },
+            Location { stored_bytes: u64::MAX, ..good },
+            Location { raw_bytes: MAX_BLOB_BYTES, ..good },
+            Location { volume: 77, ..good },
             Location { offset: 3, stored_bytes: good.stored_bytes - 3, ..good },
         ] {
             assert!(volumes.read(bad).is_err(), "{bad:?}");
         }
         assert_eq!(volumes.read(good).unwrap(), text.as_ref());
+        assert_eq!(volumes.files.volumes().unwrap(), [1]);
+    }
+
+    #[test]
+    fn many_volumes_are_read_at_one_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let volumes = volumes(&dir);
+        let mut writer = VolumeWriter::open(volumes.clone(), 1).unwrap();
+        let blob = noise(1_000, 7);
+        let mut append = || writer.append(&[&Packed::new(blob.clone())]).unwrap()[0];
+        let locations: Vec<Location> = (0..3 * MAX_OPEN_VOLUMES).map(|_| append()).collect();
+        std::thread::scope(|scope| {
+            for reader in 0..4 {
+                let (volumes, locations, blob) = (&volumes, &locations, &blob);
+                scope.spawn(move || {
+                    for step in 0..300 {
+                        let at = locations[(step * (reader + 7)) % locations.len()];
+                        assert_eq!(volumes.read(at).unwrap(), blob.as_ref());
+                    }
+                });
+            }
+        });
+        assert!(volumes.lock().len() <= MAX_OPEN_VOLUMES + 4);
+    }
+
+    #[test]
+    fn how_full_a_volume_is_is_known_again_after_a_restart() {
+        let dir = tempfile::tempdir().unwrap();
+        let large = Packed::new(noise(3 << 20, 7));
+        for _ in 0..4 {
+            let mut writer = VolumeWriter::open(volumes(&dir), 4 << 20).unwrap();
+            writer.append(&[&large]).unwrap();
+        }
+        assert_eq!(volumes(&dir).files.volumes().unwrap(), [1, 2]);
     }
 }

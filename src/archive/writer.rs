@@ -5,6 +5,7 @@
 //! transaction is dropped, nobody is answered with success, and the process is to end; nothing is
 //! tried again on hope, because a sync that failed once may "succeed" without the data.
 
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -124,18 +125,25 @@ pub(super) struct Writer {
 impl Writer {
     pub(super) fn run(mut self) {
         while let Some(first) = self.jobs.blocking_recv() {
-            let mut batch = vec![first];
+            let mut batch = VecDeque::from([first]);
             while batch.len() < MAX_BATCH
                 && let Ok(job) = self.jobs.try_recv()
             {
-                batch.push(job);
+                batch.push_back(job);
+            }
+            // What failed may have been the other file.
+            if self.closing.reason().is_some() {
+                return;
             }
             let size = batch.len();
+            let mut completions = Vec::with_capacity(size);
             let started = Instant::now();
             // A panic is our bug; it must not leave a batch half applied and answered.
-            let outcome = catch_unwind(AssertUnwindSafe(|| self.commit(batch)));
+            let outcome =
+                catch_unwind(AssertUnwindSafe(|| self.commit(&mut batch, &mut completions)));
+            // Whoever waits for an answer is let go only when the reason is known.
             match outcome {
-                Ok(Ok(completions)) => {
+                Ok(Ok(())) => {
                     telemetry::record::commit(started.elapsed(), size);
                     self.journal.send_replace(self.memory.last_event());
                     completions.into_iter().for_each(|complete| complete());
@@ -146,16 +154,19 @@ impl Writer {
         }
     }
 
-    fn commit(&mut self, jobs: Vec<Job>) -> Result<Vec<Completion>, Failure> {
+    fn commit(
+        &mut self,
+        jobs: &mut VecDeque<Job>,
+        completions: &mut Vec<Completion>,
+    ) -> Result<(), Failure> {
         let mut transaction = self.database.begin_write()?;
         transaction.set_durability(Durability::Immediate)?;
         // Two-phase commit, because the content is a stranger's, and an open in milliseconds after
         // a kill whatever the size.
         transaction.set_quick_repair(true);
-        let mut completions = Vec::with_capacity(jobs.len());
         {
             let mut batch = Batch::open(&transaction, &mut self.memory)?;
-            for job in jobs {
+            while let Some(job) = jobs.pop_front() {
                 match job(&mut batch) {
                     Ok(completion) => completions.push(completion),
                     Err(Failure::Corrupt(corrupt)) => {
@@ -168,7 +179,6 @@ impl Writer {
             let mut table = transaction.open_table(tables::META)?;
             table.insert(tables::COUNTERS, &counters[..])?;
         }
-        transaction.commit()?;
-        Ok(completions)
+        Ok(transaction.commit()?)
     }
 }

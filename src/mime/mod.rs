@@ -139,9 +139,9 @@ fn read_fields(raw: &[u8], reading: &mut Reading, defects: &mut Defects) {
             }
             b"message-id" if seen.first(2) => reading.message_id = value::message_id(field.folded),
             b"date" => _ = seen.first(3),
-            b"to" => add_addresses(&mut reading.to, &field),
-            b"cc" => add_addresses(&mut reading.cc, &field),
-            b"bcc" => add_addresses(&mut reading.bcc, &field),
+            b"to" => add_addresses(&mut reading.to, &field, defects),
+            b"cc" => add_addresses(&mut reading.cc, &field, defects),
+            b"bcc" => add_addresses(&mut reading.bcc, &field, defects),
             b"received" => reading.received_fields += 1,
             _ => {}
         }
@@ -149,9 +149,13 @@ fn read_fields(raw: &[u8], reading: &mut Reading, defects: &mut Defects) {
     seen.report(reading, defects);
 }
 
-fn add_addresses(list: &mut Vec<Named>, field: &Field<'_>) {
+fn add_addresses(list: &mut Vec<Named>, field: &Field<'_>, defects: &mut Defects) {
+    let found = value::addresses(field.folded);
     let room = MAX_ADDRESSES.saturating_sub(list.len());
-    list.extend(value::addresses(field.folded).into_iter().take(room));
+    if found.len() > room || field.folded.len() > value::MAX_ADDRESS_BYTES {
+        defects.add("there are more addresses in the header than are read");
+    }
+    list.extend(found.into_iter().take(room));
 }
 
 /// How often the fields came that may come only once (RFC 5322 §3.6).

@@ -17,7 +17,7 @@ use crate::model::Named;
 /// Bytes of a text field that are read (a subject is 998 at most, RFC 5322 §2.1.1).
 const MAX_TEXT_BYTES: usize = 8 * 1024;
 /// Bytes of one address field that are read: 1000 recipients with names.
-const MAX_ADDRESS_BYTES: usize = 128 * 1024;
+pub(crate) const MAX_ADDRESS_BYTES: usize = 128 * 1024;
 /// Bytes of a media type or disposition that are read.
 const MAX_MEDIA_BYTES: usize = 16 * 1024;
 /// Unfinished encoded-words in a field above which none is decoded.

@@ -175,6 +175,9 @@ fn defects_are_told() {
     check("Content-Type: text/plain; charset=klingon\r\n\r\n", "charset that is not known");
     check("Content-Transfer-Encoding: rot13\r\n\r\n", "transfer encoding that is not known");
     check("Content-Type: image/png\r\nContent-Transfer-Encoding: base64\r\n\r\n***", "damaged");
+    let crowd = "a@b.example,".repeat(2001);
+    check(&format!("To: {crowd}\r\n\r\n"), "more addresses in the header");
+    check(&format!("Cc: {}\r\n\r\n", " ".repeat(130 << 10)), "more addresses in the header");
     let clean = "From: a@b\r\nDate: x\r\nSubject: y\r\n\r\nbody\r\n";
     assert_eq!(mime::read(clean.as_bytes()).defects, [""; 0]);
 }

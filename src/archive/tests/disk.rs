@@ -218,6 +218,11 @@ impl Files for Disk {
         Ok(database)
     }
 
+    fn size(&self, name: &str) -> Option<u64> {
+        let state = self.state();
+        state.names.get(name).map(|file| state.files[*file].len() as u64)
+    }
+
     fn volumes(&self) -> io::Result<Vec<u32>> {
         let names = self.file_names();
         Ok((1..1_000).filter(|number| names.contains(&volume_name(*number))).collect())
@@ -230,9 +235,7 @@ impl Files for Disk {
     }
 
     fn usage(&self) -> Vec<(&'static str, u64)> {
-        let state = self.state();
-        let size = |name| state.names.get(name).map_or(0, |file| state.files[*file].len() as u64);
-        vec![("records", size(RECORDS)), ("index", size(INDEX))]
+        [RECORDS, INDEX].map(|name| (name, self.size(name).unwrap_or(0))).to_vec()
     }
 
     fn space(&self) -> io::Result<Space> {

@@ -151,7 +151,7 @@ fn unescape(text: &str) -> Vec<u8> {
             "{" => {
                 let (inner, after) = after.split_once('}').unwrap();
                 let (count, what) = inner.split_once('*').unwrap();
-                out.extend(what.repeat(count.parse().unwrap()).into_bytes());
+                out.extend(unescape(what).repeat(count.parse().unwrap()));
                 rest = after;
             }
             other => panic!("what is \\{other}?"),

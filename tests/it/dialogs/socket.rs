@@ -56,7 +56,7 @@ pub async fn play(script: &Script) {
     let tls = TlsSettings { certificate: path("certificate.pem"), key: path("key.pem") };
     std::fs::write(&tls.certificate, generated.cert.pem()).unwrap();
     std::fs::write(&tls.key, generated.signing_key.serialize_pem()).unwrap();
-    let tls = Arc::new(waybill::net::Tls::load(tls).unwrap());
+    let tls = waybill::net::Tls::load(tls).unwrap();
 
     let (code, enhanced, text) = &script.setup.door;
     let reply = Reply::new(*code, EnhancedCode::parse(enhanced), text);
