@@ -409,7 +409,9 @@ impl Archive {
     /// A dropped reply means that the writer ended, or that it could not make this one change.
     fn closed(&self) -> ArchiveError {
         let reason = self.inner.closing.reason();
-        ArchiveError::Closed(reason.unwrap_or("this change could not be made; see the log").to_owned())
+        ArchiveError::Closed(
+            reason.unwrap_or("this change could not be made; see the log").to_owned(),
+        )
     }
 }
 

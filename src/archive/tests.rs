@@ -5,6 +5,7 @@ mod disk;
 mod errors;
 mod power;
 mod story;
+mod walk;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;

@@ -26,7 +26,8 @@ impl Source {
         let kinds = lex(text.as_bytes());
         let only = |wanted: Kind| blank(text, |at| kinds[at] == wanted);
         let code = only(Kind::Code);
-        let whole_file_is_test = path.starts_with("src/") && path.ends_with("/tests.rs");
+        let is_test_path = path.ends_with("/tests.rs") || path.contains("/tests/");
+        let whole_file_is_test = path.starts_with("src/") && is_test_path;
         let in_tests = test_lines(&code, whole_file_is_test);
         Source {
             path: path.to_owned(),

@@ -54,7 +54,11 @@ pub(super) fn check(archive: &Archive) {
 }
 
 /// Every message: its number, leaf, bytes, and one state for each recipient.
-fn messages(archive: &Archive, snapshot: &ReadTransaction, findings: &mut Findings) -> Vec<Message> {
+fn messages(
+    archive: &Archive,
+    snapshot: &ReadTransaction,
+    findings: &mut Findings,
+) -> Vec<Message> {
     let reader = Reader::new(snapshot).unwrap();
     let mut messages = Vec::new();
     for entry in reader.messages().iter().unwrap() {
@@ -160,9 +164,7 @@ fn stories(messages: &[Message], events: &[Event], findings: &mut Findings) {
                     of == Some(*digest)
                 }
                 (RecipientState::Sent { .. }, _) => false,
-                (RecipientState::Stopped { .. }, last) => {
-                    last == Some((EventKind::Stopped, None))
-                }
+                (RecipientState::Stopped { .. }, last) => last == Some((EventKind::Stopped, None)),
                 (RecipientState::Failed { .. }, last) => {
                     matches!(last, Some((EventKind::Failed | EventKind::Expired, None)))
                 }

@@ -115,11 +115,7 @@ impl State {
     }
 }
 
-fn apply(
-    files: &mut Vec<Vec<u8>>,
-    names: &mut BTreeMap<String, usize>,
-    operation: &Operation,
-) {
+fn apply(files: &mut Vec<Vec<u8>>, names: &mut BTreeMap<String, usize>, operation: &Operation) {
     match operation {
         Operation::Create => files.push(Vec::new()),
         Operation::Write { file, offset, bytes } => {
@@ -342,7 +338,9 @@ impl Replay {
     fn take(&mut self, operation: Operation) {
         if let Operation::Forget { file } = operation {
             let is_other = |pending: &Operation| match pending {
-                Operation::Write { file: of, .. } | Operation::SetLen { file: of, .. } => file != *of,
+                Operation::Write { file: of, .. } | Operation::SetLen { file: of, .. } => {
+                    file != *of
+                }
                 _ => true,
             };
             return self.pending.retain(is_other);
