@@ -20,7 +20,8 @@ fuzz_target!(|raw: &[u8]| {
         let content = mime::attachment(raw, index).expect("what is listed is there");
         assert_eq!(content.bytes.len() as u64, info.size_bytes);
         assert_eq!(Digest::of(&content.bytes), info.sha256);
-        assert!(content.bytes.len() <= raw.len());
+        // Quoted-printable may end all lines alike, so a bare LF may become CRLF.
+        assert!(content.bytes.len() <= 2 * raw.len());
     }
     assert!(mime::attachment(raw, reading.attachments.len()).is_none());
 

@@ -3,14 +3,14 @@
 //! The archive's one writer decides, so a stop and a sending never both win; this file only carries
 //! the wish there and the answer back.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::Uri;
 use axum::{Extension, Json};
 use serde::Deserialize;
 
 use super::body::OptionalJsonBody;
 use super::messages::message_id;
-use super::parameters;
+use super::parameters::{self, Segment};
 use super::problem::{Problem, ProblemKind};
 use super::state::AdminState;
 use super::views::MessageView;
@@ -26,12 +26,12 @@ pub(super) struct ActionBody {
 
 /// Everything of an action's request but its kind.
 type Wish =
-    (State<AdminState>, Extension<Identity>, Path<String>, Uri, OptionalJsonBody<ActionBody>);
+    (State<AdminState>, Extension<Identity>, Segment<String>, Uri, OptionalJsonBody<ActionBody>);
 
 pub(super) async fn stop(
     state: State<AdminState>,
     identity: Extension<Identity>,
-    id: Path<String>,
+    id: Segment<String>,
     uri: Uri,
     body: OptionalJsonBody<ActionBody>,
 ) -> Result<Json<MessageView>, Problem> {
@@ -41,7 +41,7 @@ pub(super) async fn stop(
 pub(super) async fn restart(
     state: State<AdminState>,
     identity: Extension<Identity>,
-    id: Path<String>,
+    id: Segment<String>,
     uri: Uri,
     body: OptionalJsonBody<ActionBody>,
 ) -> Result<Json<MessageView>, Problem> {
@@ -51,7 +51,7 @@ pub(super) async fn restart(
 pub(super) async fn release(
     state: State<AdminState>,
     identity: Extension<Identity>,
-    id: Path<String>,
+    id: Segment<String>,
     uri: Uri,
     body: OptionalJsonBody<ActionBody>,
 ) -> Result<Json<MessageView>, Problem> {
@@ -59,7 +59,7 @@ pub(super) async fn release(
 }
 
 async fn act(kind: ActionKind, wish: Wish) -> Result<Json<MessageView>, Problem> {
-    let (State(state), Extension(identity), Path(id), uri, OptionalJsonBody(body)) = wish;
+    let (State(state), Extension(identity), Segment(id), uri, OptionalJsonBody(body)) = wish;
     parameters::none(&uri)?;
     let message = message_id(&id)?;
     let recipients = body.and_then(|body| body.recipients);

@@ -6,7 +6,7 @@
 
 use axum::Extension;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use axum::http::{HeaderValue, Uri};
 use axum::response::{IntoResponse, Response};
@@ -14,7 +14,7 @@ use bytes::Bytes;
 
 use super::disposition;
 use super::messages::message_id;
-use super::parameters::{self, Parameters};
+use super::parameters::{self, Parameters, Segment};
 use super::problem::{Problem, ProblemKind};
 use super::state::AdminState;
 use crate::account::Identity;
@@ -35,7 +35,7 @@ const OCTETS: &str = "application/octet-stream";
 pub(super) async fn raw(
     State(state): State<AdminState>,
     Extension(identity): Extension<Identity>,
-    Path(id): Path<String>,
+    Segment(id): Segment<String>,
     uri: Uri,
 ) -> Result<Response, Problem> {
     let id = message_id(&id)?;
@@ -86,7 +86,7 @@ fn relayed(state: &AdminState, message: &Message, recipient: u16) -> Result<Byte
 pub(super) async fn html(
     State(state): State<AdminState>,
     Extension(identity): Extension<Identity>,
-    Path(id): Path<String>,
+    Segment(id): Segment<String>,
     uri: Uri,
 ) -> Result<Response, Problem> {
     parameters::none(&uri)?;
@@ -99,7 +99,7 @@ pub(super) async fn html(
 pub(super) async fn text(
     State(state): State<AdminState>,
     Extension(identity): Extension<Identity>,
-    Path(id): Path<String>,
+    Segment(id): Segment<String>,
     uri: Uri,
 ) -> Result<Response, Problem> {
     parameters::none(&uri)?;
@@ -113,7 +113,7 @@ pub(super) async fn text(
 pub(super) async fn attachment(
     State(state): State<AdminState>,
     Extension(identity): Extension<Identity>,
-    Path((id, index)): Path<(String, String)>,
+    Segment((id, index)): Segment<(String, String)>,
     uri: Uri,
 ) -> Result<Response, Problem> {
     parameters::none(&uri)?;

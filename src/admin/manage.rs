@@ -1,14 +1,14 @@
 //! Users and tokens over HTTP: on the admin port for administrators, and on the control socket for
 //! whoever may be the daemon's user on this machine. Both serve these same handlers.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 
 use super::body::JsonBody;
 use super::cursor::{self, List};
-use super::parameters::{self, Parameters};
+use super::parameters::{self, Parameters, Segment};
 use super::problem::{FieldError, Problem, ProblemKind};
 use super::state::read_accounts;
 use super::views::PageView;
@@ -112,7 +112,7 @@ pub(crate) async fn add_user(
 pub(crate) async fn set_password(
     State(accounts): State<Accounts>,
     Extension(identity): Extension<Identity>,
-    Path(name): Path<String>,
+    Segment(name): Segment<String>,
     uri: Uri,
     JsonBody(body): JsonBody<PasswordBody>,
 ) -> Result<Json<UserView>, Problem> {
@@ -125,7 +125,7 @@ pub(crate) async fn set_password(
 pub(crate) async fn disable_user(
     State(accounts): State<Accounts>,
     Extension(identity): Extension<Identity>,
-    Path(name): Path<String>,
+    Segment(name): Segment<String>,
     uri: Uri,
 ) -> Result<Json<UserView>, Problem> {
     parameters::none(&uri)?;
@@ -167,7 +167,7 @@ pub(crate) async fn create_token(
 pub(crate) async fn revoke_token(
     State(accounts): State<Accounts>,
     Extension(identity): Extension<Identity>,
-    Path(id): Path<String>,
+    Segment(id): Segment<String>,
     uri: Uri,
 ) -> Result<Json<TokenView>, Problem> {
     parameters::none(&uri)?;

@@ -1,11 +1,11 @@
 //! `GET /api/v1/messages`, one message, and its history.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::Uri;
 use axum::{Extension, Json};
 
 use super::cursor::{self, List};
-use super::parameters::{self, Parameters};
+use super::parameters::{self, Parameters, Segment};
 use super::problem::Problem;
 use super::query::MessageQuery;
 use super::state::AdminState;
@@ -33,7 +33,7 @@ pub(super) async fn list(
 pub(super) async fn one(
     State(state): State<AdminState>,
     Extension(identity): Extension<Identity>,
-    Path(id): Path<String>,
+    Segment(id): Segment<String>,
     uri: Uri,
 ) -> Result<Json<MessageView>, Problem> {
     parameters::none(&uri)?;
@@ -49,7 +49,7 @@ pub(super) async fn one(
 pub(super) async fn events(
     State(state): State<AdminState>,
     Extension(identity): Extension<Identity>,
-    Path(id): Path<String>,
+    Segment(id): Segment<String>,
     uri: Uri,
 ) -> Result<Json<PageView<EventView>>, Problem> {
     let id = message_id(&id)?;

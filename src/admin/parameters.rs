@@ -1,7 +1,10 @@
-//! Query parameters, read strictly: each at most once, none unknown, all mistakes told at one time.
+//! What stands in the URL: query parameters, read strictly (each at most once, none unknown, all
+//! mistakes told at one time), and the varying segments of the path.
 
-use axum::extract::Query;
+use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::Uri;
+use axum::http::request::Parts;
+use serde::de::DeserializeOwned;
 
 use super::problem::{FieldError, Problem, ProblemKind};
 
@@ -11,6 +14,18 @@ pub(super) const DEFAULT_LIMIT: usize = 50;
 pub(super) const MAX_LIMIT: usize = 500;
 /// How alike two names must be (Jaro-Winkler) for one to be suggested for the other.
 const LIKENESS: f64 = 0.8;
+
+/// The varying segments of the path. One that is no UTF-8 names nothing that there is.
+pub(crate) struct Segment<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Segment<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Segment<T>, Problem> {
+        let path = Path::<T>::from_request_parts(parts, state).await;
+        path.map(|Path(segment)| Segment(segment)).map_err(|_| Problem::not_found("route"))
+    }
+}
 
 /// The parameters of one request, until each was taken.
 pub(super) struct Parameters {

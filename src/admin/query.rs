@@ -134,6 +134,7 @@ fn question(parameters: &Parameters) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn read(query: &str) -> Result<MessageQuery, Problem> {
         MessageQuery::read(&format!("/api/v1/messages?{query}").parse().unwrap(), &AppScope::All)
@@ -201,5 +202,18 @@ mod tests {
         assert!(after("status=failed").is_err());
         assert!(after("status=sent&order=oldest").is_err());
         assert!(after("limit=1").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn any_query_is_read_or_refused(
+            name in prop::sample::select(FILTERS.to_vec()),
+            value in "([a-z0-9:+.@-]|%[0-9a-f]{2}){0,40}",
+            rest in "([a-z&=+;]|%[0-9a-f]{2}){0,40}",
+        ) {
+            if let Ok(query) = read(&format!("{name}={value}&{rest}")) {
+                prop_assert!((1..=500).contains(&query.limit));
+            }
+        }
     }
 }

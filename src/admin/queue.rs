@@ -1,10 +1,10 @@
 //! `GET /api/v1/queue`, and pausing and resuming upstreams.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::Uri;
 use axum::{Extension, Json};
 
-use super::parameters;
+use super::parameters::{self, Segment};
 use super::problem::Problem;
 use super::state::AdminState;
 use super::views::{QueueBody, UpstreamView};
@@ -27,7 +27,7 @@ pub(super) async fn show(
 pub(super) async fn pause(
     state: State<AdminState>,
     identity: Extension<Identity>,
-    name: Path<String>,
+    name: Segment<String>,
     uri: Uri,
 ) -> Result<Json<UpstreamView>, Problem> {
     set_paused(state, identity, name, uri, true).await
@@ -36,7 +36,7 @@ pub(super) async fn pause(
 pub(super) async fn resume(
     state: State<AdminState>,
     identity: Extension<Identity>,
-    name: Path<String>,
+    name: Segment<String>,
     uri: Uri,
 ) -> Result<Json<UpstreamView>, Problem> {
     set_paused(state, identity, name, uri, false).await
@@ -45,7 +45,7 @@ pub(super) async fn resume(
 async fn set_paused(
     State(state): State<AdminState>,
     Extension(identity): Extension<Identity>,
-    Path(name): Path<String>,
+    Segment(name): Segment<String>,
     uri: Uri,
     paused: bool,
 ) -> Result<Json<UpstreamView>, Problem> {

@@ -29,8 +29,8 @@ const MAX_BATCH: usize = 500;
 const MAX_BATCH_BYTES: usize = 32 << 20;
 /// Recently stored shared parts that are found without a look into the records.
 const RECENT_PARTS: usize = 20_000;
-/// A smaller disk keeps this much free; a larger one what the settings say, but not over 2 %.
-const LEAST_RESERVE_BYTES: u64 = 16 << 20;
+/// On a small disk the reserve is at most this part of it.
+const LARGEST_RESERVE: u64 = 4;
 
 /// A message on its way to the volume.
 pub(super) struct Intake {
@@ -213,7 +213,7 @@ impl VolumeThread {
 
 /// What is kept free on a disk of this size.
 pub(super) fn reserve(wanted_bytes: u64, space: Space) -> u64 {
-    wanted_bytes.min((space.total_bytes / 50).max(LEAST_RESERVE_BYTES))
+    wanted_bytes.min(space.total_bytes / LARGEST_RESERVE)
 }
 
 fn record(

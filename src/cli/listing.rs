@@ -17,7 +17,7 @@ pub(super) fn show(text: &str) -> Result<(), Failure> {
 /// The fields with these names of each entry; an empty list gives the names alone.
 pub(super) fn columns(names: &[&str], entries: &[Value]) -> String {
     let head = names.iter().map(|name| name.replace('_', " ").to_uppercase()).collect();
-    let row = |entry: &Value| names.iter().map(|name| cell(entry.get(*name))).collect();
+    let row = |entry: &Value| names.iter().map(|name| field(entry, name)).collect();
     let rows: Vec<Vec<String>> = std::iter::once(head).chain(entries.iter().map(row)).collect();
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column));
@@ -29,6 +29,14 @@ pub(super) fn columns(names: &[&str], entries: &[Value]) -> String {
         format!("{}\n", cells.collect::<Vec<_>>().join("  ").trim_end())
     };
     rows.iter().map(line).collect()
+}
+
+/// No limit to apps is all of them, which a dash would not say.
+fn field(entry: &Value, name: &str) -> String {
+    match entry.get(name) {
+        Some(Value::Null) if name == "apps" => String::from("all"),
+        value => cell(value),
+    }
 }
 
 /// One field; control and direction characters of notes must not steer the terminal.
@@ -58,7 +66,7 @@ mod tests {
         ];
         assert_eq!(
             columns(&["name", "apps", "created_at"], &entries),
-            "NAME  APPS     CREATED AT\nanna  -        2026\nbo    erp,crm  x[2J\n"
+            "NAME  APPS     CREATED AT\nanna  all      2026\nbo    erp,crm  x[2J\n"
         );
         assert_eq!(columns(&["name"], &[]), "NAME\n");
     }

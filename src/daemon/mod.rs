@@ -11,6 +11,7 @@ mod reload;
 mod service;
 mod start;
 
+pub use control::{ControlSocket, ControlSocketError};
 pub use reload::Reloadable;
 pub use service::{Exit, run_service};
 pub use start::{Addresses, Daemon, StartError};

@@ -84,7 +84,7 @@ impl Daemon {
         let routes = Arc::new(ArcSwap::from_pointee(config.routes));
         let intake = Intake::new(archive.clone(), routes.clone(), &config.apps);
         let apps = Arc::new(ArcSwap::from_pointee(config.apps));
-        let tls = config.tls.map(Tls::load).transpose()?.map(Arc::new);
+        let tls = config.tls.map(Tls::load).transpose()?;
         let upstreams: Vec<UpstreamName> =
             config.upstreams.iter().map(|upstream| upstream.name.clone()).collect();
         let relays = config.upstreams.into_iter().map(|settings| {

@@ -78,3 +78,95 @@ fn is_inline(structure: &Structure, index: usize, part: &Part) -> bool {
         Some(Disposition::Attachment) | None => related,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{read, searchable, text};
+
+    /// Reads one part below a text, and compares the attachments as name, type, size, inline.
+    fn check(header: &str, body: &str, expected: &[(Option<&str>, &str, u64, bool)]) {
+        let raw = format!(
+            "From: a@b\r\nContent-Type: multipart/related; boundary=x\r\n\r\n\
+             --x\r\n\r\ntext\r\n--x\r\n{header}\r\n\r\n{body}\r\n--x--\r\n"
+        );
+        let found = read(raw.as_bytes()).attachments;
+        let found: Vec<_> = found
+            .iter()
+            .map(|a| (a.filename.as_deref(), a.content_type.as_str(), a.size_bytes, a.inline))
+            .collect();
+        assert_eq!(found, expected, "{header}");
+    }
+
+    #[test]
+    fn text_without_a_name_is_no_attachment() {
+        check("Content-Type: text/plain", "x", &[]);
+        check("Content-Type: text/html; charset=utf-8\r\nContent-Disposition: inline", "x", &[]);
+        check("X: y", "x", &[]);
+    }
+
+    #[test]
+    fn everything_else_is_one() {
+        let pdf = "application/pdf";
+        check("Content-Type: application/pdf", "x", &[(None, pdf, 1, false)]);
+        check("Content-Type: APPLICATION/PDF; name=a.pdf", "x", &[(Some("a.pdf"), pdf, 1, false)]);
+        check(
+            "Content-Type: text/plain; name=a.txt",
+            "x",
+            &[(Some("a.txt"), "text/plain", 1, false)],
+        );
+        check("Content-Disposition: attachment", "x", &[(None, "text/plain", 1, false)]);
+        check("Content-Disposition: something", "x", &[(None, "text/plain", 1, false)]);
+        check("Content-Type: text/calendar", "x", &[(None, "text/calendar", 1, false)]);
+        check("Content-Type: message/rfc822", "A: b", &[(None, "message/rfc822", 4, false)]);
+        check(
+            "Content-Type: application/ms-tnef; name=\"winmail.dat\"\r\nContent-Transfer-Encoding: base64",
+            "aGVsbG8=",
+            &[(Some("winmail.dat"), "application/ms-tnef", 5, false)],
+        );
+        check("Content-Type: image/png\r\nContent-ID: <a@b>", "x", &[(None, "image/png", 1, true)]);
+        check(
+            "Content-Type: image/png\r\nContent-Disposition: inline",
+            "x",
+            &[(None, "image/png", 1, true)],
+        );
+        check("Content-Type: a/b c/d", "x", &[(None, "a/b", 1, false)]);
+        check("Content-Type: <x>/y", "x", &[(None, "application/octet-stream", 1, false)]);
+    }
+
+    #[test]
+    fn names_are_decoded_in_all_their_spellings() {
+        for parameter in [
+            "filename=\"r\u{e9}sum\u{e9}.pdf\"",
+            "filename*=utf-8''r%C3%A9sum%C3%A9.pdf",
+            "filename*=iso-8859-1'fr'r%E9sum%E9.pdf",
+            "filename*0*=utf-8''r%C3%A9su; filename*1=m; filename*2*=%C3%A9.pdf",
+            "filename=\"=?utf-8?q?r=C3=A9sum=C3=A9.pdf?=\"",
+            "filename==?utf-8?b?csOpc3Vtw6kucGRm?=",
+            "filename=\"../../r\u{e9}sum\u{e9}.pdf\"",
+            "filename=\"r\u{e9}\r\n sum\u{e9}.pdf\"",
+        ] {
+            let name = if parameter.contains("\r\n") {
+                "r\u{e9} sum\u{e9}.pdf"
+            } else {
+                "r\u{e9}sum\u{e9}.pdf"
+            };
+            let header = format!("Content-Disposition: attachment; {parameter}");
+            check(&header, "x", &[(Some(name), "text/plain", 1, false)]);
+        }
+    }
+
+    #[test]
+    fn a_message_that_is_one_text_is_no_attachment_but_when_it_says_so() {
+        let raw = b"Content-Type: text/plain; name=a.txt\r\n\r\nINV-1\r\n";
+        assert_eq!((read(raw).attachments.len(), text(raw).as_deref()), (0, Some("INV-1\r\n")));
+        let raw = b"Content-Disposition: attachment\r\n\r\nINV-1\r\n";
+        assert_eq!((read(raw).attachments.len(), text(raw)), (1, None));
+    }
+
+    #[test]
+    fn html_is_searched_only_where_there_is_no_text() {
+        let html = b"Content-Type: text/html\r\n\r\n<p>INV-1</p><style>INV-2</style>";
+        assert_eq!(searchable(html, 1000).trim(), "INV-1");
+        assert_eq!(searchable(b"\r\nINV-1\r\nINV-2\r\n", 8), "INV-1\r\n\n");
+    }
+}

@@ -1,12 +1,12 @@
-//! The first words of a message, for lists and notifications.
+//! The first words of a message, for lists, and the words that a search looks through.
 //!
-//! Only the beginning of a body is decoded: at most 16 KiB of text, or 64 KiB of HTML where there is
+//! For the first words only the beginning of a body is decoded: at most 16 KiB of text, or 64 KiB of HTML where there is
 //! no text, so that a megabyte of newsletter costs no more than a letter.
 
 use mail_parser::decoders::html::html_to_text;
 
 use super::body;
-use super::part::Kind;
+use super::part::{Kind, Part};
 use super::structure::Structure;
 use super::value::printable;
 
@@ -27,22 +27,41 @@ const BLOCKS: [&str; 16] = [
 
 /// The first 200 characters of the text, white space folded; of the HTML when there is no text.
 pub(crate) fn preview(raw: &[u8], structure: &Structure) -> String {
-    let shown = body::shown(structure);
-    let first =
-        |kind| shown.iter().map(|i| &structure.parts[*i]).filter(move |p| p.media.kind == kind);
-    for part in first(Kind::Plain).take(4) {
+    for part in shown(structure, Kind::Plain).take(4) {
         let text = printable(&body::text_of(raw, part, TEXT_WINDOW), MAX_CHARS);
         if !text.is_empty() {
             return text;
         }
     }
-    for part in first(Kind::Html).take(2) {
+    for part in shown(structure, Kind::Html).take(2) {
         let text = of_html(&body::text_of(raw, part, HTML_WINDOW));
         if !text.is_empty() {
             return text;
         }
     }
     String::new()
+}
+
+/// The text of all parts that are shown, HTML only where there is no text.
+pub(crate) fn searchable(raw: &[u8], structure: &Structure, max_bytes: usize) -> String {
+    let mut whole = String::new();
+    for part in shown(structure, Kind::Plain) {
+        whole.push_str(&body::text_of(raw, part, max_bytes));
+        whole.push('\n');
+    }
+    if whole.trim().is_empty() {
+        for part in shown(structure, Kind::Html) {
+            whole.push_str(&html_to_text(&spaced(&body::text_of(raw, part, max_bytes))));
+            whole.push('\n');
+        }
+    }
+    whole
+}
+
+/// The parts of one kind that a reader shows.
+fn shown(structure: &Structure, kind: Kind) -> impl Iterator<Item = &Part> {
+    let parts = body::shown(structure).into_iter().map(|index| &structure.parts[index]);
+    parts.filter(move |part| part.media.kind == kind)
 }
 
 fn of_html(html: &str) -> String {

@@ -73,6 +73,12 @@ pub fn text(raw: &[u8]) -> Option<String> {
     guarded(|| body::joined(raw, &Structure::read(raw), Kind::Plain)).flatten()
 }
 
+/// What a search through the message should see: its text, or the text of its HTML when it has none;
+/// of each part at most `max_bytes`, encoded. For previews and lists there is `Reading::preview`.
+pub fn searchable(raw: &[u8], max_bytes: usize) -> String {
+    guarded(|| glance::searchable(raw, &Structure::read(raw), max_bytes)).unwrap_or_default()
+}
+
 /// The HTML of the message as its author wrote it, decoded; `None` when it has none. Cut at 16 MiB.
 /// It may hold anything: `preview_html` is what can be shown.
 pub fn html(raw: &[u8]) -> Option<String> {
@@ -96,6 +102,14 @@ fn guarded<T>(read: impl FnOnce() -> T) -> Option<T> {
     catch_unwind(AssertUnwindSafe(read)).ok()
 }
 
+/// Whether the first line is the separator of an mbox file. `From :` is not: it is an old form of the
+/// field (RFC 5322 §4.5).
+pub fn begins_with_mbox_line(raw: &[u8]) -> bool {
+    let line = raw.strip_prefix(b">").unwrap_or(raw);
+    let after = line.strip_prefix(b"From ").map(|rest| rest.iter().find(|b| !b" \t".contains(b)));
+    after.is_some_and(|first| first != Some(&b':'))
+}
+
 fn read_all(raw: &[u8]) -> Reading {
     let structure = Structure::read(raw);
     let mut defects = structure.defects.clone();
@@ -110,22 +124,24 @@ fn read_all(raw: &[u8]) -> Reading {
 }
 
 fn read_fields(raw: &[u8], reading: &mut Reading, defects: &mut Defects) {
-    if raw.starts_with(b"From ") || raw.starts_with(b">From ") {
+    if begins_with_mbox_line(raw) {
         defects.add("the first line is the separator of an mbox file");
     }
     let mut seen = Seen::default();
     for field in fields(raw) {
         let name = field.name.to_ascii_lowercase();
         match name.as_slice() {
-            b"subject" if seen.first(0) => reading.subject = Some(field.text()),
+            b"subject" if seen.first(0) => {
+                reading.subject = Some(value::printable(&field.text(), value::MAX_TEXT_CHARS));
+            }
             b"from" if seen.first(1) => {
                 reading.author = value::addresses(field.folded).into_iter().next();
             }
             b"message-id" if seen.first(2) => reading.message_id = value::message_id(field.folded),
             b"date" => _ = seen.first(3),
-            b"to" => add_addresses(&mut reading.to, &field),
-            b"cc" => add_addresses(&mut reading.cc, &field),
-            b"bcc" => add_addresses(&mut reading.bcc, &field),
+            b"to" => add_addresses(&mut reading.to, &field, defects),
+            b"cc" => add_addresses(&mut reading.cc, &field, defects),
+            b"bcc" => add_addresses(&mut reading.bcc, &field, defects),
             b"received" => reading.received_fields += 1,
             _ => {}
         }
@@ -133,9 +149,13 @@ fn read_fields(raw: &[u8], reading: &mut Reading, defects: &mut Defects) {
     seen.report(reading, defects);
 }
 
-fn add_addresses(list: &mut Vec<Named>, field: &Field<'_>) {
+fn add_addresses(list: &mut Vec<Named>, field: &Field<'_>, defects: &mut Defects) {
+    let found = value::addresses(field.folded);
     let room = MAX_ADDRESSES.saturating_sub(list.len());
-    list.extend(value::addresses(field.folded).into_iter().take(room));
+    if found.len() > room || field.folded.len() > value::MAX_ADDRESS_BYTES {
+        defects.add("there are more addresses in the header than are read");
+    }
+    list.extend(found.into_iter().take(room));
 }
 
 /// How often the fields came that may come only once (RFC 5322 §3.6).

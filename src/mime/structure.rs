@@ -229,3 +229,73 @@ impl Walk<'_> {
         Structure { parts: self.parts, defects: self.defects }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each part as its type and its body, multiparts in brackets around theirs.
+    fn check(raw: &str, expected: &[(&str, &str)]) {
+        let raw = format!("Content-Type: multipart/mixed; boundary=a\r\n\r\n{raw}");
+        let structure = Structure::read(raw.as_bytes());
+        let leaves = structure
+            .leaves()
+            .map(|(_, part)| (part.media.content_type.clone(), raw[part.body.clone()].to_owned()));
+        let leaves: Vec<_> = leaves.collect();
+        let expected: Vec<_> = expected.iter().map(|(t, b)| ((*t).into(), (*b).into())).collect();
+        assert_eq!(leaves, expected, "{raw:?}");
+    }
+
+    #[test]
+    fn what_is_no_delimiter_is_text() {
+        check("no part\r\n", &[("multipart/mixed", "no part\r\n")]);
+        check("--ab\r\n", &[("multipart/mixed", "--ab\r\n")]);
+        check(" --a\r\n", &[("multipart/mixed", " --a\r\n")]);
+        check(
+            "--a\r\n\r\nx--a\r\n--a--x\r\n -- a\r\n--a--",
+            &[("text/plain", "x--a\r\n--a--x\r\n -- a")],
+        );
+        check("--A\r\n\r\nx", &[("multipart/mixed", "--A\r\n\r\nx")]);
+    }
+
+    #[test]
+    fn the_line_break_above_a_delimiter_belongs_to_it() {
+        check("--a\r\n\r\nx\r\n--a--\r\n", &[("text/plain", "x")]);
+        check("--a\r\n\r\nx\r\n\r\n--a--\r\n", &[("text/plain", "x\r\n")]);
+        check("--a\n\nx\n--a--\n", &[("text/plain", "x")]);
+        check("--a\r\n\r\n\r\n--a--", &[("text/plain", "")]);
+        check("--a\r\n\r\n--a--", &[("text/plain", "")]);
+        check("--a\r\n--a--", &[("text/plain", "")]);
+        check("--a\r\nContent-Type: text/html\r\n--a--", &[("text/html", "")]);
+        check("--a \t\r\n\r\nx\r\n--a-- \r\nafter", &[("text/plain", "x")]);
+        check("before\r\n--a\r\n\r\nx", &[("text/plain", "x")]);
+    }
+
+    #[test]
+    fn an_outer_delimiter_ends_inner_parts() {
+        let inner = "--a\r\nContent-Type: multipart/alternative; boundary=\"b c\"\r\n\r\n--b c\r\n\r\nx\r\n";
+        let two = [("text/plain", "x"), ("text/plain", "y")];
+        check(&format!("{inner}--b c--\r\n--a\r\n\r\ny\r\n--a--"), &two);
+        check(&format!("{inner}--a\r\n\r\ny\r\n--a--"), &two);
+        check(&format!("{inner}--b c\r\n\r\ny"), &two);
+        check(&format!("{inner}--a--\r\n--b c\r\n\r\nz"), &[("text/plain", "x")]);
+    }
+
+    #[test]
+    fn boundaries_may_look_like_each_other() {
+        let raw = "--a\r\nContent-Type: multipart/mixed; boundary=a--\r\n\r\n--a--\r\n\r\nx\r\n--a----\r\n--a\r\n\r\ny\r\n--a--\r\n";
+        check(raw, &[("text/plain", "x"), ("text/plain", "y")]);
+        let raw = "--a\r\nContent-Type: multipart/mixed; boundary=a-b\r\n\r\n--a-b\r\n\r\nx\r\n--a-b--\r\n--a--";
+        check(raw, &[("text/plain", "x")]);
+    }
+
+    #[test]
+    fn attached_messages_are_not_opened() {
+        let message =
+            "From: x\r\nContent-Type: multipart/mixed; boundary=c\r\n\r\n--c\r\n\r\nx\r\n--c--";
+        let raw = format!("--a\r\nContent-Type: message/rfc822\r\n\r\n{message}\r\n--a--");
+        check(&raw, &[("message/rfc822", message)]);
+        let raw = "--a\r\nContent-Type: multipart/digest; boundary=d\r\n\r\n--d\r\n\r\nFrom: x\r\n\r\ny\r\n--d--\r\n--a--";
+        check(raw, &[("message/rfc822", "From: x\r\n\r\ny")]);
+    }
+}

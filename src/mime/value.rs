@@ -17,7 +17,7 @@ use crate::model::Named;
 /// Bytes of a text field that are read (a subject is 998 at most, RFC 5322 §2.1.1).
 const MAX_TEXT_BYTES: usize = 8 * 1024;
 /// Bytes of one address field that are read: 1000 recipients with names.
-const MAX_ADDRESS_BYTES: usize = 128 * 1024;
+pub(crate) const MAX_ADDRESS_BYTES: usize = 128 * 1024;
 /// Bytes of a media type or disposition that are read.
 const MAX_MEDIA_BYTES: usize = 16 * 1024;
 /// Unfinished encoded-words in a field above which none is decoded.
@@ -25,15 +25,15 @@ const MAX_UNFINISHED_WORDS: usize = 8;
 /// How far the end of an encoded-word is looked for (RFC 2047 §2 allows 75).
 const MAX_WORD_BYTES: usize = 2048;
 /// Longest text that is kept, in characters.
-const MAX_TEXT_CHARS: usize = 1000;
+pub(crate) const MAX_TEXT_CHARS: usize = 1000;
 /// Longest address that is kept, in characters.
 const MAX_ADDRESS_CHARS: usize = 320;
 
-/// Unstructured text with encoded-words.
+/// Unstructured text with encoded-words, from the first 8 KiB of the field.
 pub(crate) fn unstructured(folded: &[u8]) -> String {
     let input = prepared(folded, MAX_TEXT_BYTES);
     match MessageStream::new(&input).parse_unstructured() {
-        HeaderValue::Text(text) => printable(&text, MAX_TEXT_CHARS),
+        HeaderValue::Text(text) => printable(&text, MAX_TEXT_BYTES),
         _ => String::new(),
     }
 }
@@ -90,7 +90,10 @@ pub(crate) fn charset<'a>(bytes: &'a [u8], label: Option<&str>) -> Cow<'a, str> 
     }
     match std::str::from_utf8(bytes) {
         Ok(text) => Cow::Borrowed(text),
-        Err(_) if is_utf8 => String::from_utf8_lossy(bytes),
+        // A character that is cut off at the end of a window is no reason to doubt the rest.
+        Err(error) if is_utf8 || (error.error_len().is_none() && error.valid_up_to() > 0) => {
+            String::from_utf8_lossy(bytes)
+        }
         Err(_) => Cow::Owned(windows_1252(bytes)),
     }
 }
@@ -226,6 +229,7 @@ mod tests {
         assert_eq!(charset(b"\xf8", Some("US-ASCII")), "\u{f8}");
         assert_eq!(charset("\u{f8}".as_bytes(), Some("iso-8859-1")), "\u{c3}\u{b8}");
         assert_eq!(charset(b"\xf8", Some("utf-8")), "\u{fffd}");
+        assert_eq!(charset(b"bl\xc3\xa5b\xc3", None), "bl\u{e5}b\u{fffd}");
         assert_eq!(charset(b"\x83n", Some("shift_jis")), "\u{30cf}");
         assert_eq!(charset(b"abc", Some("klingon")), "abc");
         assert!(!knows_charset("klingon"));

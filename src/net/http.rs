@@ -93,8 +93,9 @@ impl Acceptor for TcpListener {
 
     async fn next(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
         let (stream, peer) = self.accept().await?;
-        // Answers are small and whole; waiting for more to fill a packet only costs time.
-        stream.set_nodelay(true)?;
+        // Answers are small and whole; waiting for more to fill a packet only costs time. A client
+        // that is gone already is met when it is read.
+        let _ = stream.set_nodelay(true);
         Ok((stream, peer))
     }
 }
@@ -368,7 +369,10 @@ mod tests {
             "slow"
         };
         let who = |ConnectInfo(peer): ConnectInfo<SocketAddr>| async move { peer.ip().to_string() };
-        let router = Router::new().route("/slow", get(slow)).route("/who", get(who));
+        let big = async || vec![0_u8; 64 << 20];
+        let router = Router::new();
+        let router =
+            router.route("/slow", get(slow)).route("/who", get(who)).route("/big", get(big));
         let stop = CancellationToken::new();
         let task = tokio::spawn(serve(listener, router, limits, stop.clone()));
         Server { address, stop, task, entered, go_on }
@@ -411,6 +415,17 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         assert!(started.elapsed().as_secs() < 4, "dripping kept the connection");
+    }
+
+    #[tokio::test]
+    async fn who_does_not_read_the_answer_is_cut() {
+        let server = server(HttpLimits { max_connections: 1, ..SHORT }).await;
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream.write_all(b"GET /big HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        // The only place is free again once the first connection was given up.
+        let answer = tokio::time::timeout(Duration::from_secs(10), ask(server.address, WHO)).await;
+        assert!(answer.is_ok_and(|answer| answer.starts_with("HTTP/1.1 200 ")));
+        drop(stream);
     }
 
     #[tokio::test]

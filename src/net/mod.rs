@@ -2,7 +2,7 @@
 //!
 //! [`Listener`] accepts connections and never waits for one peer; [`ConnectionLimits`] caps them in
 //! total and for each client; [`Tls`] holds the certificate and reads it again when it changes;
-//! [`Stop`] tells every task to come to its end and waits for them.
+//! [`Stop`] tells every task to come to its end and waits for them; [`http`] serves a router.
 
 pub mod http;
 mod limits;

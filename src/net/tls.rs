@@ -75,12 +75,12 @@ type Stamp = (SystemTime, u64, u64);
 
 impl Tls {
     /// Reads the files; an error here is one of the configuration.
-    pub fn load(settings: TlsSettings) -> Result<Tls, TlsError> {
+    pub fn load(settings: TlsSettings) -> Result<Arc<Tls>, TlsError> {
         // Looked at before they are read: a change in between is seen at the next look.
         let stamps = stamps(&settings);
         let current = ArcSwap::from(read(&settings)?);
         let checked = Mutex::new(Checked { at: Instant::now(), stamps });
-        Ok(Tls { settings, current, checked })
+        Ok(Arc::new(Tls { settings, current, checked }))
     }
 
     /// Reads the files again, whether they changed or not; on an error the certificate stays.

@@ -22,29 +22,16 @@ use crate::model::{Outgoing, SteeringField};
 
 /// The message as it is relayed.
 pub fn render(raw: &Bytes, trace: &Trace<'_>) -> Outgoing {
-    let place = received_place(raw);
+    let (place, separator) = received_place(raw);
     let mut segments = Vec::with_capacity(4);
-    let mut kept_from = 0;
-    let mut received = Some(Bytes::from(received::field(trace)));
+    keep(&mut segments, raw, 0..place);
+    segments.push(Bytes::from(received::field(trace)));
+    segments.extend(separator);
+    let mut kept_from = place;
+    // No field stands before the place, so all cuts are behind it.
     for cut in removed(raw) {
-        if cut.start >= place
-            && let Some(field) = received.take()
-        {
-            keep(&mut segments, raw, kept_from..place);
-            segments.push(field);
-            kept_from = place;
-        }
         keep(&mut segments, raw, kept_from..cut.start);
         kept_from = cut.end;
-    }
-    if let Some(field) = received {
-        keep(&mut segments, raw, kept_from..place);
-        segments.push(field);
-        kept_from = place;
-        if raw[place..].starts_with(b" ") || raw[place..].starts_with(b"\t") {
-            // A message of one such line without a line break leaves no place behind it.
-            segments.push(Bytes::from_static(b"\r\n"));
-        }
     }
     keep(&mut segments, raw, kept_from..raw.len());
     Outgoing::new(segments)
@@ -60,19 +47,22 @@ pub fn removed(raw: &[u8]) -> Vec<Range<usize>> {
     mime::all_fields(raw).filter(is_removed).map(|field| field.span).collect()
 }
 
-/// Where the `Received` field goes: in front of everything (RFC 5321 §4.4), except that it must not
-/// change what the first lines mean. Behind it, the `From …` line of an mbox file would no longer be
-/// recognised and would end the header section for many receivers; and a line that begins with
-/// white space would become part of our field, and so vanish from the reader's sight.
-fn received_place(raw: &[u8]) -> usize {
+/// Where the `Received` field goes, and what has to stand behind it: in front of everything
+/// (RFC 5321 §4.4), except that it must not change what the first lines mean. Behind it, the
+/// `From …` line of an mbox file would no longer be recognised and would end the header section for
+/// many receivers; and a line that begins with white space would become part of our field, and so
+/// vanish from the reader's sight. A message of nothing but such lines has no place between them and
+/// no header section; it gets an empty line in front.
+fn received_place(raw: &[u8]) -> (usize, Option<Bytes>) {
     let mut place = 0;
     loop {
         let rest = &raw[place..];
-        let mbox = place == 0 && (rest.starts_with(b"From ") || rest.starts_with(b">From "));
+        let mbox = place == 0 && mime::begins_with_mbox_line(rest);
         let fold = rest.starts_with(b" ") || rest.starts_with(b"\t");
         match memchr::memchr(b'\n', rest) {
             Some(line_break) if mbox || fold => place += line_break + 1,
-            Some(_) | None => return place,
+            None if fold => return (0, Some(Bytes::from_static(b"\r\n"))),
+            Some(_) | None => return (place, None),
         }
     }
 }

@@ -2,10 +2,10 @@
 //!
 //! Bytes, time and verdicts are inputs; reply bytes, message bytes and wishes are outputs. Nothing
 //! here is async, opens a socket, reads a clock or knows an app. In reading order:
-//! [`session`] is the state machine, [`line`] cuts commands out of the stream, [`command`] with
-//! [`path`], [`parameter`] and [`xtext`] reads one, [`sasl`] is the AUTH exchange, [`dots`] finds
-//! the end of DATA, [`content`] judges line breaks and size, [`wire`] writes replies, and
-//! [`encoder`] is the one function through which a message leaves.
+//! `session` is the state machine, `line` cuts commands out of the stream, `command` with
+//! `path`, `parameter` and `xtext` reads one, `sasl` is the AUTH exchange, `dots` finds
+//! the end of DATA, `content` judges line breaks and size, `wire` writes replies, and
+//! `encoder` is the one function through which a message leaves.
 //! What neighbours use: [`Session`] with its settings, inputs and outputs, and [`DataEncoder`]. Who
 //! the client is and what it may do is decided in `submission`.
 

@@ -240,6 +240,49 @@ async fn wrong_requests_get_problems() {
     }
 }
 
+/// No URL, however odd, gets an answer that is not a problem, and none gets a failure of ours.
+#[tokio::test]
+async fn odd_urls_get_problems() {
+    let gateway = Gateway::start().await;
+    let token = gateway.token(Role::Admin, &[]).await;
+    let long = "x".repeat(8_000);
+    let odd = [
+        "",
+        "%",
+        "%00",
+        "%ff",
+        "%c0%ae%c0%ae",
+        "..%2f..%2fetc%2fpasswd",
+        "%252e%252e",
+        "..\\..",
+        "a%0d%0aSet-Cookie:%20x",
+        "01JD5VZ7Q4N7W4T6Y5M8R2K3B1",
+        "zzzzzzzzzzzzzzzzzzzzzzzzzz",
+        "ééééééééééééé",
+        "-1",
+        &long,
+    ];
+    for (method, path, _) in CONTRACT {
+        for value in odd {
+            let value: String = value.chars().filter(|c| c.is_ascii() && *c != '\\').collect();
+            for path in [
+                path.replace("{id}", &value).replace("{n}", &value).replace("{name}", &value),
+                format!("{}?{value}={value}", filled(path, "01JD5VZ7Q4N7W4T6Y5M8R2K3B1")),
+                format!("{}?limit={value}&cursor={value}", filled(path, &value)),
+            ] {
+                let answer = gateway.ask(method.parse().unwrap(), &path, Some(&token), None).await;
+                let shown: String = path.chars().take(100).collect();
+                assert!(answer.status < 500, "{method} {shown}: {}", answer.status);
+                if answer.status >= 400 {
+                    answer.problem();
+                }
+            }
+        }
+    }
+    let head = gateway.ask(Method::HEAD, "/api/v1/me", Some(&token), None).await;
+    assert_eq!((head.status, head.body.len()), (200, 0));
+}
+
 #[tokio::test]
 async fn http_2_is_spoken_as_well() {
     use hyper_util::rt::{TokioExecutor, TokioIo};

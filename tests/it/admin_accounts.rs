@@ -2,18 +2,18 @@
 //! a command without a daemon.
 
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use axum::http::Method;
 use serde_json::{Value, json};
-use tokio_util::sync::CancellationToken;
 use waybill::account::{AccountError, AccountRefusal, Accounts, AppScope, NewUser, Role, UserName};
 use waybill::archive::Archive;
-use waybill::daemon::ControlSocket;
 use waybill::model::Secret;
 
 use crate::support::admin::{Gateway, archive_settings, now};
+use crate::support::daemon::{Daemon, Setup, free_port};
 
 fn name(text: &str) -> UserName {
     UserName::parse(text).unwrap()
@@ -184,14 +184,12 @@ async fn users_are_managed_over_http() {
     assert_eq!(fields, ["name", "role"]);
 }
 
-/// Runs the program on this data folder.
-fn waybill(dir: &Path, arguments: &[&str], input: &str) -> Output {
-    let config = dir.join("waybill.toml");
-    std::fs::write(&config, format!("data_dir = {:?}\n", dir.join("data"))).unwrap();
+/// Runs the program with this configuration.
+fn waybill(config: &Path, arguments: &[&str], input: &str) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_waybill"))
         .args(arguments)
         .arg("--config")
-        .arg(&config)
+        .arg(config)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -213,67 +211,80 @@ fn stderr(output: &Output) -> String {
 }
 
 /// The same commands, in whatever way they reach the accounts.
-fn commands_work(dir: &Path) {
+fn commands_work(config: &Path) {
     let password = "correct horse battery\n";
     let added =
-        waybill(dir, &["user", "add", "anna", "--role", "admin", "--password-stdin"], password);
+        waybill(config, &["user", "add", "anna", "--role", "admin", "--password-stdin"], password);
     assert_eq!(stdout(&added), "The user anna was added with the role admin.\n");
     let again =
-        waybill(dir, &["user", "add", "anna", "--role", "admin", "--password-stdin"], password);
+        waybill(config, &["user", "add", "anna", "--role", "admin", "--password-stdin"], password);
     assert!(stderr(&again).contains("there is a user anna already"));
-    let short = waybill(dir, &["user", "passwd", "anna", "--password-stdin"], "short\n");
+    let short = waybill(config, &["user", "passwd", "anna", "--password-stdin"], "short\n");
     assert!(stderr(&short).contains("a password has at least 12 characters"));
-    let last = waybill(dir, &["user", "disable", "anna"], "");
+    let last = waybill(config, &["user", "disable", "anna"], "");
     assert!(stderr(&last).contains("anna is the last administrator"));
     let token =
-        stdout(&waybill(dir, &["token", "create", "--role", "viewer", "--expires", "90d"], ""));
+        stdout(&waybill(config, &["token", "create", "--role", "viewer", "--expires", "90d"], ""));
     assert!(token.starts_with("wb_") && token.trim_end().len() == 46, "{token}");
-    let list = stdout(&waybill(dir, &["token", "list"], ""));
+    let list = stdout(&waybill(config, &["token", "list"], ""));
     assert!(list.contains("viewer") && list.contains("local user"), "{list}");
     assert!(!list.contains("wb_"), "{list}");
     let id = list.lines().nth(1).unwrap().split_whitespace().next().unwrap();
     assert_eq!(
-        stdout(&waybill(dir, &["token", "revoke", id], "")),
+        stdout(&waybill(config, &["token", "revoke", id], "")),
         format!("The token {id} is revoked.\n")
     );
-    let users = stdout(&waybill(dir, &["user", "list"], ""));
-    assert!(users.lines().nth(1).unwrap().starts_with("anna  admin  -"), "{users}");
+    let users = stdout(&waybill(config, &["user", "list"], ""));
+    assert!(users.lines().nth(1).unwrap().starts_with("anna  admin  all "), "{users}");
 }
 
 #[test]
 fn commands_work_without_a_daemon() {
     let dir = tempfile::tempdir().unwrap();
-    commands_work(dir.path());
-    let wrong = waybill(dir.path(), &["user", "disable", "a b"], "");
+    let config = dir.path().join("waybill.toml");
+    std::fs::write(&config, format!("data_dir = {:?}\n", dir.path().join("data"))).unwrap();
+    commands_work(&config);
+    let wrong = waybill(&config, &["user", "disable", "a b"], "");
     assert_eq!(wrong.status.code(), Some(2));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn commands_work_beside_a_daemon() {
+#[test]
+fn commands_work_beside_a_daemon_and_after_its_death() {
+    let mut daemon = Daemon::start(&Setup::relaying_to(free_port()));
+    commands_work(daemon.config());
+    let socket = daemon.folder().join("data/control.sock");
+    let mode = std::fs::metadata(&socket).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600, "others can reach the control socket");
+    // A killed daemon leaves its socket behind; nobody answers there, so it counts as none.
+    daemon.kill();
+    assert!(socket.exists());
+    assert!(stdout(&waybill(daemon.config(), &["user", "list"], "")).contains("anna"));
+    // The next daemon replaces it and knows what was done meanwhile.
+    daemon.start_again();
+    let users = stdout(&waybill(daemon.config(), &["user", "list"], ""));
+    assert!(users.contains("anna"), "{users}");
+    // A daemon that can not be reached still has the archive: that is said, and nothing is done.
+    std::fs::remove_file(&socket).unwrap();
+    let told = stderr(&waybill(daemon.config(), &["user", "list"], ""));
+    assert!(told.contains("another process uses the data folder"), "{told}");
+    assert!(daemon.stop().success(), "{}", daemon.log());
+    let log = daemon.log();
+    assert!(!log.contains("wb_") && !log.contains("correct horse"), "{log}");
+}
+
+/// Files that root makes in the folder of the daemon's user would lock the daemon out.
+#[test]
+fn root_does_not_open_the_archive_of_somebody_else() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
-    let archive = Archive::open(&archive_settings(&data)).unwrap();
-    let accounts = Accounts::new(archive.clone());
-    let stop = CancellationToken::new();
-    let socket = ControlSocket::bind(&data).unwrap();
-    let serving = tokio::spawn(socket.serve(accounts.clone(), stop.clone()));
-    let folder = dir.path().to_owned();
-    tokio::task::spawn_blocking(move || commands_work(&folder)).await.unwrap();
-    // They went through this process, whose archive they could not have opened.
-    assert_eq!(accounts.users().unwrap().len(), 1);
-    stop.cancel();
-    serving.await.unwrap();
-    assert!(!data.join("control.sock").exists());
-    // The daemon still has the archive but no longer the socket: that is said, and nothing is done.
-    let folder = dir.path().to_owned();
-    let locked = tokio::task::spawn_blocking(move || waybill(&folder, &["user", "list"], ""));
-    let told = stderr(&locked.await.unwrap());
-    assert!(told.contains("another process uses the data folder"), "{told}");
-    // A socket that nobody serves counts as none.
-    drop(accounts);
-    archive.close().await;
-    drop(std::os::unix::net::UnixListener::bind(data.join("control.sock")).unwrap());
-    let folder = dir.path().to_owned();
-    let listed = tokio::task::spawn_blocking(move || waybill(&folder, &["user", "list"], ""));
-    assert!(stdout(&listed.await.unwrap()).contains("anna"));
+    std::fs::create_dir(&data).unwrap();
+    if std::os::unix::fs::chown(&data, Some(12_345), None).is_err() {
+        println!("skipped: only root can give a folder away");
+        return;
+    }
+    let config = dir.path().join("waybill.toml");
+    std::fs::write(&config, format!("data_dir = {data:?}\n")).unwrap();
+    let told = stderr(&waybill(&config, &["user", "list"], ""));
+    assert!(told.contains("belongs to the user with uid 12345"), "{told}");
+    assert_eq!(std::fs::read_dir(&data).unwrap().count(), 0);
 }

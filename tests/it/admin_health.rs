@@ -73,7 +73,7 @@ async fn requests_are_measured_by_route_and_never_by_path() {
         "{listener=\"admin\",route=\"none\",status=\"404\"}",
         "{listener=\"admin\",route=\"/api/v1/queue\",status=\"401\"}",
     ] {
-        let sample = format!("waybill_http_request_duration_seconds_count{labels} ");
+        let sample = format!("{}_count{labels} ", "waybill_http_request_duration_seconds");
         assert!(text.contains(&sample), "{sample} is missing in\n{text}");
     }
     assert!(!text.contains("strangers") && !text.contains(&id.to_string()));

@@ -150,7 +150,7 @@ fn every_byte_but_received_is_kept() {
     assert_eq!(arrivals.len(), accepted.len(), "each once");
     for arrival in &arrivals {
         let (id, specimen) = &accepted[&arrival.recipients[0]];
-        assert_same(arrival.without_received(), &relayed(&specimen.text), &specimen.name);
+        assert_same(&arrival.without_received(), &relayed(&specimen.text), &specimen.name);
         assert_same(&api.raw(id), &specimen.text, &format!("{} from the archive", specimen.name));
     }
     println!("{} accepted and kept, {} refused", accepted.len(), refused.len());

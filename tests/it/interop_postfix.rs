@@ -57,7 +57,7 @@ fn postfix_relays_for_us_with_tls_and_auth() {
     let arrival = receiver.wait_for("kim@example.org");
     // Postfix puts its own Received before ours.
     let ours = without_received(&arrival.data);
-    assert_same(without_received(ours), text.as_bytes(), "through Postfix");
+    assert_same(&without_received(&ours), text.as_bytes(), "through Postfix");
     let log = postfix.log();
     assert!(log.contains("sasl_username=waybill@peer.test"), "without AUTH: {log}");
 }

@@ -30,10 +30,10 @@ fn smtp_source_delivers_from_many_sessions() {
     assert_eq!(arrivals.len(), MESSAGES);
     for arrival in &arrivals {
         let found = arrival.without_received();
-        let known = raws.contains(found);
+        let known = raws.contains(&found);
         let some = raws.first().unwrap();
         if !known {
-            assert_same(found, some, "a message that nobody submitted");
+            assert_same(&found, some, "a message that nobody submitted");
         }
     }
 }

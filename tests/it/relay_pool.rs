@@ -54,7 +54,10 @@ async fn the_rate_is_kept() {
     let mut attempts = tokio::task::JoinSet::new();
     for _ in 0..26 {
         let relay = relay.clone();
-        attempts.spawn(async move { send(&relay).await });
+        attempts.spawn(async move {
+            relay.turn().await;
+            send(&relay).await
+        });
     }
     attempts.join_all().await;
     // The first goes at once, the others follow at 20 ms.

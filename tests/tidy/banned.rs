@@ -19,9 +19,9 @@ const IMPURE: [Ban; 12] = [
     ("rand::", "take the randomness as an argument"),
     ("getrandom", "take the randomness as an argument"),
     ("Ulid::generate", "take the id as an argument"),
-    ("async", "be called by a room that does the waiting"),
-    (".await", "be called by a room that does the waiting"),
-    ("tokio", "be called by a room that has a runtime"),
+    ("async", "let a room above do the waiting"),
+    (".await", "let a room above do the waiting"),
+    ("tokio", "let a room above bring the runtime"),
     ("std::net::TcpStream", "take the bytes as an argument"),
 ];
 
@@ -31,14 +31,14 @@ const CALLS: [Ban; 6] = [
     ("print!", "log with tracing; only `cli` and `main.rs` talk to a terminal"),
     ("eprint!", "log with tracing; only `cli` and `main.rs` talk to a terminal"),
     ("process::exit", "return an `ExitCode`; only `main.rs` ends the process"),
-    ("unsafe", "the safe way, or a crate that has proven its unsafe one"),
+    ("unsafe", "write it the safe way, or take a crate that has proven its unsafe one"),
 ];
 
 const UNDONE: [Ban; 4] = [
-    ("todo!", "what it should do, or nothing"),
-    ("unimplemented!", "what it should do, or nothing"),
-    ("dbg!", "an assertion, or a log line with tracing"),
-    ("#[ignore", "a test that runs, or none"),
+    ("todo!", "write what it should do, or nothing"),
+    ("unimplemented!", "write what it should do, or nothing"),
+    ("dbg!", "write an assertion, or a log line with tracing"),
+    ("#[ignore", "write a test that runs, or none"),
 ];
 
 const UNDONE_WORDS: [&str; 3] = ["TODO", "FIXME", "XXX"];
@@ -49,7 +49,7 @@ fn find(source: &Source, bans: &[Ban], wanted: impl Fn(&str, usize) -> bool) -> 
         for at in source.words(word) {
             let line = source.line_of(at);
             if wanted(word, line) {
-                let says = format!("`{word}` has no place here: write {instead}");
+                let says = format!("`{word}` has no place here: {instead}");
                 findings.push(Finding::new(&source.path, line, says));
             }
         }
@@ -62,10 +62,11 @@ pub fn check_pure_rooms(source: &Source) -> Vec<Finding> {
     let room = source.room().unwrap_or_default();
     let mut findings = Vec::new();
     if PURE_ROOMS.contains(&room) {
-        findings.extend(find(source, &IMPURE, |_, _| true));
+        // A test may bound its own time.
+        findings.extend(find(source, &IMPURE, |_, line| !source.is_test_line(line)));
     }
     if room == "model" {
-        let serde = [("serde", "a shape of its own in the room that stores or shows it")];
+        let serde = [("serde", "write a shape of its own in the room that stores or shows it")];
         findings.extend(find(source, &serde, |_, _| true));
     }
     findings
@@ -152,6 +153,8 @@ fn impurity_is_found() {
         assert_eq!(check("src/smtp/session.rs", &format!("let x = {word};")), 1, "{word}");
         assert_eq!(check("src/relay/session.rs", &format!("let x = {word};")), 0, "{word}");
     }
+    let test = "#[cfg(test)]\nmod tests { fn f() { Instant::now(); } }";
+    assert_eq!(check("src/smtp/session.rs", test), 0);
     assert_eq!(check("src/smtp/session.rs", "// tokio\nlet asynchronous = \"async\";"), 0);
     assert_eq!(check("src/model/id.rs", "#[derive(serde::Serialize)]"), 1);
     assert_eq!(check("src/policy/app.rs", "#[derive(serde::Serialize)]"), 0);

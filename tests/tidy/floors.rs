@@ -42,7 +42,7 @@ const ROWS: [Row; 23] = [
     row(4, "relay", &["smtp", "sms", "net"]),
     row(4, "account", &["archive"]),
     row(4, "evidence", &["archive", "rewrite"]),
-    row(5, "submission", &["net", "smtp", "sms", "policy", "intake"]),
+    row(5, "submission", &["net", "smtp", "sms", "policy", "intake", "archive"]),
     row(5, "dispatch", &["archive", "lifecycle", "policy", "relay", "evidence"]),
     row(5, "feedback", &["net", "smtp", "report", "sms", "rewrite", "archive", "intake"]),
     row(5, "flow", &["archive", "net", "intake"]),

@@ -169,7 +169,11 @@ pub fn check_metrics(sources: &[Source]) -> Vec<Finding> {
                 .chars()
                 .take_while(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || *c == '_')
                 .collect();
-            if !declared.contains(&format!("\"{name}\"")) {
+            // A histogram shows itself as three series.
+            let series = ["_count", "_sum", "_bucket"];
+            let base = series.iter().find_map(|end| name.strip_suffix(end)).unwrap_or(&name);
+            let is_declared = |name: &str| declared.contains(&format!("\"{name}\""));
+            if !is_declared(&name) && !is_declared(base) {
                 let says = format!(
                     "`{name}` is not declared: give it its name, unit and help in `telemetry`"
                 );
@@ -239,4 +243,5 @@ fn undeclared_metrics_are_found() {
     assert_eq!(check("counter!(\"waybill_b_total\")"), 1);
     assert_eq!(check("counter!(\"waybill_a\")"), 1);
     assert_eq!(check("counter!(\"waybill_a_total\")"), 0);
+    assert_eq!(check("page.contains(\"waybill_a_total_count{\")"), 0);
 }

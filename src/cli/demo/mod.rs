@@ -53,8 +53,9 @@ async fn show(data_dir: &Path) -> Result<(), Failure> {
     let text = |error: &dyn std::fmt::Display| Failure::Failed(error.to_string());
     let sink = SmtpSink::start().await.map_err(|error| text(&error))?;
     let source = configuration(data_dir, sink.address().port());
-    let config =
-        Config::parse(None, &source, &Environment::of_process()).map_err(Failure::Config)?.config;
+    let config = Config::parse(Some(Path::new("demo.toml")), &source, &Environment::of_process())
+        .map_err(Failure::Config)?
+        .config;
     let metrics = Metrics::install().map_err(|error| text(&error))?;
     let daemon = Daemon::start(config, metrics).await.map_err(|error| text(&error))?;
     let new = NewToken {
@@ -137,7 +138,9 @@ mod tests {
     #[test]
     fn the_configuration_has_no_mistakes() {
         let source = configuration(Path::new("/tmp/a \"quoted\" folder"), 2500);
-        let loaded = Config::parse(None, &source, &Environment::default()).unwrap();
+        let loaded = Config::parse(Some(Path::new("demo.toml")), &source, &Environment::default());
+        let loaded = loaded.unwrap();
+        assert_eq!(loaded.config.upstreams.len(), 1);
         assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
     }
 }

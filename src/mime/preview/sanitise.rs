@@ -153,16 +153,21 @@ fn filter<'v>(
     pictures: &Pictures,
 ) -> Option<Cow<'v, str>> {
     match (element, attribute) {
-        ("a", "href") => {
-            matches!(scheme(value).as_str(), "http" | "https" | "mailto" | "tel" | "sms")
-                .then_some(Cow::Borrowed(value))
-        }
+        ("a", "href") => link(value).map(Cow::Borrowed),
         ("img", "src") => picture(value, pictures).map(Cow::Owned),
         (_, "style") => style::filter(value).map(Cow::Owned),
         // These name a URL wherever they appear; no other element may have them.
         (_, "href" | "src" | "background") => None,
         (_, _) => Some(Cow::Borrowed(value)),
     }
+}
+
+/// A link to somewhere else. Browsers pass over control characters within a URL, so none may be left
+/// that would hide what it is.
+fn link(url: &str) -> Option<&str> {
+    let url = url.trim_matches(|c: char| c.is_control() || c.is_whitespace());
+    let known = matches!(scheme(url).as_str(), "http" | "https" | "mailto" | "tel" | "sms");
+    (known && !url.contains(char::is_control)).then_some(url)
 }
 
 fn picture(url: &str, pictures: &Pictures) -> Option<String> {

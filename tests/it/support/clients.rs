@@ -103,7 +103,7 @@ impl House {
             tools::run(&mut command, &input);
             let arrival = self.receiver.wait_for(&recipient);
             assert_eq!(arrival.reverse_path, SENDER, "{way}");
-            assert_same(arrival.without_received(), text.as_bytes(), &way.to_string());
+            assert_same(&arrival.without_received(), text.as_bytes(), &way.to_string());
             let archived = api.message_to(&recipient);
             assert_eq!(archived["app"], if way.auth { "erp" } else { "lan" }, "{way}: {archived}");
             let id = archived["id"].as_str().unwrap();

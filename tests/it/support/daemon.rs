@@ -137,6 +137,11 @@ impl Daemon {
         self.folder.path()
     }
 
+    /// Its configuration file.
+    pub fn config(&self) -> &Path {
+        &self.config
+    }
+
     /// The admin API with a new token of this role, made as an administrator makes it.
     pub fn api(&self, role: &str) -> Api {
         let output = Command::new(BINARY)

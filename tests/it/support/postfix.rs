@@ -125,6 +125,9 @@ impl Drop for Postfix {
         }
         let _ = self.script.kill();
         let _ = self.script.wait();
+        if std::thread::panicking() {
+            println!("the log of Postfix:\n{}", self.log());
+        }
     }
 }
 
@@ -164,7 +167,7 @@ fn write_configuration(
             main,
             "smtpd_sasl_auth_enable = yes\nsmtpd_sasl_local_domain = peer.test\ncyrus_sasl_config_path = {}\n\
              smtpd_tls_auth_only = yes\nsmtpd_relay_restrictions = permit_sasl_authenticated, reject\n",
-            dir.join("sasl").display()
+            dir.join("etc/sasl").display()
         );
     }
     fs::write(dir.join("etc/main.cf"), main)?;
@@ -205,15 +208,16 @@ mailbox_size_limit = 0
     )
 }
 
-/// A password file of Cyrus SASL, which `smtpd` reads as the user postfix.
+/// A password file of Cyrus SASL, which `smtpd` reads as the user postfix. Debian's Postfix looks for the settings in
+/// `sasl` beside `main.cf`, whatever `cyrus_sasl_config_path` says.
 fn write_passwords(dir: &Path, user: &str, password: &str) -> std::io::Result<()> {
-    fs::create_dir_all(dir.join("sasl"))?;
-    let database = dir.join("sasl/passwords");
+    fs::create_dir_all(dir.join("etc/sasl"))?;
+    let database = dir.join("etc/sasl/passwords");
     let settings = format!(
         "pwcheck_method: auxprop\nauxprop_plugin: sasldb\nsasldb_path: {}\nmech_list: PLAIN LOGIN\n",
         database.display()
     );
-    fs::write(dir.join("sasl/smtpd.conf"), settings)?;
+    fs::write(dir.join("etc/sasl/smtpd.conf"), settings)?;
     let mut child = Command::new("saslpasswd2")
         .args(["-p", "-c", "-u", "peer.test", "-f"])
         .arg(&database)

@@ -16,23 +16,29 @@ pub struct Arrival {
 
 impl Arrival {
     /// The message without the `Received` field that a relay has put before it; panics when there is none.
-    pub fn without_received(&self) -> &[u8] {
+    pub fn without_received(&self) -> Vec<u8> {
         without_received(&self.data)
     }
 }
 
-/// The rest after the first field, which must be `Received`.
-pub fn without_received(data: &[u8]) -> &[u8] {
-    let shown = || String::from_utf8_lossy(&data[..data.len().min(200)]).into_owned();
-    assert!(data.starts_with(b"Received:"), "no Received before: {}", shown());
-    let mut at = 0;
-    loop {
-        let end = data[at..].iter().position(|b| *b == b'\n').expect("a line that ends");
-        at += end + 1;
-        if !matches!(data.get(at), Some(b' ' | b'\t')) {
-            return &data[at..];
-        }
+/// The message without the first `Received` field, which stands at the beginning. Only the separator of an mbox file,
+/// and lines that would be read as a continuation of the field, may come before it.
+pub fn without_received(data: &[u8]) -> Vec<u8> {
+    let mut lines = data.split_inclusive(|b| *b == b'\n').peekable();
+    let mut rest = Vec::with_capacity(data.len());
+    let is_continuation = |line: &&[u8]| matches!(line.first(), Some(b' ' | b'\t'));
+    let is_mbox = |line: &&[u8]| line.starts_with(b"From ") && line.get(5) != Some(&b':');
+    let mut before = lines.next_if(is_mbox).or_else(|| lines.next_if(is_continuation));
+    while let Some(line) = before {
+        before = lines.next_if(is_continuation);
+        rest.extend_from_slice(line);
     }
+    let shown = || String::from_utf8_lossy(&data[..data.len().min(200)]).into_owned();
+    let received = lines.next().unwrap_or_default();
+    assert!(received.starts_with(b"Received:"), "no Received before: {}", shown());
+    while lines.next_if(is_continuation).is_some() {}
+    lines.for_each(|line| rest.extend_from_slice(line));
+    rest
 }
 
 #[derive(Default)]
@@ -198,4 +204,5 @@ fn dots_and_received_are_taken_off() {
     check("a\r\n..\r\n.b\r\n.\r\n", "a\r\n.\r\nb\r\n");
     check("a\n.\r\n\r\n.\r\n", "a\n.\r\n\r\n");
     assert_eq!(without_received(b"Received: a\r\n\tb\r\nTo: c\r\n"), b"To: c\r\n");
+    assert_eq!(without_received(b" x\r\nReceived: a\r\nTo: c\r\n"), b" x\r\nTo: c\r\n");
 }

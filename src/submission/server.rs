@@ -1,0 +1,134 @@
+//! The SMTP listeners: opens them, greets who may come in, and turns away who is one too many.
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::net::TcpStream;
+
+use super::connection::{self, Port};
+use super::door::Door;
+use super::guard::AuthGuard;
+use super::settings::{AuthMode, ListenerTls, SmtpListener, SmtpSettings};
+use super::spool::SpoolSpace;
+use crate::net::{ConnectionLimits, Listener, NetError, Stop, Tls};
+use crate::policy::Apps;
+use crate::smtp::{AuthOffer, SessionSettings, TlsOffer};
+
+/// How far ahead a release may be asked for: a year covers every business rhythm, and what is
+/// further away is more likely a mistake.
+const MAX_HOLD: Duration = Duration::from_secs(365 * 86_400);
+
+/// Why the SMTP ports can not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum SubmissionError {
+    #[error(transparent)]
+    Net(#[from] NetError),
+    #[error("the listener on {address} needs a certificate, and none is configured")]
+    NoCertificate { address: SocketAddr },
+    #[error("cannot write to the spool folder {folder}")]
+    Spool {
+        folder: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// SMTP listeners that are open and do not accept yet.
+pub struct SmtpServer<D> {
+    ports: Vec<(Listener, Arc<Port<D>>)>,
+    limits: Arc<ConnectionLimits>,
+}
+
+impl<D: Door> SmtpServer<D> {
+    /// Opens every listener. Large messages wait in `spool` until they are complete; apps are
+    /// looked up anew for each connection.
+    pub async fn bind(
+        settings: SmtpSettings,
+        tls: Option<Arc<Tls>>,
+        apps: Arc<ArcSwap<Apps>>,
+        door: D,
+        spool: PathBuf,
+    ) -> Result<SmtpServer<D>, SubmissionError> {
+        let failed = |source| SubmissionError::Spool { folder: spool.clone(), source };
+        let spool = SpoolSpace::new(spool.clone()).map_err(failed)?;
+        let guard = Arc::new(AuthGuard::default());
+        let mut ports = Vec::with_capacity(settings.listeners.len());
+        for listener in &settings.listeners {
+            if listener.tls != ListenerTls::Off && tls.is_none() {
+                return Err(SubmissionError::NoCertificate { address: listener.listen });
+            }
+            let port = Port {
+                session: Arc::new(session_settings(&settings, listener)),
+                implicit_tls: listener.tls == ListenerTls::Implicit,
+                timeout: settings.timeout,
+                tls: tls.clone(),
+                apps: Arc::clone(&apps),
+                guard: Arc::clone(&guard),
+                spool: spool.clone(),
+                door: door.clone(),
+            };
+            ports.push((Listener::bind(listener.listen).await?, Arc::new(port)));
+        }
+        let limits =
+            ConnectionLimits::new(settings.max_connections, settings.max_connections_per_client);
+        Ok(SmtpServer { ports, limits })
+    }
+
+    /// Where it listens, in the order of the settings.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.ports.iter().map(|(listener, _)| listener.address()).collect()
+    }
+
+    /// Accepts until the stop is requested; returns at once. `Stop::finish` then gives messages
+    /// under way the time to end.
+    pub fn run(self, stop: &Stop) {
+        for (listener, port) in self.ports {
+            let serve = {
+                let (port, stop) = (Arc::clone(&port), stop.clone());
+                move |accepted| connection::serve(Arc::clone(&port), stop.clone(), accepted)
+            };
+            let refuse = move |stream, peer| turn_away(&port, stream, peer);
+            stop.spawn(listener.run(Arc::clone(&self.limits), stop.clone(), serve, refuse));
+        }
+    }
+}
+
+fn session_settings(settings: &SmtpSettings, listener: &SmtpListener) -> SessionSettings {
+    SessionSettings {
+        hostname: settings.hostname.clone(),
+        greeting: settings.greeting.clone(),
+        max_message_size_bytes: settings.max_message_size_bytes,
+        max_recipients: settings.max_recipients,
+        max_errors: settings.max_errors,
+        max_hold: MAX_HOLD,
+        bare_newline: settings.bare_newline,
+        tls: match listener.tls {
+            ListenerTls::StartTls => TlsOffer::StartTls,
+            ListenerTls::Off | ListenerTls::Implicit => TlsOffer::None,
+        },
+        auth: match listener.auth {
+            AuthMode::Off => AuthOffer::Off,
+            AuthMode::Optional => AuthOffer::Optional,
+            AuthMode::Required => AuthOffer::Required,
+        },
+        auth_in_clear: listener.listen.ip().to_canonical().is_loopback(),
+    }
+}
+
+/// One connection too many: it is told so if that takes no waiting, and closed. What waits for TLS
+/// would not understand it.
+fn turn_away<D>(port: &Port<D>, stream: TcpStream, peer: SocketAddr) {
+    tracing::info!(client = %peer.ip(), "connection refused: too many");
+    if port.implicit_tls {
+        return;
+    }
+    if let Ok(mut stream) = stream.into_std() {
+        // The socket does not block, and its buffer is empty: this is written now or not at all.
+        let line = format!("421 4.7.0 {}: Too many connections\r\n", port.session.hostname);
+        let _ = stream.write_all(line.as_bytes());
+    }
+}
