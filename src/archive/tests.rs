@@ -4,6 +4,7 @@ mod check;
 mod disk;
 mod errors;
 mod power;
+mod records;
 mod story;
 mod walk;
 
