@@ -4,7 +4,9 @@ mod check;
 mod disk;
 mod errors;
 mod power;
+mod records;
 mod story;
+mod walk;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
