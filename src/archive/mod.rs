@@ -44,8 +44,8 @@ pub use settings::ArchiveSettings;
 
 use crate::lifecycle::RetrySchedule;
 use crate::model::{
-    AppName, Channel, Direction, MessageId, Reference, Sequence, Status, Tag, Timestamp,
-    UpstreamName,
+    AppName, Channel, Direction, MessageId, RecipientState, Reference, Sequence, Status, Tag,
+    Timestamp, UpstreamName,
 };
 use accept::{Intake, SharedPart, SharedPlace};
 use files::Files;
@@ -243,12 +243,13 @@ impl Archive {
         self.write(Urgency::Soon, move |batch| queue::claim(batch, &request)).await
     }
 
-    /// Records what came of an attempt.
+    /// Records what came of an attempt; gives where each of its recipients stands now, in the order
+    /// of the outcomes (`None` for one that was not claimed).
     pub async fn judge(
         &self,
         judgement: Judgement,
         schedule: Arc<RetrySchedule>,
-    ) -> Result<(), ArchiveError> {
+    ) -> Result<Vec<Option<RecipientState>>, ArchiveError> {
         self.write(Urgency::Soon, move |batch| queue::judge(batch, &judgement, &schedule)).await
     }
 
@@ -263,12 +264,12 @@ impl Archive {
             .await
     }
 
-    /// Judges what a crash left claimed; called once, before the first claim.
+    /// Judges what a crash left claimed; called once, before the first claim. Gives the messages.
     pub async fn recover(
         &self,
         schedule: Arc<RetrySchedule>,
         now: Timestamp,
-    ) -> Result<usize, ArchiveError> {
+    ) -> Result<Vec<MessageId>, ArchiveError> {
         self.write(Urgency::Now, move |batch| queue::recover(batch, &schedule, now)).await
     }
 
