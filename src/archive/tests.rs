@@ -4,7 +4,9 @@ mod check;
 mod disk;
 mod errors;
 mod power;
+mod records;
 mod story;
+mod walk;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -314,7 +316,7 @@ async fn a_damaged_record_keeps_nothing_else_from_leaving() {
         assert_eq!(archive.claim(claim_of(*id, &[0])).await.unwrap(), [0]);
     }
     let (first, last) = (ids[0].as_u128(), ids[2].as_u128());
-    let damage = archive.write(move |batch| {
+    let damage = archive.write(Urgency::Now, move |batch| {
         batch.states.insert(first, &b"\x01\xff"[..])?;
         batch.messages.insert(last, &b""[..])?;
         Ok(())

@@ -317,7 +317,8 @@ impl<D: Door> Driver<D> {
             stream.flush().await
         };
         let result = timeout(WRITE_DEADLINE, written).await;
-        self.out.reply.clear();
+        // A new buffer: many pipelined commands may have made this one large.
+        self.out.reply = Vec::new();
         result.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
     }
 
