@@ -6,6 +6,7 @@ pub mod certificates;
 pub mod clients;
 pub mod daemon;
 pub mod postfix;
+pub mod queue;
 pub mod receiver;
 pub mod sink;
 pub mod submitter;
