@@ -75,7 +75,8 @@ async fn act(kind: ActionKind, wish: Wish) -> Result<Json<MessageView>, Problem>
     let action = Action { kind, message, recipients: wanted, by: by.clone(), at };
     match state.archive.act(action).await? {
         Ok(changed) => {
-            tracing::info!(id = %message, by, ?recipients, "{}", word(kind));
+            let recipients = recipients.as_ref().map(tracing::field::debug);
+            tracing::info!(id = %message, by, recipients, "{}", word(kind));
             Ok(Json(MessageView::new(&changed)))
         }
         Err(refusal) => Err(refused(&refusal)),
