@@ -79,7 +79,11 @@ impl Reader {
     }
 }
 
-fn assemble(id: MessageId, stored: &StoredMessage, standing: Standing) -> Result<Message, Failure> {
+pub(super) fn assemble(
+    id: MessageId,
+    stored: &StoredMessage,
+    standing: Standing,
+) -> Result<Message, Failure> {
     let mut recipients = Vec::with_capacity(standing.entries.len());
     for ((name, kind), (index, entry)) in stored.recipients().zip((0u16..).zip(standing.entries)) {
         let progress = entry.progress;

@@ -19,6 +19,7 @@ mod interop_postfix;
 mod interop_python;
 mod interop_smtp_source;
 mod interop_swaks;
+mod milestones_are_told;
 mod mime_corpus;
 mod preview_is_inert;
 mod reading_is_bounded;

@@ -66,3 +66,30 @@ async fn a_power_cut_loses_nothing_that_was_acknowledged() {
     }
     println!("{cuts} power cuts at {total} operations of {} messages", story.acknowledged());
 }
+
+#[tokio::test]
+async fn a_second_power_cut_while_it_opens_changes_nothing() {
+    let (disk, story) = day().await;
+    let total = disk.operations();
+    let (mut replay, mut done, mut cuts) = (Replay::new(), 0, 0);
+    for operations in chosen(total, SAMPLE / 12) {
+        replay.advance(&disk, done, operations);
+        done = operations;
+        for first in [Cut::Lost, Cut::Mixed(operations as u64)] {
+            let found = replay.cut(first);
+            let mut opening = found.record();
+            Archive::open_on(Arc::new(found.clone()), &small()).unwrap().close().await;
+            let steps = found.operations();
+            let mut seen = 0;
+            for step in chosen(steps, 8) {
+                opening.advance(&found, seen, step);
+                seen = step;
+                for second in [Cut::Lost, Cut::Mixed(step as u64)] {
+                    reopen(&opening.cut(second), &story, operations).await;
+                    cuts += 1;
+                }
+            }
+        }
+    }
+    println!("{cuts} second power cuts while the archive was opened");
+}

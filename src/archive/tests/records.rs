@@ -1,0 +1,141 @@
+//! What is read back is input like any other: a damaged record is an error, never a panic.
+
+use proptest::prelude::*;
+use redb::{ReadableDatabase, ReadableTable};
+
+use super::disk::Disk;
+use super::story::small;
+use super::{acceptance, at, claim_of, judgement_of, sent};
+use crate::archive::memory::Counters;
+use crate::archive::queue::StoredPause;
+use crate::archive::read::assemble;
+use crate::archive::standing::Standing;
+use crate::archive::stored::{Record, StoredEvent, StoredMessage, StoredStates};
+use crate::archive::volume::Location;
+use crate::archive::{Acceptance, Archive, Attachment, Client, tables};
+use crate::model::envelope::{DsnReturn, FutureRelease, Notify, OriginalRecipient};
+use crate::model::{Digest, MessageId, Named, Sequence, Tag};
+
+/// A message with every field that it can have.
+fn rich() -> Acceptance {
+    let mut message = acceptance(7, 2, "Subject: x\r\n\r\nx\r\n".into());
+    let to = &mut message.envelope.recipients[0];
+    to.notify = Some(Notify::On { success: true, failure: false, delay: true });
+    to.original =
+        Some(OriginalRecipient { address_type: "rfc822".into(), address: "kim@x.test".into() });
+    message.envelope.ret = Some(DsnReturn::Headers);
+    message.envelope.envid = Some("QQ314159".into());
+    message.envelope.release = Some(FutureRelease::HoldUntil(at(5)));
+    message.client =
+        Client { tls: Some("TLSv1.3".into()), authenticated: Some("erp".into()), ..message.client };
+    let author = Named { name: Some("Änna".into()), address: "anna@example.com".into() };
+    message.summary.author = Some(author);
+    message.summary.subject = Some("Rechnung № 7".into());
+    message.summary.defects = vec!["it has no Date".into()];
+    message.summary.attachments = vec![Attachment {
+        filename: Some("INV-7.pdf".into()),
+        content_type: "application/pdf".into(),
+        size_bytes: 7,
+        sha256: Digest::of(b"7"),
+        inline: false,
+    }];
+    message.tag = Tag::parse("invoice");
+    message.on_behalf_of = Some("anna".into());
+    message.resend_of = Some(MessageId::from_u128(5));
+    message
+}
+
+/// One stored record of each kind, as bytes.
+fn samples() -> Vec<Vec<u8>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let disk = std::sync::Arc::new(Disk::default());
+        let archive = Archive::open_on(disk, &small()).unwrap();
+        let id = archive.accept(rich()).await.unwrap().get();
+        archive.claim(claim_of(id, &[0, 1])).await.unwrap();
+        let schedule = std::sync::Arc::default();
+        archive.judge(judgement_of(id, 0, sent()), schedule).await.unwrap();
+        let snapshot = archive.inner.database.begin_read().unwrap();
+        let of_id = |table: redb::TableDefinition<u128, &'static [u8]>| {
+            let table = snapshot.open_table(table).unwrap();
+            table.get(id.as_u128()).unwrap().unwrap().value().to_vec()
+        };
+        let events = snapshot.open_table(tables::EVENTS).unwrap();
+        let events = events.iter().unwrap().map(|entry| entry.unwrap().1.value().to_vec());
+        let mut samples: Vec<Vec<u8>> = events.collect();
+        samples.extend([of_id(tables::MESSAGES), of_id(tables::STATES)]);
+        samples.push(Counters::default().encode());
+        samples.push(StoredPause { by: "user anna".into(), at: 5 }.encode());
+        samples
+    })
+}
+
+/// Reads the bytes as every kind of record, and all that is made of one.
+fn read(bytes: &[u8]) {
+    let id = MessageId::from_u128(7);
+    let standing = Standing::decode(id, bytes);
+    if let Ok(message) = StoredMessage::decode(bytes) {
+        let standing = standing.unwrap_or(Standing { id, entries: Vec::new() });
+        let _ = assemble(id, &message, standing);
+    }
+    if let Ok(states) = StoredStates::decode(bytes) {
+        states.0.iter().for_each(|stored| drop(stored.progress()));
+    }
+    if let Ok(event) = StoredEvent::decode(bytes) {
+        let _ = event.event(Sequence(7));
+    }
+    let _ = (Counters::decode(bytes), StoredPause::decode(bytes));
+    let _ = postcard::from_bytes::<Location>(bytes);
+}
+
+/// A change of a record: bytes set, some taken out, and cut short.
+type Damage = (Vec<(prop::sample::Index, u8)>, prop::sample::Index, prop::sample::Index);
+
+fn damaged(sample: &[u8], (set, from, to): &Damage) -> Vec<u8> {
+    let mut bytes = sample.to_vec();
+    for (place, value) in set {
+        *place.get_mut(&mut bytes) = *value;
+    }
+    let (from, to) = (from.index(bytes.len() + 1), to.index(bytes.len() + 1));
+    if from <= to {
+        // Half of the time nothing is taken out.
+        bytes.drain(from..to);
+    }
+    bytes
+}
+
+#[test]
+fn damaged_records_are_errors() {
+    let samples = samples();
+    for sample in &samples {
+        read(sample);
+        (0..sample.len()).for_each(|end| read(&sample[..end]));
+        for place in 0..sample.len() {
+            for bit in 0..8 {
+                let mut bytes = sample.clone();
+                bytes[place] ^= 1 << bit;
+                read(&bytes);
+            }
+        }
+    }
+    let set = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6);
+    let damage = (set, any::<prop::sample::Index>(), any::<prop::sample::Index>());
+    let strategy = (any::<prop::sample::Index>(), damage);
+    let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(20_000) };
+    let mut runner = proptest::test_runner::TestRunner::new(config);
+    let damaged = runner.run(&strategy, |(sample, damage)| {
+        let sample: &Vec<u8> = sample.get(&samples);
+        read(&damaged(sample, &damage));
+        Ok(())
+    });
+    damaged.unwrap();
+    let random = prop::collection::vec(any::<u8>(), 0..200);
+    let random = runner.run(&random, |mut bytes| {
+        read(&bytes);
+        // The version that makes it a record.
+        bytes.insert(0, 1);
+        read(&bytes);
+        Ok(())
+    });
+    random.unwrap();
+}
