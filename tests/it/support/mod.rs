@@ -7,6 +7,7 @@ pub mod clients;
 pub mod daemon;
 pub mod port;
 pub mod postfix;
+pub mod queue;
 pub mod receiver;
 pub mod sink;
 pub mod submitter;
