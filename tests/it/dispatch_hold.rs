@@ -82,13 +82,11 @@ async fn a_pause_that_is_lifted_at_once_holds_nothing_up() {
     let work = Setup::new(vec![upstream("a", sink.address, 4)]).start(&archive);
     for round in 1..=40 {
         let subject = format!("round {round}");
-        let (accepted, ()) = tokio::join!(
-            accept_many(&archive, 20, &subject, "kim@x.test"),
-            async {
+        let (accepted, ()) =
+            tokio::join!(accept_many(&archive, 20, &subject, "kim@x.test"), async {
                 pause(&archive, "a", true).await;
                 pause(&archive, "a", false).await;
-            }
-        );
+            });
         assert_eq!(accepted.len(), 20);
     }
     until_sent(&archive, 800).await;
