@@ -40,9 +40,11 @@ async fn a_temporary_refusal_climbs_the_ladder() {
 async fn each_recipient_of_a_transaction_keeps_its_own_reply() {
     let dir = tempfile::tempdir().unwrap();
     let archive = open(&dir);
-    let script = Script::new()
-        .say("RCPT TO:<no@x.test>", "550 5.1.1 no such user")
-        .on_first(1, "RCPT TO:<later@x.test>", say("451 4.7.1 try later"));
+    let script = Script::new().say("RCPT TO:<no@x.test>", "550 5.1.1 no such user").on_first(
+        1,
+        "RCPT TO:<later@x.test>",
+        say("451 4.7.1 try later"),
+    );
     let sink = Sink::start(script).await;
     let work = Setup::new(vec![upstream("a", sink.address, 2)]).start(&archive);
     let recipients = ["yes@x.test", "no@x.test", "later@x.test", "too@x.test"];
@@ -86,10 +88,10 @@ async fn a_backup_takes_over_and_gives_back() {
     accept(&archive, message("four", &["kim@x.test"])).await;
     until_sent(&archive, 4).await;
     let of = |sink: &Sink| subjects(&sink.messages()).into_keys().collect::<Vec<_>>();
-    assert_eq!((of(&main), of(&backup)), (
-        vec!["four".to_owned(), "two".to_owned()],
-        vec!["one".to_owned(), "three".to_owned()],
-    ));
+    assert_eq!(
+        (of(&main), of(&backup)),
+        (vec!["four".to_owned(), "two".to_owned()], vec!["one".to_owned(), "three".to_owned()],)
+    );
     work.stop().await;
 }
 
