@@ -41,6 +41,7 @@ pub use accounts::{TokenRecord, UserRecord};
 pub use message::{Acceptance, Attachment, Client, Event, Message, MessagePolicy, NewRecipient};
 pub use message::{Recipient, Summary};
 pub use queue::{ClaimRequest, Judgement};
+pub use read::Content;
 pub use settings::{ArchiveSettings, StagingLimits};
 
 use crate::lifecycle::RetrySchedule;
@@ -315,10 +316,23 @@ impl Archive {
 
     /// Its bytes as submitted.
     pub fn raw(&self, id: MessageId) -> Result<Option<Bytes>, ArchiveError> {
-        match read::Reader::new(&self.snapshot()?)?.stored(id)? {
-            Some(stored) => Ok(Some(read::raw(&self.inner.volumes, &stored)?)),
+        match read::Reader::new(&self.snapshot()?)?.content(id)? {
+            Some(content) => Ok(Some(self.raw_of(&content)?)),
             None => Ok(None),
         }
+    }
+
+    /// One message, and where its bytes lie, at the price of one look.
+    pub fn message_with_content(
+        &self,
+        id: MessageId,
+    ) -> Result<Option<(Message, Content)>, ArchiveError> {
+        Ok(read::Reader::new(&self.snapshot()?)?.with_content(id)?)
+    }
+
+    /// The bytes as submitted, checked against their digest.
+    pub fn raw_of(&self, content: &Content) -> Result<Bytes, ArchiveError> {
+        read::raw(&self.inner.volumes, content)
     }
 
     /// Its events, oldest first.
