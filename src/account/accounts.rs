@@ -13,7 +13,7 @@ use crate::archive::{Archive, ArchiveError, TokenRecord, UserRecord};
 use crate::model::{AppName, Secret, Timestamp};
 
 /// Users and tokens that one archive keeps, of each: a change reads all of them.
-pub const MAX_ACCOUNTS: usize = 10_000;
+const MAX_ACCOUNTS: usize = 10_000;
 
 /// Why an account was not changed; fit to be shown to whoever asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

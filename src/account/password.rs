@@ -15,7 +15,7 @@ use super::user::UserName;
 use crate::model::Secret;
 
 /// Shortest password, in characters.
-pub const MIN_PASSWORD_CHARS: usize = 12;
+const MIN_PASSWORD_CHARS: usize = 12;
 /// Longest password, in bytes: nobody shall make us hash a megabyte.
 pub const MAX_PASSWORD_BYTES: usize = 1024;
 /// Fewer different characters than this are a held key, not a password.

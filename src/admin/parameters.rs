@@ -9,9 +9,9 @@ use serde::de::DeserializeOwned;
 use super::problem::{FieldError, Problem, ProblemKind};
 
 /// Entries of a list without `limit`.
-pub(super) const DEFAULT_LIMIT: usize = 50;
+const DEFAULT_LIMIT: usize = 50;
 /// Most entries of a list.
-pub(super) const MAX_LIMIT: usize = 500;
+const MAX_LIMIT: usize = 500;
 /// How alike two names must be (Jaro-Winkler) for one to be suggested for the other.
 const LIKENESS: f64 = 0.8;
 

@@ -5,8 +5,7 @@ use std::time::Duration;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use crate::account::Role;
-use crate::config::parse_duration;
-use crate::model::AppName;
+use crate::model::{AppName, parse_duration};
 
 /// One of the four roles, named in the help.
 pub(super) fn role() -> impl TypedValueParser<Value = Role> {

@@ -11,12 +11,12 @@ use super::app_sms::read_sms_credentials;
 use super::general::RetentionKind;
 use super::kind::{Choice, Count, Flag, Kind, List, Spot, TEXT};
 use super::later::AppLater;
-use super::measure::{duration_advice, parse_duration, write_duration};
+use super::measure::duration_advice;
 use super::pattern::{ORIGINATOR, REGEX, SENDER, URL_GLOB};
 use super::problem::Place;
 use super::secret::OneLine;
 use super::section::Section;
-use crate::model::AppName;
+use crate::model::{AppName, parse_duration, write_duration};
 use crate::policy::{App, HoldRule, OnUnknown, OnUnknownByChannel, Rate, SmtpCredential, Track};
 
 /// The name of the app that exists when none is written.

@@ -12,14 +12,14 @@ use super::address::{FilePath, HOSTNAME, LISTEN};
 use super::kind::{Choice, Kind, List, Spot};
 use super::later::Retention;
 use super::listener::Ports;
-use super::measure::{LONGEST, Period, Size, duration_advice, parse_duration, write_duration};
+use super::measure::{LONGEST, Period, Size, duration_advice};
 use super::section::Section;
 use crate::account::Role;
 use crate::admin::AdminSettings;
 use crate::archive::settings::{DEFAULT_CACHE_BYTES, DEFAULT_RESERVE_BYTES, DEFAULT_VOLUME_BYTES};
 use crate::archive::{ArchiveSettings, StagingLimits};
 use crate::lifecycle::RetrySchedule;
-use crate::model::Domain;
+use crate::model::{Domain, parse_duration, write_duration};
 use crate::telemetry::settings::{LogFormat, LogLevel, LogSettings};
 
 const KIB: u64 = 1 << 10;

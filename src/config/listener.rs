@@ -10,7 +10,7 @@ use super::problem::Place;
 use super::section::Section;
 use crate::submission::settings::{AuthMode, BareNewline, ListenerTls, SmtpListener, SmtpSettings};
 
-pub(super) const LISTENER_TLS: Choice<ListenerTls> = Choice(&[
+const LISTENER_TLS: Choice<ListenerTls> = Choice(&[
     ("starttls", ListenerTls::StartTls),
     ("off", ListenerTls::Off),
     ("implicit", ListenerTls::Implicit),

@@ -6,16 +6,7 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 use super::kind::{Kind, Spot, integer};
-
-/// Milliseconds in each unit, the largest first.
-const DURATION_UNITS: [(&str, u64); 6] = [
-    ("w", 604_800_000),
-    ("d", 86_400_000),
-    ("h", 3_600_000),
-    ("m", 60_000),
-    ("s", 1_000),
-    ("ms", 1),
-];
+use crate::model::{parse_duration, write_duration};
 
 /// Bytes in each unit; powers of 1024 first, because they are what is advised.
 const SIZE_UNITS: [(&str, u64); 9] = [
@@ -32,37 +23,6 @@ const SIZE_UNITS: [(&str, u64); 9] = [
 
 /// A hundred years: longer ones are mistakes, and sums with them would overflow.
 pub(super) const LONGEST: Duration = Duration::from_secs(36_500 * 86_400);
-
-/// Reads `"30s"`, `"250ms"`, `"1h30m"`: whole numbers, each with its unit, larger units first.
-pub fn parse_duration(text: &str) -> Option<Duration> {
-    let mut rest = text.trim();
-    let mut total_ms: u64 = 0;
-    let mut smallest = u64::MAX;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit())?;
-        let number: u64 = rest[..digits].parse().ok()?;
-        let tail = &rest[digits..];
-        let end = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
-        let (_, unit_ms) = DURATION_UNITS.into_iter().find(|(unit, _)| *unit == &tail[..end])?;
-        if unit_ms >= smallest {
-            return None;
-        }
-        smallest = unit_ms;
-        total_ms = total_ms.checked_add(number.checked_mul(unit_ms)?)?;
-        rest = &tail[end..];
-    }
-    (smallest != u64::MAX).then(|| Duration::from_millis(total_ms))
-}
-
-/// Writes a duration so that it reads back as the same.
-pub fn write_duration(duration: Duration) -> String {
-    let ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    if ms == 0 {
-        return String::from("0s");
-    }
-    let exact = DURATION_UNITS[1..].iter().find(|(_, unit_ms)| ms.is_multiple_of(*unit_ms));
-    exact.map(|(unit, unit_ms)| format!("{}{unit}", ms / unit_ms)).unwrap_or_default()
-}
 
 /// Reads `"50MiB"`, `"10MB"`.
 fn parse_size(text: &str) -> Option<u64> {

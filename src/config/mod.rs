@@ -46,7 +46,6 @@ mod tests;
 
 pub use environment::Environment;
 pub use later::Later;
-pub use measure::{parse_duration, write_duration};
 pub use pattern::Glob;
 pub use problem::{Problem, Severity};
 

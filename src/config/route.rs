@@ -9,8 +9,7 @@ use super::upstream::ReadUpstream;
 use crate::model::{AppName, Channel, UpstreamName};
 use crate::policy::{Route, Routes};
 
-pub(super) const CHANNEL: Choice<Channel> =
-    Choice(&[("email", Channel::Email), ("sms", Channel::Sms)]);
+const CHANNEL: Choice<Channel> = Choice(&[("email", Channel::Email), ("sms", Channel::Sms)]);
 
 /// What routes may name.
 #[derive(Clone, Copy)]

@@ -6,7 +6,7 @@ use crate::model::Timestamp;
 
 /// Attempts that a recipient gets whatever the clock says, so that a jump of the clock, or a week
 /// in which the upstream was paused, never fails a queue in one sweep.
-pub const MIN_ATTEMPTS_BEFORE_EXPIRY: u32 = 3;
+const MIN_ATTEMPTS_BEFORE_EXPIRY: u32 = 3;
 
 /// The ladder of waiting times, and the age at which a recipient is given up.
 #[derive(Clone, Debug, PartialEq, Eq)]

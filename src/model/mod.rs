@@ -7,6 +7,7 @@
 
 pub mod address;
 pub mod digest;
+pub mod duration;
 pub mod envelope;
 pub mod event;
 pub mod id;
@@ -21,6 +22,7 @@ pub mod time;
 
 pub use address::{Domain, ForwardPath, Mailbox, ReversePath};
 pub use digest::Digest;
+pub use duration::{parse_duration, write_duration};
 pub use envelope::{Channel, Direction, Envelope, EnvelopeRecipient};
 pub use event::EventKind;
 pub use id::{MessageId, Sequence};
@@ -31,4 +33,4 @@ pub use recipient::{Cause, Hold, RecipientState, Status};
 pub use reply::{EnhancedCode, Reply};
 pub use secret::Secret;
 pub use steering::SteeringField;
-pub use time::{Timestamp, parse_duration};
+pub use time::Timestamp;

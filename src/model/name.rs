@@ -9,9 +9,9 @@ use std::sync::Arc;
 /// Longest name of an app or upstream, in bytes: it becomes a metric label.
 pub const MAX_NAME_BYTES: usize = 64;
 /// Longest tag, in bytes.
-pub const MAX_TAG_BYTES: usize = 128;
+const MAX_TAG_BYTES: usize = 128;
 /// Longest reference, in bytes.
-pub const MAX_REFERENCE_BYTES: usize = 64;
+const MAX_REFERENCE_BYTES: usize = 64;
 
 macro_rules! identifier {
     ($(#[$doc:meta])* $name:ident) => {

@@ -6,7 +6,7 @@
 use std::fmt;
 
 /// Longest reply text that is kept, in bytes; longer ones are cut at a character.
-pub const MAX_REPLY_TEXT_BYTES: usize = 1_000;
+const MAX_REPLY_TEXT_BYTES: usize = 1_000;
 
 /// `class.subject.detail`, such as `5.7.1`; details above 255 exist (`5.7.509`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -140,11 +140,6 @@ impl Apps {
         best.map(|(_, app)| app)
     }
 
-    /// The app with this name.
-    pub fn by_name(&self, name: &AppName) -> Option<&Arc<App>> {
-        self.0.iter().find(|app| app.name == *name)
-    }
-
     /// The app whose SMTP credential this is. Every candidate's password is compared, so that the
     /// time does not tell whether the user name exists.
     pub fn by_credential(&self, username: &str, password: &[u8]) -> Option<&Arc<App>> {
