@@ -71,10 +71,12 @@ async fn act(kind: ActionKind, wish: Wish) -> Result<Json<MessageView>, Problem>
     let scope = identity.scope.clone();
     state.read(move |state| state.message(message, &scope).map(drop)).await?;
     let by = identity.actor.to_string();
-    let action = Action { kind, message, recipients, by: by.clone(), at: super::now() };
+    let (wanted, at) = (recipients.clone(), super::now());
+    let action = Action { kind, message, recipients: wanted, by: by.clone(), at };
     match state.archive.act(action).await? {
         Ok(changed) => {
-            tracing::info!(id = %message, by, action = word(kind), "a message was acted on");
+            let recipients = recipients.as_ref().map(tracing::field::debug);
+            tracing::info!(id = %message, by, recipients, "{}", word(kind));
             Ok(Json(MessageView::new(&changed)))
         }
         Err(refusal) => Err(refused(&refusal)),
@@ -91,10 +93,11 @@ fn refused(refusal: &ActionRefusal) -> Problem {
     }
 }
 
+/// The milestone in the log.
 fn word(kind: ActionKind) -> &'static str {
     match kind {
-        ActionKind::Stop => "stop",
-        ActionKind::Restart => "restart",
-        ActionKind::Release => "release",
+        ActionKind::Stop => "stopped",
+        ActionKind::Restart => "restarted",
+        ActionKind::Release => "released",
     }
 }

@@ -35,7 +35,7 @@ mod views;
 pub use health::Readiness;
 pub use router::{Route, router, routes};
 pub use settings::AdminSettings;
-pub use state::AdminState;
+pub use state::{AdminState, UpstreamHealth, Upstreams};
 
 use crate::model::Timestamp;
 

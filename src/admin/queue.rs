@@ -19,7 +19,7 @@ pub(super) async fn show(
     parameters::none(&uri)?;
     let read = |state: &AdminState| {
         let queue = state.archive.queue()?;
-        Ok(Json(QueueBody::new(&queue, &state.upstreams.load(), super::now())))
+        Ok(Json(QueueBody::new(&queue, &(state.upstreams)(), super::now())))
     };
     state.read(read).await
 }
@@ -52,17 +52,13 @@ async fn set_paused(
     parameters::none(&uri)?;
     let missing = || Problem::not_found("upstream");
     let name = UpstreamName::parse(&name).ok_or_else(missing)?;
-    let wanted = name.clone();
-    let known = move |state: &AdminState| {
-        // One that was paused and then left the configuration can still be resumed.
-        Ok(state.upstreams.load().contains(&wanted)
-            || state.archive.queue()?.paused.contains(&wanted))
-    };
-    if !state.read(known).await? {
+    let health = (state.upstreams)().into_iter().find(|upstream| upstream.name == name);
+    // One that was paused and then left the configuration can still be resumed.
+    if health.is_none() && !state.read(|state| Ok(state.archive.paused()?)).await?.contains(&name) {
         return Err(missing());
     }
     let by = identity.actor.to_string();
     state.archive.set_paused(name.clone(), paused, by.clone(), super::now()).await?;
-    tracing::info!(upstream = %name, by, paused, "an upstream was paused or resumed");
-    Ok(Json(UpstreamView { name: name.to_string(), paused }))
+    tracing::info!(upstream = %name, by, "the upstream was {}", if paused { "paused" } else { "resumed" });
+    Ok(Json(UpstreamView::new(&name, paused, health.as_ref())))
 }

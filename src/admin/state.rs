@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
 use axum::extract::FromRef;
 use bytes::Bytes;
 use tokio::sync::Semaphore;
@@ -11,29 +10,43 @@ use super::limiter::FailedAttempts;
 use super::problem::Problem;
 use crate::account::{AccountError, Accounts, AppScope};
 use crate::archive::{Archive, Message};
-use crate::model::{MessageId, UpstreamName};
+use crate::model::{MessageId, Timestamp, UpstreamName};
 
 /// Reads at one time: each may hold one message of the largest size in memory.
 const MAX_PARALLEL_READS: usize = 16;
+
+/// How a configured upstream is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamHealth {
+    pub name: UpstreamName,
+    /// Open connections, idle ones included.
+    pub connections: usize,
+    pub idle_connections: usize,
+    /// Connections that may be open at one time.
+    pub max_connections: usize,
+    /// It failed several times in a row, and nothing but a probe goes to it, then.
+    pub down_until: Option<Timestamp>,
+    /// Why the last attempt that failed did; `None` after one that got through.
+    pub last_error: Option<String>,
+}
+
+/// Asks how the configured upstreams are doing now, in the order of the configuration. It must not
+/// block: it is asked while a request waits.
+pub type Upstreams = Arc<dyn Fn() -> Vec<UpstreamHealth> + Send + Sync>;
 
 /// Shared by all requests; clones are cheap.
 #[derive(Clone)]
 pub struct AdminState {
     pub(super) archive: Archive,
     pub(super) accounts: Accounts,
-    pub(super) upstreams: Arc<ArcSwap<Vec<UpstreamName>>>,
+    pub(super) upstreams: Upstreams,
     pub(super) attempts: Arc<FailedAttempts>,
     reads: Arc<Semaphore>,
 }
 
 impl AdminState {
-    /// `upstreams` are the configured ones, in the order of the configuration; a reload stores a new
-    /// list into it.
-    pub fn new(
-        archive: Archive,
-        accounts: Accounts,
-        upstreams: Arc<ArcSwap<Vec<UpstreamName>>>,
-    ) -> AdminState {
+    /// The API over this archive; `upstreams` tells how the upstreams are doing.
+    pub fn new(archive: Archive, accounts: Accounts, upstreams: Upstreams) -> AdminState {
         AdminState {
             archive,
             accounts,

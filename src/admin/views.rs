@@ -6,6 +6,7 @@
 
 use serde::Serialize;
 
+use super::state::UpstreamHealth;
 use crate::archive::{Attachment, Event, Message, QueueView, Recipient};
 use crate::model::{
     Cause, Hold, Named, RecipientState, ReversePath, Status, Timestamp, UpstreamName,
@@ -154,11 +155,21 @@ struct NextAttemptView {
     message: String,
 }
 
-/// An upstream and whether it is paused.
+/// An upstream and how it is doing.
 #[derive(Debug, Serialize)]
 pub(super) struct UpstreamView {
-    pub name: String,
-    pub paused: bool,
+    name: String,
+    /// Somebody paused it.
+    paused: bool,
+    /// `up`, or `down` after several failures in a row; `null` when it is configured no longer.
+    state: Option<&'static str>,
+    /// While it is down: when the next attempt may go to it, to see whether it is back.
+    next_probe_at: Option<String>,
+    connections: usize,
+    idle_connections: usize,
+    max_connections: usize,
+    /// Why the last attempt that failed did; `null` after one that got through.
+    last_error: Option<String>,
 }
 
 fn time(at: Timestamp) -> String {
@@ -329,10 +340,36 @@ impl EventView {
     }
 }
 
+impl UpstreamView {
+    /// `health` is `None` when it is configured no longer.
+    pub(super) fn new(
+        name: &UpstreamName,
+        paused: bool,
+        health: Option<&UpstreamHealth>,
+    ) -> UpstreamView {
+        let count = |of: fn(&UpstreamHealth) -> usize| health.map_or(0, of);
+        let is_up = health.map(|health| health.down_until.is_none());
+        UpstreamView {
+            name: word(name),
+            paused,
+            state: is_up.map(|is_up| if is_up { "up" } else { "down" }),
+            next_probe_at: health.and_then(|health| health.down_until).map(time),
+            connections: count(|health| health.connections),
+            idle_connections: count(|health| health.idle_connections),
+            max_connections: count(|health| health.max_connections),
+            last_error: health.and_then(|health| health.last_error.clone()),
+        }
+    }
+}
+
 impl QueueBody {
     /// `upstreams` are the configured ones; a paused one that is configured no longer is shown too,
     /// so that it can be resumed.
-    pub(super) fn new(queue: &QueueView, upstreams: &[UpstreamName], now: Timestamp) -> QueueBody {
+    pub(super) fn new(
+        queue: &QueueView,
+        upstreams: &[UpstreamHealth],
+        now: Timestamp,
+    ) -> QueueBody {
         let mut recipients = StatusCounts::default();
         for (status, count) in &queue.recipients {
             let place = match status {
@@ -344,11 +381,12 @@ impl QueueBody {
             };
             *place = place.saturating_add(*count);
         }
-        let gone = queue.paused.iter().filter(|name| !upstreams.contains(name));
-        let upstream = |name: &UpstreamName| UpstreamView {
-            name: word(name),
-            paused: queue.paused.contains(name),
-        };
+        let is_paused = |name: &UpstreamName| queue.paused.contains(name);
+        let configured =
+            upstreams.iter().map(|u| UpstreamView::new(&u.name, is_paused(&u.name), Some(u)));
+        let is_gone = |name: &&UpstreamName| upstreams.iter().all(|u| u.name != **name);
+        let gone = queue.paused.iter().filter(is_gone);
+        let gone = gone.map(|name| UpstreamView::new(name, true, None));
         QueueBody {
             recipients,
             held: queue.held,
@@ -363,7 +401,7 @@ impl QueueBody {
                 .iter()
                 .map(|(at, message)| NextAttemptView { at: time(*at), message: word(message) })
                 .collect(),
-            upstreams: upstreams.iter().chain(gone).map(upstream).collect(),
+            upstreams: configured.chain(gone).collect(),
         }
     }
 }

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::mpsc::Sender;
 
 use bytes::{Bytes, BytesMut};
 use tokio::sync::{mpsc, oneshot};
@@ -18,7 +19,7 @@ use super::message::Acceptance;
 use super::standing::{Entry, Standing, event_of};
 use super::stored::{Place, Record, StoredBody, StoredEvent, StoredMessage};
 use super::volume::{Location, Packed, VolumeWriter};
-use super::writer::{Batch, Closing, Failure, Job};
+use super::writer::{Batch, Change, Closing, Failure, Job, OnTheWay, Urgency};
 use super::{ArchiveError, Durable};
 use crate::lifecycle::Note;
 use crate::model::{EventKind, Hold, MessageId, RecipientState};
@@ -40,6 +41,7 @@ pub(super) struct Intake {
     pub shared: Vec<SharedPart>,
     pub duplicate_of: Option<MessageId>,
     pub reply: oneshot::Sender<Result<Durable<MessageId>, ArchiveError>>,
+    pub on_the_way: OnTheWay,
 }
 
 /// A part that is stored once.
@@ -96,7 +98,7 @@ pub(super) struct VolumeThread {
     pub files: Arc<dyn Files>,
     pub reserve_bytes: u64,
     pub intake: mpsc::Receiver<Intake>,
-    pub jobs: mpsc::Sender<Job>,
+    pub jobs: Sender<Job>,
     pub closing: Closing,
     pub recent: HashMap<[u8; 32], Location>,
 }
@@ -200,14 +202,15 @@ impl VolumeThread {
     /// The bytes are durable; the record follows. An error means that the records are closed, and
     /// then the dropped reply tells the caller.
     fn hand_on(&self, intake: Intake, stored: StoredBytes) {
-        let Intake { acceptance, duplicate_of, reply, .. } = intake;
-        let job: Job = Box::new(move |batch| {
+        let Intake { acceptance, duplicate_of, reply, on_the_way, .. } = intake;
+        let change: Change = Box::new(move |batch| {
             let id = record(batch, &acceptance, stored, duplicate_of)?;
             Ok(Box::new(move || {
                 let _ = reply.send(Ok(Durable(id)));
             }))
         });
-        let _ = self.jobs.blocking_send(job);
+        let _ = self.jobs.send(Job { change, urgency: Urgency::Now });
+        drop(on_the_way);
     }
 }
 

@@ -6,9 +6,10 @@
 
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use redb::backends::FileBackend;
 use redb::{Database, DatabaseError};
 
 /// The file of messages, recipients, queue and events.
@@ -85,7 +86,16 @@ impl Disk {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
             Ok(()) | Err(_) => {}
         }
-        let database = redb::Builder::new().set_cache_size(cache_bytes).create(&unfinished)?;
+        // Mail, for its owner alone, also in a folder that was there before and is open to others.
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&unfinished)?;
+        let backend = FileBackend::new(file)?;
+        let database =
+            redb::Builder::new().set_cache_size(cache_bytes).create_with_backend(backend)?;
         fs::rename(&unfinished, path)?;
         if let Some(parent) = path.parent() {
             sync_dir(parent)?;
@@ -145,6 +155,8 @@ fn sync_dir(dir: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]
@@ -158,6 +170,18 @@ mod tests {
         assert_eq!(disk.volumes().unwrap(), [1]);
         drop(disk.open(&volume_name(1), 1 << 20).unwrap());
         assert!(!dir.path().join("volumes/000001.new").exists());
+    }
+
+    #[test]
+    fn files_are_for_their_owner_alone_in_an_open_folder_too() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let disk = Disk::new(dir.path()).unwrap();
+        for name in [RECORDS, INDEX, &volume_name(1)] {
+            drop(disk.open(name, 1 << 20).unwrap());
+            let mode = fs::metadata(dir.path().join(name)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{name}");
+        }
     }
 
     #[test]

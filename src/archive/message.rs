@@ -103,7 +103,7 @@ pub struct Acceptance {
 pub struct Message {
     pub id: MessageId,
     pub sequence: Sequence,
-    /// DESIGN: `SHA-256(version ‖ sequence ‖ id ‖ accepted_at ‖ app ‖ envelope ‖ digest)`.
+    /// `SHA-256(version ‖ sequence ‖ id ‖ accepted_at ‖ app ‖ envelope ‖ digest)`.
     pub leaf: Digest,
     pub accepted_at: Timestamp,
     pub channel: Channel,

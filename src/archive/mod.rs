@@ -30,6 +30,7 @@ mod volume;
 mod writer;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use bytes::Bytes;
 use redb::{Database, ReadTransaction, ReadableDatabase};
@@ -44,13 +45,13 @@ pub use settings::ArchiveSettings;
 
 use crate::lifecycle::RetrySchedule;
 use crate::model::{
-    AppName, Channel, Direction, MessageId, Reference, Sequence, Status, Tag, Timestamp,
-    UpstreamName,
+    AppName, Channel, Direction, MessageId, RecipientState, Reference, Sequence, Status, Tag,
+    Timestamp, UpstreamName,
 };
 use accept::{Intake, SharedPart, SharedPlace};
 use files::Files;
 use volume::{Packed, Volumes};
-use writer::{Batch, Closing, Failure, Job};
+use writer::{Batch, Change, Closing, Failure, Job, OnTheWay, Urgency};
 
 /// From this size on compressing and hashing leave the async threads.
 const LARGE_MESSAGE_BYTES: usize = 256 << 10;
@@ -68,7 +69,9 @@ struct Inner {
     files: Arc<dyn Files>,
     reserve_bytes: u64,
     intake: mpsc::Sender<Intake>,
-    jobs: mpsc::Sender<Job>,
+    jobs: std::sync::mpsc::Sender<Job>,
+    /// Messages between their arrival here and the records writer.
+    on_the_way: Arc<AtomicUsize>,
     journal: watch::Receiver<Sequence>,
     closing: Closing,
     threads: open::Threads,
@@ -229,7 +232,7 @@ impl Archive {
         action: Action,
     ) -> Result<Result<Message, ActionRefusal>, ArchiveError> {
         let id = action.message;
-        match self.write(move |batch| queue::act(batch, &action)).await? {
+        match self.write(Urgency::Now, move |batch| queue::act(batch, &action)).await? {
             Ok(()) => Ok(self.message(id)?.ok_or(ActionRefusal::NoSuchMessage)),
             Err(refusal) => Ok(Err(refusal)),
         }
@@ -238,16 +241,17 @@ impl Archive {
     /// Claims what is still due; gives the recipients that were granted. When this returns, the
     /// claim is durable and no stop can win any more.
     pub async fn claim(&self, request: ClaimRequest) -> Result<Vec<u16>, ArchiveError> {
-        self.write(move |batch| queue::claim(batch, &request)).await
+        self.write(Urgency::Soon, move |batch| queue::claim(batch, &request)).await
     }
 
-    /// Records what came of an attempt.
+    /// Records what came of an attempt; gives where each of its recipients stands now, in the order
+    /// of the outcomes (`None` for one that was not claimed).
     pub async fn judge(
         &self,
         judgement: Judgement,
         schedule: Arc<RetrySchedule>,
-    ) -> Result<(), ArchiveError> {
-        self.write(move |batch| queue::judge(batch, &judgement, &schedule)).await
+    ) -> Result<Vec<Option<RecipientState>>, ArchiveError> {
+        self.write(Urgency::Soon, move |batch| queue::judge(batch, &judgement, &schedule)).await
     }
 
     /// Gives claims back of which nothing was sent.
@@ -257,16 +261,17 @@ impl Archive {
         recipients: Vec<u16>,
         now: Timestamp,
     ) -> Result<(), ArchiveError> {
-        self.write(move |batch| queue::give_back(batch, message, &recipients, now)).await
+        self.write(Urgency::Now, move |batch| queue::give_back(batch, message, &recipients, now))
+            .await
     }
 
-    /// Judges what a crash left claimed; called once, before the first claim.
+    /// Judges what a crash left claimed; called once, before the first claim. Gives the messages.
     pub async fn recover(
         &self,
         schedule: Arc<RetrySchedule>,
         now: Timestamp,
-    ) -> Result<usize, ArchiveError> {
-        self.write(move |batch| queue::recover(batch, &schedule, now)).await
+    ) -> Result<Vec<MessageId>, ArchiveError> {
+        self.write(Urgency::Now, move |batch| queue::recover(batch, &schedule, now)).await
     }
 
     /// Pauses or resumes an upstream; survives a restart. When this returns, no claim through a
@@ -278,7 +283,8 @@ impl Archive {
         by: String,
         at: Timestamp,
     ) -> Result<(), ArchiveError> {
-        self.write(move |batch| queue::set_paused(batch, &upstream, paused, &by, at)).await
+        self.write(Urgency::Now, move |batch| queue::set_paused(batch, &upstream, paused, &by, at))
+            .await
     }
 
     /// Upstreams that are paused.
@@ -389,7 +395,7 @@ impl Archive {
         &self,
         change: impl FnOnce(&redb::WriteTransaction) -> Result<T, redb::Error> + Send + 'static,
     ) -> Result<T, ArchiveError> {
-        self.write(move |batch| Ok(change(batch.transaction)?)).await
+        self.write(Urgency::Now, move |batch| Ok(change(batch.transaction)?)).await
     }
 
     /// A snapshot of the records file.
@@ -399,15 +405,16 @@ impl Archive {
 
     async fn write<T: Send + 'static>(
         &self,
+        urgency: Urgency,
         change: impl FnOnce(&mut Batch<'_>) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, ArchiveError> {
         self.check_open()?;
         let (reply, answer) = oneshot::channel();
-        let job: Job = Box::new(move |batch| {
+        let change: Change = Box::new(move |batch| {
             let value = change(batch)?;
             Ok(Box::new(move || drop(reply.send(value))))
         });
-        if self.inner.jobs.send(job).await.is_err() {
+        if self.inner.jobs.send(Job { change, urgency }).is_err() {
             return Err(self.closed());
         }
         answer.await.map_err(|_| self.closed())
@@ -436,6 +443,7 @@ impl Inner {
         acceptance: Acceptance,
         reply: oneshot::Sender<Result<Durable<MessageId>, ArchiveError>>,
     ) -> Result<Intake, ArchiveError> {
+        let on_the_way = OnTheWay::new(&self.on_the_way);
         let spans = accept::shared_spans(&acceptance);
         let own = Packed::new(accept::own_bytes(&acceptance.raw, &spans));
         let mut shared = Vec::with_capacity(spans.len());
@@ -456,7 +464,7 @@ impl Inner {
                 None
             })
         });
-        Ok(Intake { acceptance, own, shared, duplicate_of, reply })
+        Ok(Intake { acceptance, own, shared, duplicate_of, reply, on_the_way })
     }
 
     fn shared_location(&self, hash: &[u8; 32]) -> Result<Option<volume::Location>, ArchiveError> {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::thread::{Builder, JoinHandle};
 
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable};
@@ -20,7 +21,7 @@ use super::{Archive, ArchiveError, Inner, storage, tables};
 
 /// The layout of the records file that this version reads and writes.
 const SCHEMA_VERSION: u64 = 1;
-/// Jobs that wait for the writer; who comes later waits in turn.
+/// Messages that wait for the volume's writer; who comes later waits in turn.
 const MAX_WAITING: usize = 4_096;
 /// The cache of each volume: bytes are read once, if at all.
 const VOLUME_CACHE_BYTES: usize = 8 << 20;
@@ -51,12 +52,15 @@ impl Archive {
         drop(snapshot);
         let closing = Closing::default();
         let (journal_sender, journal) = watch::channel(memory.last_event());
-        let (jobs, job_queue) = mpsc::channel(MAX_WAITING);
+        // No bound of its own: everybody who sends a job waits for its answer.
+        let (jobs, job_queue) = std::sync::mpsc::channel();
+        let on_the_way = Arc::new(AtomicUsize::new(0));
         let (intake, intake_queue) = mpsc::channel(MAX_WAITING);
         let records = Writer {
             database: database.clone(),
             memory,
             jobs: job_queue,
+            on_the_way: on_the_way.clone(),
             journal: journal_sender,
             closing: closing.clone(),
         };
@@ -90,6 +94,7 @@ impl Archive {
             reserve_bytes,
             intake,
             jobs,
+            on_the_way,
             journal,
             closing,
             threads,

@@ -13,7 +13,7 @@ use super::stored::{Record, StoredMessage};
 use super::writer::{Batch, Failure};
 use super::{Action, ActionKind, ActionRefusal};
 use crate::lifecycle::{Input, RetrySchedule};
-use crate::model::{MessageId, Outcome, Timestamp, UpstreamName};
+use crate::model::{MessageId, Outcome, RecipientState, Timestamp, UpstreamName};
 
 /// A wish to send some recipients of one message now.
 #[derive(Clone, Debug)]
@@ -67,12 +67,14 @@ pub(super) fn claim(batch: &mut Batch<'_>, request: &ClaimRequest) -> Result<Vec
     Ok(granted)
 }
 
-/// Records what came of an attempt.
+/// Records what came of an attempt; gives where each of its recipients stands now, in the order of
+/// the outcomes (`None` for one that was not claimed).
 pub(super) fn judge(
     batch: &mut Batch<'_>,
     judgement: &Judgement,
     schedule: &RetrySchedule,
-) -> Result<(), Failure> {
+) -> Result<Vec<Option<RecipientState>>, Failure> {
+    let mut judged = Vec::new();
     change(batch, judgement.message, |standing, batch| {
         for (recipient, outcome) in &judgement.outcomes {
             let input = Input::Judge {
@@ -81,13 +83,15 @@ pub(super) fn judge(
                 schedule,
                 hold_unknown: judgement.hold_unknown,
             };
-            let judged = standing.step(batch, *recipient, judgement.now, &input, None)?;
-            if let Err(refusal) = judged {
+            let step = standing.step(batch, *recipient, judgement.now, &input, None)?;
+            if let Err(refusal) = &step {
                 tracing::error!(id = %judgement.message, recipient, %refusal, "a judgement without a claim");
             }
+            judged.push(step.ok());
         }
         Ok(())
-    })
+    })?;
+    Ok(judged)
 }
 
 /// Gives claims back of which nothing was sent.
@@ -105,13 +109,13 @@ pub(super) fn give_back(
     })
 }
 
-/// After a crash: every claim has an unknown outcome. Gives how many messages were claimed. One that
+/// After a crash: every claim has an unknown outcome. Gives the messages that were claimed. One that
 /// can not be read stays claimed, and keeps no other from leaving.
 pub(super) fn recover(
     batch: &mut Batch<'_>,
     schedule: &RetrySchedule,
     now: Timestamp,
-) -> Result<usize, Failure> {
+) -> Result<Vec<MessageId>, Failure> {
     let claimed = batch.claims.iter()?.map(|entry| entry.map(|(id, _)| id.value()));
     let claimed = claimed.collect::<Result<Vec<u128>, _>>()?;
     for id in &claimed {
@@ -123,7 +127,7 @@ pub(super) fn recover(
             done @ (Ok(()) | Err(Failure::Storage(_))) => done?,
         }
     }
-    Ok(claimed.len())
+    Ok(claimed.into_iter().map(MessageId::from_u128).collect())
 }
 
 fn recover_one(
@@ -169,7 +173,7 @@ pub(super) fn act(
     let (mut standing, mut refusals, mut done) = (before.clone(), Vec::new(), 0_usize);
     for recipient in chosen {
         match standing.step(batch, recipient, action.at, &input, Some(&action.by))? {
-            Ok(()) => done += 1,
+            Ok(_) => done += 1,
             Err(refusal) => refusals.push((recipient, refusal.0)),
         }
     }

@@ -66,7 +66,8 @@ impl Standing {
         Status::of_message(self.entries.iter().map(|e| e.progress.state.status()))
     }
 
-    /// One transition of one recipient; its event is appended when it is granted.
+    /// One transition of one recipient; its event is appended when it is granted. Gives the state
+    /// that it leads to.
     pub(super) fn step(
         &mut self,
         batch: &mut Batch<'_>,
@@ -74,7 +75,7 @@ impl Standing {
         now: Timestamp,
         input: &Input<'_>,
         by: Option<&str>,
-    ) -> Result<Result<(), Refusal>, Failure> {
+    ) -> Result<Result<RecipientState, Refusal>, Failure> {
         let Some(entry) = self.entries.get_mut(usize::from(recipient)) else {
             return Ok(Err(Refusal(format!("there is no recipient {recipient}"))));
         };
@@ -82,6 +83,7 @@ impl Standing {
             Ok(granted) => granted,
             Err(refusal) => return Ok(Err(refusal)),
         };
+        let state = granted.next.state.clone();
         entry.progress = granted.next;
         if let Some(note) = granted.note {
             if note.upstream.is_some() {
@@ -90,7 +92,7 @@ impl Standing {
             }
             StoredEvent::append(batch, event_of(self.id, now, Some(recipient), note, by))?;
         }
-        Ok(Ok(()))
+        Ok(Ok(state))
     }
 
     /// Writes it. `before` is what was loaded; `None` for a new message.

@@ -120,7 +120,7 @@ async fn a_message_goes_its_way_and_survives_a_restart() {
     archive.close().await;
 
     let archive = Archive::open(&settings(dir.path())).unwrap();
-    assert_eq!(archive.recover(schedule.clone(), at(30)).await.unwrap(), 1);
+    assert_eq!(archive.recover(schedule.clone(), at(30)).await.unwrap(), [id]);
     let message = archive.message(id).unwrap().unwrap();
     assert_eq!(message.status(), Status::Pending);
     assert!(matches!(message.recipients[0].state, RecipientState::Sent { .. }));
@@ -316,7 +316,7 @@ async fn a_damaged_record_keeps_nothing_else_from_leaving() {
         assert_eq!(archive.claim(claim_of(*id, &[0])).await.unwrap(), [0]);
     }
     let (first, last) = (ids[0].as_u128(), ids[2].as_u128());
-    let damage = archive.write(move |batch| {
+    let damage = archive.write(Urgency::Now, move |batch| {
         batch.states.insert(first, &b"\x01\xff"[..])?;
         batch.messages.insert(last, &b""[..])?;
         Ok(())
@@ -327,7 +327,7 @@ async fn a_damaged_record_keeps_nothing_else_from_leaving() {
 
     let archive = Archive::open(&settings(dir.path())).unwrap();
     let schedule = Arc::new(RetrySchedule::default());
-    assert_eq!(archive.recover(schedule, at(30)).await.unwrap(), 3);
+    assert_eq!(archive.recover(schedule, at(30)).await.unwrap().len(), 3);
     let second = archive.message(ids[1]).unwrap().unwrap();
     assert!(matches!(second.recipients[0].state, RecipientState::Due { .. }));
     assert!(archive.message(ids[0]).is_err() && archive.message(ids[2]).is_err());

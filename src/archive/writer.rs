@@ -7,11 +7,13 @@
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use redb::{Database, Durability, Table, WriteTransaction};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::memory::WriterMemory;
@@ -23,9 +25,32 @@ use crate::telemetry;
 /// Jobs in one transaction at the most.
 const MAX_BATCH: usize = 1_000;
 
+/// After an acceptance the next one is likely; so long the queue's own changes wait for it.
+const LINGER: Duration = Duration::from_millis(1);
+/// And so long while a message is on its way through the volume.
+const LINGER_FOR_MESSAGE: Duration = Duration::from_millis(5);
+/// An acceptance so long ago says nothing about the next one.
+const ACTIVE: Duration = Duration::from_millis(20);
+
 /// What a job does inside the transaction; what it returns is called after the commit.
-pub(super) type Job = Box<dyn FnOnce(&mut Batch<'_>) -> Result<Completion, Failure> + Send>;
+pub(super) type Change = Box<dyn FnOnce(&mut Batch<'_>) -> Result<Completion, Failure> + Send>;
 pub(super) type Completion = Box<dyn FnOnce() + Send>;
+
+/// One change, and whether it may wait for company.
+pub(super) struct Job {
+    pub change: Change,
+    pub urgency: Urgency,
+}
+
+/// A commit costs several syncs of the disk, whatever is in it. So the steps of the queue, for which
+/// no client waits, ride with the next acceptance where there is one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Urgency {
+    /// A client or a person waits.
+    Now,
+    /// A step of the queue: a claim or a judgement.
+    Soon,
+}
 
 /// Why a job did not do its work.
 #[derive(Debug, thiserror::Error)]
@@ -89,6 +114,22 @@ impl<'t> Batch<'t> {
     }
 }
 
+/// A message between its arrival at the archive and the records writer; counted while it lives.
+pub(super) struct OnTheWay(Arc<AtomicUsize>);
+
+impl OnTheWay {
+    pub(super) fn new(count: &Arc<AtomicUsize>) -> OnTheWay {
+        count.fetch_add(1, Ordering::Relaxed);
+        OnTheWay(count.clone())
+    }
+}
+
+impl Drop for OnTheWay {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// Why the archive no longer takes writes; shared by all who ask.
 #[derive(Clone, Default)]
 pub(super) struct Closing {
@@ -117,19 +158,20 @@ impl Closing {
 pub(super) struct Writer {
     pub database: Arc<Database>,
     pub memory: WriterMemory,
-    pub jobs: mpsc::Receiver<Job>,
+    pub jobs: Receiver<Job>,
     pub journal: watch::Sender<Sequence>,
     pub closing: Closing,
+    /// Messages between their arrival at the archive and this writer.
+    pub on_the_way: Arc<AtomicUsize>,
 }
 
 impl Writer {
     pub(super) fn run(mut self) {
-        while let Some(first) = self.jobs.blocking_recv() {
-            let mut batch = VecDeque::from([first]);
-            while batch.len() < MAX_BATCH
-                && let Ok(job) = self.jobs.try_recv()
-            {
-                batch.push_back(job);
+        let mut urgent_at = None;
+        while let Ok(first) = self.jobs.recv() {
+            let mut batch = self.gather(first, urgent_at);
+            if batch.iter().any(|job| job.urgency == Urgency::Now) {
+                urgent_at = Some(Instant::now());
             }
             // What failed may have been the other file.
             if self.closing.reason().is_some() {
@@ -154,6 +196,36 @@ impl Writer {
         }
     }
 
+    /// What goes into one transaction: everything that is there, and where only steps of the queue
+    /// are there, the acceptance that is about to come.
+    fn gather(&self, first: Job, urgent_at: Option<Instant>) -> VecDeque<Job> {
+        let began = Instant::now();
+        let is_active = urgent_at.is_some_and(|at| at.elapsed() < ACTIVE);
+        let mut is_urgent = first.urgency == Urgency::Now;
+        let mut batch = VecDeque::from([first]);
+        while batch.len() < MAX_BATCH {
+            let patience = match (is_urgent, self.on_the_way.load(Ordering::Relaxed)) {
+                (false, 0) if is_active => LINGER,
+                (true, _) | (false, 0) => Duration::ZERO,
+                (false, _) => LINGER_FOR_MESSAGE,
+            };
+            let left = patience.saturating_sub(began.elapsed());
+            let next = match left.is_zero() {
+                true => self.jobs.try_recv().ok(),
+                false => match self.jobs.recv_timeout(left) {
+                    Ok(job) => Some(job),
+                    // A message may be on its way by now; otherwise the patience is over.
+                    Err(RecvTimeoutError::Timeout) => continue,
+                    Err(RecvTimeoutError::Disconnected) => None,
+                },
+            };
+            let Some(job) = next else { break };
+            is_urgent |= job.urgency == Urgency::Now;
+            batch.push_back(job);
+        }
+        batch
+    }
+
     fn commit(
         &mut self,
         jobs: &mut VecDeque<Job>,
@@ -167,7 +239,7 @@ impl Writer {
         {
             let mut batch = Batch::open(&transaction, &mut self.memory)?;
             while let Some(job) = jobs.pop_front() {
-                match job(&mut batch) {
+                match (job.change)(&mut batch) {
                     Ok(completion) => completions.push(completion),
                     Err(Failure::Corrupt(corrupt)) => {
                         tracing::error!(error = %corrupt, "a record is damaged; its change was left out");

@@ -39,7 +39,12 @@ fn field(entry: &Value, name: &str) -> String {
     }
 }
 
-/// One field; control and direction characters of notes must not steer the terminal.
+/// Without control and direction characters: what strangers wrote must not steer the terminal.
+pub(super) fn printable(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control() && !('\u{200e}'..='\u{202e}').contains(c)).collect()
+}
+
+/// One field.
 fn cell(value: Option<&Value>) -> String {
     let text = match value {
         None | Some(Value::Null) => String::from("-"),
@@ -50,7 +55,7 @@ fn cell(value: Option<&Value>) -> String {
         }
         Some(other) => other.to_string(),
     };
-    text.chars().filter(|c| !c.is_control() && !('\u{200e}'..='\u{202e}').contains(c)).collect()
+    printable(&text)
 }
 
 #[cfg(test)]

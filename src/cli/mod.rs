@@ -31,8 +31,8 @@ const SYSTEM_CONFIG: &str = "/etc/waybill/waybill.toml";
 /// What a supervisor sees after a storage failure: a restart is right, and somebody should look.
 const EXIT_STORAGE: u8 = 74;
 
-/// A gateway between your applications and the outside world that archives, holds, relays and
-/// follows every message.
+/// A gateway between your applications and the outside world that archives, holds and relays every
+/// message.
 #[derive(Debug, Parser)]
 #[command(name = "waybill", version, after_help = AFTER_HELP)]
 struct Cli {
@@ -58,11 +58,11 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Find every mistake in the configuration, before the gateway is started with it
     Check(check::CheckArgs),
-    /// Manage the people who use the console and the API
-    #[command(subcommand)]
+    /// Manage the people who may look things up and act on them
+    #[command(subcommand, after_help = user::GROUP_HELP)]
     User(user::UserCommand),
-    /// Manage the tokens of programs that use the API
-    #[command(subcommand)]
+    /// Manage the tokens that open the API
+    #[command(subcommand, after_help = token::GROUP_HELP)]
     Token(token::TokenCommand),
 }
 
@@ -90,11 +90,12 @@ pub fn main() -> ExitCode {
         }
     };
     let environment = Environment::of_process();
+    let given = cli.config.clone();
     let config = config_path(cli.config, std::env::var_os("WAYBILL_CONFIG"));
     let config = config.as_deref();
     let done = match &cli.command {
         Command::Run(args) => run::run(args, config, &environment),
-        Command::Demo(args) => demo::demo(args),
+        Command::Demo(args) => demo::demo(args, given.as_deref()),
         Command::Check(args) => check::check(args, config, environment),
         Command::User(command) => user::user(command, config, &environment),
         Command::Token(command) => token::token(command, config, &environment),
@@ -169,10 +170,8 @@ mod tests {
     fn every_command_has_an_example() {
         fn visit(command: &clap::Command, path: &str) {
             let path = format!("{path} {}", command.get_name());
-            if !command.has_subcommands() {
-                let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-                assert!(help.contains("Example"), "{path}");
-            }
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("Example"), "{path}");
             command.get_subcommands().for_each(|inner| visit(inner, &path));
         }
         visit(&Cli::command(), "");

@@ -22,6 +22,8 @@ pub(super) fn run(
     path: Option<&Path>,
     environment: &Environment,
 ) -> Result<(), Failure> {
+    // Whatever the daemon writes is for its user alone.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let config = load(path, environment)?.config;
     telemetry::log::install(&config.log).map_err(|error| Failure::Failed(error.to_string()))?;
     let metrics = Metrics::install().map_err(|error| Failure::Failed(error.to_string()))?;

@@ -16,6 +16,11 @@ use crate::admin::now;
 use crate::config::Environment;
 use crate::model::AppName;
 
+pub(super) const GROUP_HELP: &str = "\
+Examples:
+  waybill token create --role viewer --expires 90d
+  waybill token list";
+
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum TokenCommand {
     /// Create a token and print it, once

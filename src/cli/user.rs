@@ -15,6 +15,13 @@ use crate::account::{Role, UserName};
 use crate::config::Environment;
 use crate::model::AppName;
 
+pub(super) const GROUP_HELP: &str = "\
+Examples:
+  waybill user add anna --role admin
+  waybill user list
+
+People log in at the console, which this version does not have yet; the API takes tokens.";
+
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum UserCommand {
     /// Add a person

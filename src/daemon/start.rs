@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
@@ -14,7 +14,7 @@ use super::control::{ControlSocket, ControlSocketError};
 use super::reload::{Reloadable, fixed_part};
 use super::{gauges, now};
 use crate::account::Accounts;
-use crate::admin::{self, AdminState, Readiness};
+use crate::admin::{self, AdminState, Readiness, UpstreamHealth, Upstreams};
 use crate::archive::{Archive, ArchiveError};
 use crate::config::Config;
 use crate::dispatch::{Clock, Dispatch};
@@ -85,13 +85,12 @@ impl Daemon {
         let intake = Intake::new(archive.clone(), routes.clone(), &config.apps);
         let apps = Arc::new(ArcSwap::from_pointee(config.apps));
         let tls = config.tls.map(Tls::load).transpose()?;
-        let upstreams: Vec<UpstreamName> =
-            config.upstreams.iter().map(|upstream| upstream.name.clone()).collect();
         let relays = config.upstreams.into_iter().map(|settings| {
             let name = settings.name.clone();
             Ok((name, SmtpRelay::new(settings)?))
         });
         let relays = relays.collect::<Result<Vec<_>, RelayError>>()?;
+        let upstreams = health_of(&relays);
         let spool = config.data_dir.join("spool");
         let smtp = SmtpServer::bind(config.smtp, tls.clone(), apps.clone(), intake.clone(), spool);
         let smtp = smtp.await?;
@@ -113,8 +112,8 @@ impl Daemon {
             queue,
         };
         if let Some(settings) = config.admin {
-            let names = Arc::new(ArcSwap::from_pointee(upstreams));
-            let router = admin::router(AdminState::new(archive.clone(), accounts.clone(), names));
+            let state = AdminState::new(archive.clone(), accounts.clone(), upstreams);
+            let router = admin::router(state);
             daemon.addresses.admin = Some(daemon.open("admin", settings.listen, router).await?);
         }
         if let Some(address) = config.metrics {
@@ -165,4 +164,22 @@ impl Daemon {
         drop((self.accounts, self.reloadable));
         self.archive.close().await;
     }
+}
+
+/// How the relays are doing, as the admin port asks for it.
+fn health_of(relays: &[(UpstreamName, SmtpRelay)]) -> Upstreams {
+    let relays = relays.to_vec();
+    let health = |(name, relay): &(UpstreamName, SmtpRelay)| {
+        let state = relay.state();
+        let until = |at: Instant| now().plus(at.saturating_duration_since(Instant::now()));
+        UpstreamHealth {
+            name: name.clone(),
+            connections: state.connections,
+            idle_connections: state.idle,
+            max_connections: relay.connections(),
+            down_until: state.open_until.map(until),
+            last_error: state.last_error,
+        }
+    };
+    Arc::new(move || relays.iter().map(health).collect())
 }

@@ -46,11 +46,8 @@ impl Dispatch {
     /// An attempt that was begun is brought to its end; nothing new is begun.
     pub async fn run(self, stop: CancellationToken) -> Result<(), ArchiveError> {
         let crashed = self.archive.recover(self.schedule.clone(), (self.clock)()).await?;
-        if crashed > 0 {
-            tracing::warn!(
-                messages = crashed,
-                "attempts were under way when the daemon ended; their outcome is unknown"
-            );
+        for id in crashed {
+            tracing::warn!(%id, "an attempt was under way when the daemon ended; its outcome is unknown");
         }
         let tracker = TaskTracker::new();
         let (mut lanes, feedback) = (HashMap::new(), Arc::new(Feedback::default()));

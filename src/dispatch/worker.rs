@@ -10,7 +10,7 @@ use super::lane::{Lane, Plan};
 use crate::archive::{Archive, ArchiveError, ClaimRequest, Content, Judgement, Message};
 use crate::evidence;
 use crate::lifecycle::RetrySchedule;
-use crate::model::{EnvelopeRecipient, Outcome, Outgoing, Scope};
+use crate::model::{EnvelopeRecipient, Outcome, Outgoing, RecipientState, Scope};
 use crate::relay::Transaction;
 use crate::telemetry::record;
 
@@ -138,17 +138,13 @@ impl Worker {
         is_bug: bool,
     ) -> Option<Claimed> {
         let Claimed { plan, message, .. } = done;
-        let now = (self.clock)();
-        tell(&message, &plan, &outcomes, self.lane.name().as_str());
-        if outcomes.iter().any(|outcome| matches!(outcome, Outcome::Sent { .. })) {
-            record::time_to_send("email", now.since(message.accepted_at));
-        }
+        let outcomes: Vec<(u16, Outcome)> = plan.recipients.iter().copied().zip(outcomes).collect();
         let judgement = Judgement {
             message: message.id,
-            outcomes: plan.recipients.iter().copied().zip(outcomes).collect(),
+            outcomes: outcomes.clone(),
             is_last_upstream: plan.is_last_upstream,
             hold_unknown: message.policy.hold_unknown || is_bug,
-            now,
+            now: (self.clock)(),
         };
         self.lane.forget(message.id);
         let has_turn = self.lane.relay().settings().rate_per_second.is_none();
@@ -161,8 +157,11 @@ impl Worker {
             }
         };
         let (judged, claimed) = tokio::join!(judged, claimed);
-        if let Err(error) = judged {
-            tracing::error!(id = %message.id, %error, "the outcome of an attempt can not be recorded");
+        match judged {
+            Ok(judged) => tell(&message, self.lane.name().as_str(), &outcomes, &judged),
+            Err(error) => {
+                tracing::error!(id = %message.id, ?outcomes, %error, "the outcome of an attempt can not be recorded");
+            }
         }
         claimed
     }
@@ -245,22 +244,44 @@ fn unreadable(recipients: usize, detail: String) -> Vec<Outcome> {
     vec![Outcome::Temporary { scope: Scope::Message, reply: None, detail }; recipients]
 }
 
-/// One line for each recipient's milestone.
-fn tell(message: &Message, plan: &Plan, outcomes: &[Outcome], upstream: &str) {
-    for (recipient, outcome) in plan.recipients.iter().zip(outcomes) {
-        let id = message.id;
-        let word = outcome.as_str();
-        match outcome {
-            Outcome::Sent { reply, .. } => {
-                tracing::info!(%id, recipient, upstream, outcome = word, %reply, "attempted");
-            }
+/// One line for each recipient's milestone, and what the metrics keep of it.
+fn tell(
+    message: &Message,
+    upstream: &str,
+    outcomes: &[(u16, Outcome)],
+    judged: &[Option<RecipientState>],
+) {
+    for ((recipient, outcome), state) in outcomes.iter().zip(judged) {
+        let Some(state) = state else { continue };
+        let (id, outcome_word) = (message.id, outcome.as_str());
+        let (reply, detail) = match outcome {
+            Outcome::Sent { reply, .. } => (Some(reply), ""),
             Outcome::Temporary { reply, detail, .. } | Outcome::Permanent { reply, detail, .. } => {
-                let reply = reply.as_ref().map(ToString::to_string).unwrap_or_default();
-                tracing::warn!(%id, recipient, upstream, outcome = word, reply, detail, "attempted");
+                (reply.as_ref(), detail.as_str())
             }
-            Outcome::Unknown { detail } => {
-                tracing::warn!(%id, recipient, upstream, outcome = word, detail, "attempted");
+            Outcome::Unknown { detail } => (None, detail.as_str()),
+        };
+        let reply = reply.map(ToString::to_string);
+        match state {
+            RecipientState::Sent { at, .. } => {
+                tracing::info!(%id, recipient, upstream, reply, "sent");
+                let first_due_at = message.recipients.get(usize::from(*recipient));
+                let first_due_at = first_due_at.map_or(message.accepted_at, |r| r.first_due_at);
+                record::time_to_send(message.channel.as_str(), at.since(first_due_at));
             }
+            RecipientState::Due { at, .. } => {
+                tracing::warn!(%id, recipient, upstream, outcome = outcome_word, reply, detail, next_attempt_at = %at, "deferred");
+            }
+            RecipientState::Held { .. } => {
+                tracing::warn!(%id, recipient, upstream, outcome = outcome_word, detail, "held");
+            }
+            RecipientState::Failed { .. } => {
+                tracing::warn!(%id, recipient, upstream, outcome = outcome_word, reply, detail, "failed");
+            }
+            // No judgement leads here.
+            RecipientState::Claimed { .. }
+            | RecipientState::Stopped { .. }
+            | RecipientState::NotSent { .. } => {}
         }
     }
 }

@@ -8,6 +8,7 @@
 mod limits;
 mod reading;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -17,8 +18,8 @@ use crate::archive::{Acceptance, Archive, ArchiveError, Client, Durable, Message
 use crate::mime;
 use crate::model::envelope::FutureRelease;
 use crate::model::{
-    Channel, Digest, Direction, EnhancedCode, Envelope, Hold, MessageId, RecipientState, Reply,
-    Timestamp,
+    AppName, Channel, Digest, Direction, EnhancedCode, Envelope, Hold, MessageId, RecipientState,
+    Reply, Timestamp,
 };
 use crate::policy::steering::Steering;
 use crate::policy::{App, Apps, HoldRule, OnUnknown, RouteQuery, Routes};
@@ -92,19 +93,24 @@ impl Intake {
                 .map_err(|_| trouble())??,
             false => door.read(submission)?,
         };
-        self.archive.accept(acceptance).await.map_err(|error| match error {
-            ArchiveError::Full => {
-                reply(452, EnhancedCode(4, 3, 1), "There is no room to store the message now")
+        let milestone = Milestone::of(&acceptance);
+        match self.archive.accept(acceptance).await {
+            Ok(id) => {
+                milestone.tell(id.get());
+                Ok(id)
             }
-            ArchiveError::Closed(reason) => {
+            Err(ArchiveError::Full) => {
+                Err(reply(452, EnhancedCode(4, 3, 1), "There is no room to store the message now"))
+            }
+            Err(ArchiveError::Closed(reason)) => {
                 tracing::error!(%reason, "a message could not be archived");
-                reply(421, EnhancedCode(4, 3, 0), "The message can not be stored; closing")
+                Err(reply(421, EnhancedCode(4, 3, 0), "The message can not be stored; closing"))
             }
-            ArchiveError::Storage { .. } => {
+            Err(error @ ArchiveError::Storage { .. }) => {
                 tracing::error!(%error, "a message could not be archived");
-                trouble()
+                Err(trouble())
             }
-        })
+        }
     }
 
     fn read(&self, submission: Submission) -> Result<Acceptance, Reply> {
@@ -156,6 +162,37 @@ impl Intake {
             client,
             raw,
         })
+    }
+}
+
+/// What the log says of an accepted message: numbers and configured names, no word of its content.
+struct Milestone {
+    app: AppName,
+    client: IpAddr,
+    size_bytes: usize,
+    recipients: usize,
+    held: usize,
+    not_sent: usize,
+}
+
+impl Milestone {
+    fn of(acceptance: &Acceptance) -> Milestone {
+        let count = |is: fn(&RecipientState) -> bool| {
+            acceptance.recipients.iter().filter(|recipient| is(&recipient.state)).count()
+        };
+        Milestone {
+            app: acceptance.app.clone(),
+            client: acceptance.client.address,
+            size_bytes: acceptance.raw.len(),
+            recipients: acceptance.recipients.len(),
+            held: count(|state| matches!(state, RecipientState::Held { .. })),
+            not_sent: count(|state| matches!(state, RecipientState::NotSent { .. })),
+        }
+    }
+
+    fn tell(self, id: MessageId) {
+        let Milestone { app, client, size_bytes, recipients, held, not_sent } = self;
+        tracing::info!(%id, %app, %client, size_bytes, recipients, held, not_sent, "accepted");
     }
 }
 

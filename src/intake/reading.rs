@@ -31,10 +31,10 @@ pub(super) fn references(
     found: &Reading,
     raw: &Bytes,
 ) -> Vec<Reference> {
-    let text = mime::text(raw).or_else(|| mime::html(raw)).unwrap_or_default();
+    let text = mime::searchable(raw, SEARCHED_TEXT_BYTES);
     let mut texts: Vec<&str> = found.subject.as_deref().into_iter().collect();
     texts.extend(found.attachments.iter().filter_map(|a| a.filename.as_deref()));
-    texts.push(&text[..text.floor_char_boundary(SEARCHED_TEXT_BYTES)]);
+    texts.push(&text);
     let mut references = steering.references.clone();
     for reference in reference::find(&app.references, &texts) {
         let known = |r: &Reference| r.canonical() == reference.canonical();

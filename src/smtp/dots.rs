@@ -134,6 +134,9 @@ impl DataDecoder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::smtp::DataEncoder;
+    use bytes::Bytes;
+    use proptest::prelude::*;
 
     /// The decoded message and what follows its end; `None` when there is no end.
     type Found = Option<(Result<Vec<u8>, Fault>, Vec<u8>)>;
@@ -251,5 +254,35 @@ mod tests {
         check(Fix, b"a\r\n.\rb\r\n.\r\n", is("a\r\n.\r\nb\r\n", ""));
         check(Fix, b"a\n.\nb\r\n.\r\n", is("a\r\n.\r\nb\r\n", ""));
         check(Fix, b"a\r\r\n.\r\n", is("a\r\n", ""));
+    }
+
+    /// What the relay's encoder makes of these segments.
+    fn encode(segments: &[Bytes]) -> Vec<u8> {
+        let mut encoder = DataEncoder::new(segments);
+        let mut wire = Vec::new();
+        while let Some(block) = encoder.next_block() {
+            wire.extend_from_slice(block);
+        }
+        wire
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_encoded_is_decoded(
+            pieces in prop::collection::vec(
+                prop::sample::select(vec!["", ".", "..", "a", "\r", "\n", "\r\n", "\0", ".\r\n"]), 0..30),
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let message = pieces.concat();
+            let (head, tail) = message.split_at(cut.index(message.len() + 1));
+            let segments = [Bytes::from(head.to_owned()), Bytes::from(tail.to_owned())];
+            let wire = [&encode(&segments)[..], b"QUIT\r\n"].concat();
+            let decoded = decode(BareNewline::Refuse, &[&wire]);
+            let mut lines = message.replace("\r\n", "\n").replace('\r', "\n").replace('\n', "\r\n");
+            if !lines.is_empty() && !lines.ends_with("\r\n") {
+                lines.push_str("\r\n");
+            }
+            prop_assert_eq!(decoded, is(&lines, "QUIT\r\n"));
+        }
     }
 }

@@ -287,7 +287,6 @@ impl<D: Door> Driver<D> {
                 return no_room();
             }
         };
-        let (recipients, size_bytes) = (transaction.envelope.recipients.len(), whole.raw.len());
         let client = archive::Client {
             address: self.address,
             helo: transaction.helo,
@@ -297,7 +296,7 @@ impl<D: Door> Driver<D> {
             gateway: self.port.session.hostname.clone(),
         };
         let submission = Submission {
-            app: Arc::clone(&app),
+            app,
             envelope: transaction.envelope,
             client,
             raw: whole.raw.clone(),
@@ -306,10 +305,6 @@ impl<D: Door> Driver<D> {
         };
         let reply = self.port.door.submit(submission).await;
         drop(whole);
-        if reply.class() == 2 {
-            let (client, app) = (self.address, app.name.as_str());
-            tracing::info!(%client, app, recipients, size_bytes, %reply, "accepted");
-        }
         reply
     }
 
@@ -322,7 +317,8 @@ impl<D: Door> Driver<D> {
             stream.flush().await
         };
         let result = timeout(WRITE_DEADLINE, written).await;
-        self.out.reply.clear();
+        // A new buffer: many pipelined commands may have made this one large.
+        self.out.reply = Vec::new();
         result.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
     }
 

@@ -42,7 +42,7 @@ const SECONDS: &[f64] = &[
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
     60.0,
 ];
-/// From acceptance to the upstream's reply: holds and retries make days of it.
+/// From when a recipient could first leave to the upstream's reply: retries make days of it.
 const LONG_SECONDS: &[f64] = &[
     0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3_600.0, 14_400.0, 86_400.0,
     432_000.0,
@@ -99,7 +99,7 @@ pub static METRICS: [Metric; 13] = [
         kind: Kind::Histogram(LONG_SECONDS),
         unit: Unit::Seconds,
         labels: &["channel"],
-        help: "Time from a message's acceptance to an upstream's acceptance of one of its recipients.",
+        help: "Time from when a recipient could first leave (its hold over) to an upstream's acceptance.",
     },
     Metric {
         name: QUEUE_OLDEST,
@@ -127,7 +127,7 @@ pub static METRICS: [Metric; 13] = [
         kind: Kind::Gauge,
         unit: Unit::Bytes,
         labels: &["kind"],
-        help: "Size of the archive's files on disk.",
+        help: "Size of the archive: submitted (the messages as they came), and its files on disk by kind.",
     },
     Metric {
         name: ARCHIVE_MESSAGES,

@@ -33,7 +33,7 @@ pub fn attempt_duration(upstream: &str, duration: Duration) {
     histogram!(table::ATTEMPT_DURATION, "upstream" => upstream.to_owned()).record(duration);
 }
 
-/// A recipient was sent so long after its message was accepted.
+/// A recipient was sent so long after it could first leave: the hold does not count.
 pub fn time_to_send(channel: &'static str, duration: Duration) {
     histogram!(table::TIME_TO_SEND, "channel" => channel).record(duration);
 }

@@ -1,9 +1,13 @@
 //! Stop, restart, release, pause and resume do what they say, answer the message, and say when it is too late.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 use waybill::account::Role;
+use waybill::admin::UpstreamHealth;
+use waybill::model::{Timestamp, UpstreamName};
 
-use crate::support::admin::{Gateway, MAIL, upstream};
+use crate::support::admin::{Gateway, MAIL, healthy, now, upstream};
 
 fn statuses(message: &Value) -> Vec<String> {
     let recipients = message["recipients"].as_array().unwrap();
@@ -88,6 +92,14 @@ async fn wrong_bodies_change_nothing() {
     assert_eq!(all.json()["status"], "stopped");
 }
 
+/// The upstream of these tests as the API shows it while it does well.
+fn shown(paused: bool) -> Value {
+    json!({
+        "name": "provider", "paused": paused, "state": "up", "next_probe_at": null,
+        "connections": 2, "idle_connections": 1, "max_connections": 10, "last_error": null,
+    })
+}
+
 #[tokio::test]
 async fn the_queue_is_shown() {
     let gateway = Gateway::start().await;
@@ -103,10 +115,36 @@ async fn the_queue_is_shown() {
     assert_eq!((&queue["held"], &queue["claimed"]), (&json!(1), &json!(1)));
     assert_eq!(queue["oldest_pending"]["id"], due.to_string());
     assert!(queue["oldest_pending"]["age_seconds"].is_u64(), "{queue:#}");
-    assert_eq!(queue["upstreams"], json!([{"name": "provider", "paused": false}]));
+    assert_eq!(queue["upstreams"], json!([shown(false)]));
     assert!(
         queue["next_attempts"].as_array().unwrap().iter().all(|n| n["message"] != held.to_string())
     );
+}
+
+#[tokio::test]
+async fn an_upstream_that_is_down_says_why_and_until_when() {
+    let gateway = Gateway::start().await;
+    let token = gateway.token(Role::Viewer, &[]).await;
+    let gone = UpstreamName::parse("gone").unwrap();
+    gateway.archive.set_paused(gone, true, "user anna".into(), now()).await.unwrap();
+    gateway.health.store(Arc::new(UpstreamHealth {
+        connections: 0,
+        idle_connections: 0,
+        down_until: Some(Timestamp::from_millis(1_000)),
+        last_error: Some("connection refused".into()),
+        ..healthy()
+    }));
+    let queue = gateway.get(&token, "/api/v1/queue").await.json();
+    let down = json!({
+        "name": "provider", "paused": false, "state": "down",
+        "next_probe_at": "1970-01-01T00:00:01.000Z", "connections": 0, "idle_connections": 0,
+        "max_connections": 10, "last_error": "connection refused",
+    });
+    let gone = json!({
+        "name": "gone", "paused": true, "state": null, "next_probe_at": null, "connections": 0,
+        "idle_connections": 0, "max_connections": 0, "last_error": null,
+    });
+    assert_eq!(queue["upstreams"], json!([down, gone]));
 }
 
 #[tokio::test]
@@ -118,11 +156,11 @@ async fn upstreams_are_paused_and_resumed_by_name() {
         assert_eq!((answer.status, answer.problem().as_str()), (404, "not-found"), "{path}");
     }
     let paused = gateway.post(&token, "/api/v1/upstreams/provider/pause", None).await;
-    assert_eq!(paused.json(), json!({"name": "provider", "paused": true}));
+    assert_eq!(paused.json(), shown(true));
     assert_eq!(gateway.archive.paused().unwrap(), [upstream()]);
     let queue = gateway.get(&token, "/api/v1/queue").await.json();
-    assert_eq!(queue["upstreams"], json!([{"name": "provider", "paused": true}]));
+    assert_eq!(queue["upstreams"], json!([shown(true)]));
     let resumed = gateway.post(&token, "/api/v1/upstreams/provider/resume", None).await;
-    assert_eq!(resumed.json(), json!({"name": "provider", "paused": false}));
+    assert_eq!(resumed.json(), shown(false));
     assert!(gateway.archive.paused().unwrap().is_empty());
 }

@@ -186,7 +186,7 @@ proptest! {
         prop_assert!(received == 0 || sent[received - 1] == b'\n');
         sent.drain(received..received + RECEIVED.len());
         let continues = |line: &[u8]| line.starts_with(b" ") || line.starts_with(b"\t");
-        let mbox = usize::from(raw.starts_with(b"From "));
+        let mbox = usize::from(raw.starts_with(b"From ") && raw.contains(&b'\n'));
         if raw.split(|b| *b == b'\n').skip(mbox).all(continues) {
             prop_assert_eq!(sent.strip_prefix(b"\r\n"), Some(&expected[..]));
         } else {

@@ -36,6 +36,7 @@ fn wrong_usage_is_told_from_failure() {
     assert_eq!(code(&["user", "add", "anna", "--role", "king"]), Some(2));
     assert_eq!(code(&["token", "create", "--role", "viewer", "--expires", "90"]), Some(2));
     assert_eq!(code(&["token", "create", "--role", "viewer", "--app", "a b"]), Some(2));
+    assert_eq!(code(&["demo", "--config", "waybill.toml"]), Some(2));
     assert_eq!(code(&["check", "--config", "missing.toml"]), Some(1));
     assert_eq!(code(&["--help"]), Some(0));
     assert_eq!(code(&["--version"]), Some(0));

@@ -31,10 +31,12 @@ fn race(
     wait: Duration,
     released: bool,
 ) -> Race {
-    let hold = if released { "manual" } else { "20ms" };
-    let text = format!(
-        "X-Waybill-Hold: {hold}\r\nSubject: race\r\nMessage-ID: <{recipient}>\r\n\r\nbody\r\n"
-    );
+    let leaves_at = jiff::Timestamp::now() + Duration::from_millis(20);
+    let hold = match released {
+        true => "X-Waybill-Hold: manual".to_owned(),
+        false => format!("X-Waybill-Send-At: {leaves_at:.3}"),
+    };
+    let text = format!("{hold}\r\nSubject: race\r\nMessage-ID: <{recipient}>\r\n\r\nbody\r\n");
     let answer = submitter.submit("load@example.com", &[recipient], text.as_bytes()).unwrap();
     let id = answer.id().unwrap_or_else(|| panic!("{answer:?}")).to_owned();
     std::thread::scope(|scope| {

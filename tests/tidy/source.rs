@@ -26,8 +26,9 @@ impl Source {
         let kinds = lex(text.as_bytes());
         let only = |wanted: Kind| blank(text, |at| kinds[at] == wanted);
         let code = only(Kind::Code);
-        let is_test_path = path.ends_with("/tests.rs") || path.contains("/tests/");
-        let whole_file_is_test = path.starts_with("src/") && is_test_path;
+        // Test modules that have a file or a folder of their own.
+        let is_tests = |part: &str| part == "tests" || part == "tests.rs";
+        let whole_file_is_test = path.starts_with("src/") && path.split('/').any(is_tests);
         let in_tests = test_lines(&code, whole_file_is_test);
         Source {
             path: path.to_owned(),
@@ -259,6 +260,8 @@ fn test_items_are_told_from_the_rest() {
     let marks: Vec<bool> = (1..=5).map(|line| source.is_test_line(line)).collect();
     assert_eq!(marks, [false, true, true, true, false]);
     assert_eq!(source.lines_without_tests(), 2);
+    assert!(Source::new("src/a/tests.rs", "fn a() {}").is_test_line(1));
+    assert!(Source::new("src/a/tests/b.rs", "fn a() {}").is_test_line(1));
     assert_eq!(source.room(), Some("a"));
     assert_eq!(room_of("src/relay/pool.rs"), Some("relay"));
     assert_eq!(room_of("src/main.rs"), None);

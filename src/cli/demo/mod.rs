@@ -17,8 +17,10 @@ pub use smtp_sink::{SinkMessage, SmtpSink};
 use super::Failure;
 use super::run::runtime;
 use crate::account::{AppScope, NewToken, Role};
+use crate::archive::{Filter, Order, Recipient};
 use crate::config::{Config, Environment};
 use crate::daemon::{Daemon, now};
+use crate::model::RecipientState;
 use crate::telemetry::Metrics;
 
 #[derive(Debug, clap::Args)]
@@ -32,7 +34,12 @@ pub(super) struct DemoArgs {
     pub(super) data_dir: Option<PathBuf>,
 }
 
-pub(super) fn demo(args: &DemoArgs) -> Result<(), Failure> {
+/// `config` is a file that was asked for by name; the demo can not take one.
+pub(super) fn demo(args: &DemoArgs, config: Option<&Path>) -> Result<(), Failure> {
+    if config.is_some() {
+        let text = "the demo brings its own configuration; leave --config out";
+        return Err(Failure::Usage(text.to_owned()));
+    }
     let failed = |what: &'static str| move |error| Failure::Failed(format!("{what}: {error}"));
     let temporary = match &args.data_dir {
         Some(_) => None,
@@ -69,8 +76,11 @@ async fn show(data_dir: &Path) -> Result<(), Failure> {
     let Some(smtp) = daemon.addresses.smtp.first().copied() else {
         return Err(Failure::Failed("the demo has no SMTP port".into()));
     };
-    let ids = samples::submit(smtp).await.map_err(|error| Failure::Failed(error.to_string()))?;
-    progress::tell_where(&daemon.addresses, &token, &ids);
+    let submitted = samples::submit(smtp).await.map_err(|error| text(&error))?;
+    let newest = daemon.archive.list(&Filter::default(), Order::Newest, None, submitted.len());
+    let newest = newest.map_err(|error| text(&error))?.items;
+    let held = newest.iter().find(|message| message.recipients.iter().any(is_held));
+    progress::tell_where(&daemon.addresses, &token, &submitted, held.map(|message| message.id));
     tokio::select! {
         () = progress::watch(&daemon.archive, &sink) => {}
         _ = tokio::signal::ctrl_c() => {}
@@ -79,6 +89,10 @@ async fn show(data_dir: &Path) -> Result<(), Failure> {
     println!("\nStopping; everything that was acknowledged is in the archive.");
     daemon.stop().await;
     Ok(())
+}
+
+fn is_held(recipient: &Recipient) -> bool {
+    matches!(recipient.state, RecipientState::Held { .. })
 }
 
 async fn terminated() {

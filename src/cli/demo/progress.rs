@@ -2,25 +2,29 @@
 //!
 //! In a terminal the list is drawn again in place; elsewhere each change is one line.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
 use super::SmtpSink;
-use crate::archive::{Archive, Filter, Message, Order};
+use crate::archive::{Archive, Filter, Message, Order, Recipient};
+use crate::cli::listing::printable;
 use crate::daemon::Addresses;
-use crate::model::{MessageId, RecipientState, Secret};
+use crate::model::{EnvelopeRecipient, MessageId, RecipientState, Secret};
 
-/// Messages in the list.
+/// Messages in the list, and recipients of each.
 const SHOWN: usize = 12;
+const MAX_RECIPIENTS: usize = 3;
 /// The list is drawn again no more often than this, so that the terminal stays readable.
 const REDRAW: Duration = Duration::from_millis(200);
 
-/// Says where the doors are, and what to try.
+/// Says where the doors are, what was submitted, and what to try. `held` is the message that waits
+/// for somebody to release it.
 pub(super) fn tell_where(
     addresses: &Addresses,
     token: &Secret,
     submitted: &[(&'static str, String)],
+    held: Option<MessageId>,
 ) {
     let shown = |address: Option<&std::net::SocketAddr>| {
         address.map_or(String::from("off"), ToString::to_string)
@@ -34,16 +38,17 @@ pub(super) fn tell_where(
     println!("  metrics, health              http://{metrics}/metrics\n");
     println!("Submitted just now, over real SMTP:");
     for (shows, recipients) in submitted {
-        println!("  {recipients:<52} {shows}");
+        println!("  to {recipients}:\n    {shows}");
     }
     // The token is printed once, on purpose: it is the demo's login and dies with it.
     println!("\nTry, in another terminal:");
     println!("  export WAYBILL=http://{admin}/api/v1 TOKEN={}", token.expose());
-    println!(
-        "  curl -H \"Authorization: Bearer $TOKEN\" \"$WAYBILL/messages?reference=INV-12345\""
-    );
-    println!("  curl -H \"Authorization: Bearer $TOKEN\" $WAYBILL/messages/ID/events");
-    println!("  curl -H \"Authorization: Bearer $TOKEN\" -X POST $WAYBILL/messages/ID/release");
+    let curl = "curl -H \"Authorization: Bearer $TOKEN\"";
+    println!("  {curl} \"$WAYBILL/messages?reference=INV-12345\"");
+    if let Some(id) = held {
+        println!("  {curl} $WAYBILL/messages/{id}/events");
+        println!("  {curl} -X POST $WAYBILL/messages/{id}/release");
+    }
     let (host, port) = smtp.rsplit_once(':').unwrap_or((&smtp, ""));
     println!("  swaks --server {host} --port {port} --to you@customer.example\n");
     println!("Ctrl-C ends the demo.\n");
@@ -53,17 +58,17 @@ pub(super) fn tell_where(
 pub(super) async fn watch(archive: &Archive, sink: &SmtpSink) {
     let in_place = io::stdout().is_terminal();
     let mut journal = archive.journal();
-    let mut known: HashMap<MessageId, String> = HashMap::new();
+    let mut known: HashSet<String> = HashSet::new();
     let mut drawn = 0;
     loop {
         journal.borrow_and_update();
         let page = archive.list(&Filter::default(), Order::Newest, None, SHOWN);
         let messages = page.map(|page| page.items).unwrap_or_default();
         let arrived = *sink.received().borrow();
-        drawn = match in_place {
-            true => redraw(&messages, arrived, drawn),
+        match in_place {
+            true => drawn = redraw(&messages, arrived, drawn),
             false => print_changes(&messages, &mut known),
-        };
+        }
         if journal.changed().await.is_err() {
             return;
         }
@@ -71,43 +76,64 @@ pub(super) async fn watch(archive: &Archive, sink: &SmtpSink) {
     }
 }
 
-/// Draws the list over the one before; gives its height in lines.
+/// Draws the list over the one before; gives its height in lines. No line is wider than the terminal
+/// and no list higher, or the next one would not lie over it.
 fn redraw(messages: &[Message], arrived: u64, drawn: usize) -> usize {
+    let (columns, rows) = window();
     let mut screen = String::new();
     if drawn > 0 {
         screen.push_str(&format!("\x1b[{drawn}A\x1b[J"));
     }
-    screen.push_str(&format!("Newest messages ({arrived} arrived at the smarthost)\n"));
-    for message in messages {
-        screen.push_str(&line(message));
+    let head = format!("Newest messages ({arrived} arrived at the smarthost)");
+    let lines = std::iter::once(head).chain(messages.iter().flat_map(lines));
+    let mut height = 0;
+    for line in lines.take(rows.saturating_sub(2).max(2)) {
+        screen.push_str(&cut(&line, columns));
         screen.push('\n');
+        height += 1;
     }
     let mut out = io::stdout().lock();
     // A terminal that is gone is noticed by the signal that follows.
     let _ = out.write_all(screen.as_bytes()).and_then(|()| out.flush());
-    messages.len() + 1
+    height
 }
 
-fn print_changes(messages: &[Message], known: &mut HashMap<MessageId, String>) -> usize {
-    for message in messages.iter().rev() {
-        let line = line(message);
-        if known.get(&message.id) != Some(&line) {
+/// Columns and rows of the terminal.
+fn window() -> (usize, usize) {
+    match rustix::termios::tcgetwinsize(io::stdout()) {
+        Ok(size) if size.ws_col > 0 && size.ws_row > 0 => {
+            (usize::from(size.ws_col), usize::from(size.ws_row))
+        }
+        Ok(_) | Err(_) => (80, 24),
+    }
+}
+
+/// The text, or as much of it as fits, an ellipsis at its end.
+fn cut(text: &str, columns: usize) -> String {
+    match text.chars().count() <= columns {
+        true => text.to_owned(),
+        false => text.chars().take(columns.saturating_sub(1)).chain(['…']).collect(),
+    }
+}
+
+fn print_changes(messages: &[Message], known: &mut HashSet<String>) {
+    for line in messages.iter().rev().flat_map(lines) {
+        if !known.contains(&line) {
             println!("{line}");
-            known.insert(message.id, line);
+            known.insert(line);
         }
     }
-    0
 }
 
-fn line(message: &Message) -> String {
-    let subject: String =
-        message.summary.subject.as_deref().unwrap_or("(no subject)").chars().take(34).collect();
+/// One line for each recipient: id, where it stands, address, subject.
+fn lines(message: &Message) -> Vec<String> {
+    let subject = printable(message.summary.subject.as_deref().unwrap_or("(no subject)"));
     let recipients = message.recipients.iter().zip(&message.envelope.recipients);
-    let recipients: Vec<String> = recipients
-        .take(3)
-        .map(|(recipient, to)| format!("{} {}", to.path, standing(&recipient.state)))
-        .collect();
-    format!("{}  {subject:<34}  {}", message.id, recipients.join(", "))
+    let line = |(recipient, to): (&Recipient, &EnvelopeRecipient)| {
+        let (id, standing) = (message.id, standing(&recipient.state));
+        format!("{id}  {standing:<10}  {:<24}  {subject}", printable(&to.path.to_string()))
+    };
+    recipients.take(MAX_RECIPIENTS).map(line).collect()
 }
 
 fn standing(state: &RecipientState) -> &'static str {
@@ -119,5 +145,17 @@ fn standing(state: &RecipientState) -> &'static str {
         RecipientState::Stopped { .. } => "stopped",
         RecipientState::Failed { .. } => "failed",
         RecipientState::NotSent { .. } => "not sent",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_fit_the_terminal() {
+        assert_eq!(cut("Bestellung für Jörg", 14), "Bestellung fü…");
+        assert_eq!(cut("abc", 3), "abc");
+        assert_eq!(cut("abc", 0), "…");
     }
 }

@@ -213,7 +213,9 @@ impl Session {
         let mut pending = std::mem::take(&mut self.pending);
         let taken = self.consume(now, &pending, out);
         pending.advance(taken);
-        self.pending = pending;
+        if !pending.is_empty() {
+            self.pending = pending;
+        }
     }
 
     /// Executes octets until a verdict is due; gives how many were taken.

@@ -65,7 +65,8 @@ impl Output {
 
     /// Forgets what was kept of the message.
     pub(super) fn discard(&mut self) {
-        self.body.clear();
+        // The memory goes too: a session that waits must not hold what a message needed.
+        self.body = Vec::new();
         self.discarded = true;
     }
 }

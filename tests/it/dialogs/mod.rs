@@ -12,22 +12,13 @@ mod script;
 mod socket;
 
 use std::path::Path;
-use std::sync::Arc;
 
 use script::Script;
+use waybill::model::Envelope;
 use waybill::model::envelope::{BodyType, DsnReturn, FutureRelease, Notify};
-use waybill::model::{AppName, Envelope, Secret};
-use waybill::policy::{
-    AddressPattern, App, HoldRule, OnUnknownByChannel, Rate, SmtpCredential, Track,
-};
+use waybill::policy::{AddressPattern, App};
 
-/// What reached the door.
-#[derive(Clone, Debug)]
-pub struct Delivered {
-    pub envelope: Envelope,
-    pub protocol: String,
-    pub content: Vec<u8>,
-}
+use crate::support::port;
 
 fn scripts() -> Vec<Script> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/dialogs");
@@ -55,22 +46,9 @@ async fn the_smtp_port_keeps_to_every_dialog() {
 }
 
 /// The one app of every dialog: `erp` with the password `right`.
-fn app(script: &Script) -> Arc<App> {
-    let networks = if script.setup.known { vec!["127.0.0.0/8".parse().unwrap()] } else { vec![] };
-    Arc::new(App {
-        name: AppName::parse("erp").unwrap(),
-        networks,
-        senders: script.setup.senders.iter().map(|s| AddressPattern::new(s)).collect(),
-        hold: HoldRule::None,
-        track: Track::default(),
-        references: Vec::new(),
-        rate: Rate::default(),
-        on_unknown: OnUnknownByChannel::default(),
-        smtp: Some(SmtpCredential {
-            username: "erp".into(),
-            password: Secret::new("right".into()),
-        }),
-    })
+fn app(script: &Script) -> App {
+    let senders = script.setup.senders.iter().map(|s| AddressPattern::new(s)).collect();
+    App { senders, ..port::app(script.setup.known) }
 }
 
 /// An envelope as one line: `from=<a@b> to=<c@d>(notify=never) body=8bit`.

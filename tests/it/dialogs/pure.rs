@@ -3,18 +3,25 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use waybill::model::{EnhancedCode, Reply, Timestamp};
+use waybill::model::{EnhancedCode, Envelope, Reply, Timestamp};
 use waybill::policy::Apps;
 use waybill::smtp::{AuthVerdict, Client, Input, Output, Session, SessionSettings, TlsOffer, Wish};
 
 use super::script::{Script, Step, Tls, matches};
-use super::{Delivered, app, describe};
+use super::{app, describe};
 
 /// How the client's octets are cut.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Split {
     Whole,
     Octets,
+}
+
+/// What reached the door.
+struct Delivered {
+    envelope: Envelope,
+    protocol: &'static str,
+    content: Vec<u8>,
 }
 
 struct Player<'a> {
@@ -36,7 +43,7 @@ pub fn play(script: &Script, split: Split) {
         max_errors: setup.max_errors,
         max_hold: Duration::from_secs(365 * 86_400),
         bare_newline: setup.newlines,
-        tls: if setup.tls == Tls::StartTls { TlsOffer::StartTls } else { TlsOffer::None },
+        tls: if setup.tls == Tls::AfterCommand { TlsOffer::StartTls } else { TlsOffer::None },
         auth: setup.auth,
         auth_in_clear: setup.clear,
     };
@@ -105,7 +112,7 @@ impl Player<'_> {
     }
 
     fn grant(&mut self, wish: Wish) -> Option<Input<'static>> {
-        let apps = Apps(vec![app(self.script)]);
+        let apps = Apps(vec![Arc::new(app(self.script))]);
         Some(match wish {
             Wish::Authenticate { username, password } => {
                 let found = apps.by_credential(&username, password.expose().as_bytes());
@@ -122,7 +129,7 @@ impl Player<'_> {
             Wish::Submit(transaction) => {
                 self.delivered.push(Delivered {
                     envelope: transaction.envelope,
-                    protocol: transaction.protocol.into(),
+                    protocol: transaction.protocol,
                     content: std::mem::take(&mut self.out.body),
                 });
                 let (code, enhanced, text) = &self.script.setup.door;

@@ -9,7 +9,7 @@ use waybill::smtp::{AuthOffer, BareNewline};
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Tls {
     Off,
-    StartTls,
+    AfterCommand,
     Implicit,
 }
 
@@ -109,7 +109,7 @@ impl Default for Setup {
 impl Setup {
     fn set(&mut self, setting: &str, value: &str) {
         match (setting, value) {
-            ("@tls", "starttls") => self.tls = Tls::StartTls,
+            ("@tls", "starttls") => self.tls = Tls::AfterCommand,
             ("@tls", "implicit") => self.tls = Tls::Implicit,
             ("@auth", "off") => self.auth = AuthOffer::Off,
             ("@auth", "required") => self.auth = AuthOffer::Required,

@@ -12,7 +12,7 @@ use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use waybill::account::{Accounts, AppScope, NewToken, Role};
-use waybill::admin::{self, AdminState};
+use waybill::admin::{self, AdminState, UpstreamHealth};
 use waybill::archive::{Archive, ArchiveSettings, ClaimRequest, Client, Judgement, Message};
 use waybill::evidence;
 use waybill::intake::{Intake, Submission};
@@ -88,6 +88,8 @@ pub struct Gateway {
     pub archive: Archive,
     pub accounts: Accounts,
     pub address: SocketAddr,
+    /// How the API is told that the upstream is doing.
+    pub health: Arc<ArcSwap<UpstreamHealth>>,
     intake: Intake,
     stop: CancellationToken,
     _dir: tempfile::TempDir,
@@ -126,6 +128,18 @@ pub fn upstream() -> UpstreamName {
     UpstreamName::parse("provider").unwrap()
 }
 
+/// An upstream that does well.
+pub fn healthy() -> UpstreamHealth {
+    UpstreamHealth {
+        name: upstream(),
+        connections: 2,
+        idle_connections: 1,
+        max_connections: 10,
+        down_until: None,
+        last_error: None,
+    }
+}
+
 pub fn now() -> Timestamp {
     Timestamp::from_millis(jiff::Timestamp::now().as_millisecond())
 }
@@ -142,13 +156,15 @@ impl Gateway {
         let intake =
             Intake::new(archive.clone(), Arc::new(ArcSwap::from_pointee(routes)), &Apps::default());
         let accounts = Accounts::new(archive.clone());
-        let upstreams = Arc::new(ArcSwap::from_pointee(vec![upstream()]));
+        let health = Arc::new(ArcSwap::from_pointee(healthy()));
+        let told = health.clone();
+        let upstreams = Arc::new(move || vec![UpstreamHealth::clone(&told.load())]);
         let state = AdminState::new(archive.clone(), accounts.clone(), upstreams);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
         tokio::spawn(http::serve(listener, admin::router(state), limits, stop.clone()));
-        Gateway { archive, accounts, address, intake, stop, _dir: dir }
+        Gateway { archive, accounts, address, health, intake, stop, _dir: dir }
     }
 
     /// Archives a message of an app; `manual` holds it until it is released.

@@ -1,12 +1,12 @@
 //! The daemon as its users run it: the real binary, a configuration file, a data folder and real ports.
 
 use std::fmt::Write as _;
-use std::fs;
+use std::fs::{self, File, OpenOptions};
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -214,9 +214,11 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
+        let ended = self.process.try_wait();
         let _ = self.process.kill();
         let _ = self.process.wait();
         if std::thread::panicking() {
+            println!("the daemon's own end: {ended:?}");
             let log = self.log();
             let from = log.len().saturating_sub(8000);
             println!("the end of the daemon's log:\n{}", log.get(from..).unwrap_or(&log));
@@ -225,7 +227,7 @@ impl Drop for Daemon {
 }
 
 fn spawn(config: &Path, folder: &Path) -> Child {
-    let log = fs::OpenOptions::new().create(true).append(true).open(folder.join("log")).unwrap();
+    let log = OpenOptions::new().create(true).append(true).open(folder.join("log")).unwrap();
     Command::new(BINARY)
         .args(["run", "--config"])
         .arg(config)
@@ -238,18 +240,46 @@ fn spawn(config: &Path, folder: &Path) -> Child {
         .unwrap()
 }
 
-/// A port that nothing listens on, below those that the kernel gives away: tests that run side by side start at
-/// different places.
+/// Ports that this process may use: a block is locked for as long as the process lives, so that no other test takes
+/// the ports of a daemon that has just been killed. They lie below those that the kernel gives away.
+struct Block {
+    _lock: File,
+    left: std::ops::Range<u16>,
+}
+
+const FIRST_PORT: u16 = 12_000;
+const BLOCK_PORTS: u16 = 32;
+const BLOCKS: u16 = 600;
+
+impl Block {
+    fn take() -> Block {
+        let folder = std::env::temp_dir().join("waybill-test-ports");
+        fs::create_dir_all(&folder).unwrap();
+        let start = (std::process::id() % u32::from(BLOCKS)) as u16;
+        for offset in 0..BLOCKS {
+            let number = (start + offset) % BLOCKS;
+            let path = folder.join(number.to_string());
+            let lock = OpenOptions::new().create(true).append(true).open(path).unwrap();
+            if lock.try_lock().is_ok() {
+                let first = FIRST_PORT + number * BLOCK_PORTS;
+                return Block { _lock: lock, left: first..first + BLOCK_PORTS };
+            }
+        }
+        panic!("all blocks of ports are taken");
+    }
+}
+
+/// A port that nothing listens on, and that no other test will take.
 pub fn free_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    const FIRST: u32 = 12_000;
-    const COUNT: u32 = 20_000;
+    static BLOCKS_TAKEN: Mutex<Vec<Block>> = Mutex::new(Vec::new());
+    let mut blocks = BLOCKS_TAKEN.lock().unwrap();
     loop {
-        let offset = u32::from(NEXT.fetch_add(1, Ordering::Relaxed));
-        let port = FIRST + (std::process::id() * 97 + offset) % COUNT;
-        let port = u16::try_from(port).unwrap();
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
-            return port;
+        if let Some(port) = blocks.last_mut().and_then(|block| block.left.next()) {
+            if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+                return port;
+            }
+        } else {
+            blocks.push(Block::take());
         }
     }
 }
