@@ -206,8 +206,12 @@ async fn render(
     }
     match tokio::task::spawn_blocking(render).await {
         Ok(rendered) => rendered,
-        // A bug that this message meets: whoever waits for the attempt contains it.
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
+        Err(error) => match error.try_into_panic() {
+            // A bug that this message meets: whoever waits for the attempt contains it.
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime ends.
+            Err(error) => Err(ArchiveError::Closed(error.to_string())),
+        },
     }
 }
 
