@@ -7,18 +7,20 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 
 use bytes::{Bytes, BytesMut};
-use tokio::sync::{mpsc, oneshot};
+use redb::Database;
+use tokio::sync::oneshot;
 
 use super::files::{Files, Space};
 use super::leaf::leaf;
 use super::memory::message_id_hash;
 use super::message::Acceptance;
+use super::staging::{STAGING, StagedChunk, Staging, note_moved, stage};
 use super::standing::{Entry, Standing, event_of};
 use super::stored::{Place, Record, StoredBody, StoredEvent, StoredMessage};
-use super::volume::{Location, Packed, VolumeWriter};
+use super::volume::{Location, Packed, VolumeWriter, lay_out};
 use super::writer::{Batch, Change, Closing, Failure, Job, OnTheWay, Urgency};
 use super::{ArchiveError, Durable};
 use crate::lifecycle::Note;
@@ -95,9 +97,11 @@ pub(super) fn own_bytes(raw: &Bytes, spans: &[Range<usize>]) -> Bytes {
 /// The thread of the volume.
 pub(super) struct VolumeThread {
     pub writer: VolumeWriter,
+    pub staging: Staging,
+    pub records: Arc<Database>,
     pub files: Arc<dyn Files>,
     pub reserve_bytes: u64,
-    pub intake: mpsc::Receiver<Intake>,
+    pub intake: Receiver<Intake>,
     pub jobs: Sender<Job>,
     pub closing: Closing,
     pub recent: HashMap<[u8; 32], Location>,
@@ -106,7 +110,7 @@ pub(super) struct VolumeThread {
 impl VolumeThread {
     /// Ends when every handle of the archive is gone, or at the first failure.
     pub(super) fn run(mut self) {
-        while let Some(first) = self.intake.blocking_recv() {
+        while let Some(first) = self.next() {
             let mut size = first.acceptance.raw.len();
             let mut batch = vec![first];
             while batch.len() < MAX_BATCH
@@ -127,15 +131,72 @@ impl VolumeThread {
             }
             // A panic is our bug; without this the doors would stay open with nobody behind them.
             let stored = catch_unwind(AssertUnwindSafe(|| self.store(&batch)));
-            let bodies = match stored {
-                Ok(Ok(bodies)) => bodies,
+            let (staged, bodies) = match stored {
+                Ok(Ok(stored)) => stored,
                 Ok(Err(error)) => return self.closing.close(error.to_string()),
                 Err(_) => return self.closing.close("the volume writer met a bug".into()),
             };
+            if !staged.is_empty() {
+                // In front of the messages that point into them, so in the same commit or before.
+                let change: Change = Box::new(move |batch| {
+                    stage(batch, &staged)?;
+                    Ok(Box::new(|| {}))
+                });
+                let _ = self.jobs.send(Job { change, urgency: Urgency::Now });
+            }
             for (intake, stored) in batch.into_iter().zip(bodies) {
                 self.hand_on(intake, stored);
             }
+            if self.staging.staged_bytes > self.staging.limits.max_staged_bytes
+                && self.settle().is_err()
+            {
+                return;
+            }
         }
+    }
+
+    /// The next message. While none comes, staged bytes move to the volume.
+    fn next(&mut self) -> Option<Intake> {
+        loop {
+            if self.staging.staged_bytes == 0 {
+                return self.intake.recv().ok();
+            }
+            match self.intake.recv_timeout(self.staging.limits.settle_after) {
+                Ok(intake) => return Some(intake),
+                Err(RecvTimeoutError::Timeout) => self.settle().ok()?,
+                Err(RecvTimeoutError::Disconnected) => return None,
+            }
+        }
+    }
+
+    /// Moves the oldest staged bytes to the volume; an error has closed the archive.
+    fn settle(&mut self) -> Result<(), ()> {
+        let moved = catch_unwind(AssertUnwindSafe(|| self.move_oldest()));
+        let reason = match moved {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "the volume writer met a bug".into(),
+        };
+        self.closing.close(reason);
+        Err(())
+    }
+
+    fn move_oldest(&mut self) -> Result<(), ArchiveError> {
+        let chunks = self.staging.oldest(&self.records)?;
+        if chunks.is_empty() {
+            return Ok(());
+        }
+        let blobs: Vec<&Packed> = chunks.iter().map(|(_, blob)| blob).collect();
+        let locations = self.writer.append(&blobs)?;
+        self.staging.taken(&chunks);
+        let places: Vec<(u64, Location)> =
+            chunks.iter().map(|(number, _)| *number).zip(locations).collect();
+        let change: Change = Box::new(move |batch| {
+            note_moved(batch, &places)?;
+            Ok(Box::new(|| {}))
+        });
+        let _ = self.jobs.send(Job { change, urgency: Urgency::Soon });
+        Ok(())
     }
 
     /// Copy-on-write files need room to change at all, so the reserve is kept free for relaying and
@@ -153,8 +214,12 @@ impl VolumeThread {
         }
     }
 
-    /// Makes the bytes of a batch durable, and says for each message where they lie.
-    fn store(&mut self, batch: &[Intake]) -> Result<Vec<StoredBytes>, ArchiveError> {
+    /// Makes the bytes of a batch durable, or, when they are few, gives the chunks that must become
+    /// durable with their messages; and says for each message where its bytes lie.
+    fn store(
+        &mut self,
+        batch: &[Intake],
+    ) -> Result<(Vec<StagedChunk>, Vec<StoredBytes>), ArchiveError> {
         let mut blobs: Vec<&Packed> = Vec::new();
         let mut own: Vec<usize> = Vec::with_capacity(batch.len());
         let mut fresh: HashMap<[u8; 32], usize> = HashMap::new();
@@ -171,7 +236,14 @@ impl VolumeThread {
                 }
             }
         }
-        let locations = self.writer.append(&blobs)?;
+        let size: usize = blobs.iter().map(|blob| blob.len()).sum();
+        let (staged, locations) = if size <= self.staging.limits.max_batch_bytes {
+            let (chunks, locations) = lay_out(STAGING, self.staging.next_chunk, &blobs);
+            self.staging.put(&chunks);
+            (chunks, locations)
+        } else {
+            (Vec::new(), self.writer.append(&blobs)?)
+        };
         drop(blobs);
         self.recent.extend(fresh.iter().map(|(hash, index)| (*hash, locations[*index])));
         let mut bodies = Vec::with_capacity(batch.len());
@@ -196,10 +268,10 @@ impl VolumeThread {
         if self.recent.len() > RECENT_PARTS {
             self.recent.clear();
         }
-        Ok(bodies)
+        Ok((staged, bodies))
     }
 
-    /// The bytes are durable; the record follows. An error means that the records are closed, and
+    /// The bytes are durable or will be with it; the record follows. An error means that the records are closed, and
     /// then the dropped reply tells the caller.
     fn hand_on(&self, intake: Intake, stored: StoredBytes) {
         let Intake { acceptance, duplicate_of, reply, on_the_way, .. } = intake;

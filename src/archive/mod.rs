@@ -5,7 +5,7 @@
 //! snapshot. The rest of the house meets here: after each commit the journal tells the number of the
 //! last event.
 //!
-//! Invariants: the volume is committed before the record that points into it; message and event
+//! Invariants: bytes are committed with the record that points to them, or before it; message and event
 //! numbers have no gaps; what is archived never changes, only where its recipients stand; after a
 //! storage error nothing more is written and the process is to end.
 
@@ -21,6 +21,7 @@ mod open;
 mod queue;
 mod read;
 pub mod settings;
+mod staging;
 mod standing;
 mod stored;
 mod tables;
@@ -34,13 +35,14 @@ use std::sync::atomic::AtomicUsize;
 
 use bytes::Bytes;
 use redb::{Database, ReadTransaction, ReadableDatabase};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 
 pub use accounts::{TokenRecord, UserRecord};
 pub use message::{Acceptance, Attachment, Client, Event, Message, MessagePolicy, NewRecipient};
 pub use message::{Recipient, Summary};
 pub use queue::{ClaimRequest, Judgement};
-pub use settings::ArchiveSettings;
+pub use read::Content;
+pub use settings::{ArchiveSettings, StagingLimits};
 
 use crate::lifecycle::RetrySchedule;
 use crate::model::{
@@ -67,7 +69,7 @@ struct Inner {
     index: index::Index,
     files: Arc<dyn Files>,
     reserve_bytes: u64,
-    intake: mpsc::Sender<Intake>,
+    intake: std::sync::mpsc::Sender<Intake>,
     jobs: std::sync::mpsc::Sender<Job>,
     /// Messages between their arrival here and the records writer.
     on_the_way: Arc<AtomicUsize>,
@@ -219,7 +221,7 @@ impl Archive {
             false => self.inner.prepare(acceptance, reply)?,
         };
         // From here the message may become ours even if the caller goes away.
-        if self.inner.intake.send(intake).await.is_err() {
+        if self.inner.intake.send(intake).is_err() {
             return Err(self.closed());
         }
         answer.await.unwrap_or_else(|_| Err(self.closed()))
@@ -314,10 +316,23 @@ impl Archive {
 
     /// Its bytes as submitted.
     pub fn raw(&self, id: MessageId) -> Result<Option<Bytes>, ArchiveError> {
-        match read::Reader::new(&self.snapshot()?)?.stored(id)? {
-            Some(stored) => Ok(Some(read::raw(&self.inner.volumes, &stored)?)),
+        match read::Reader::new(&self.snapshot()?)?.content(id)? {
+            Some(content) => Ok(Some(self.raw_of(&content)?)),
             None => Ok(None),
         }
+    }
+
+    /// One message, and where its bytes lie, at the price of one look.
+    pub fn message_with_content(
+        &self,
+        id: MessageId,
+    ) -> Result<Option<(Message, Content)>, ArchiveError> {
+        Ok(read::Reader::new(&self.snapshot()?)?.with_content(id)?)
+    }
+
+    /// The bytes as submitted, checked against their digest.
+    pub fn raw_of(&self, content: &Content) -> Result<Bytes, ArchiveError> {
+        read::raw(&self.inner.volumes, content)
     }
 
     /// Its events, oldest first.

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicUsize;
 use std::thread::{Builder, JoinHandle};
 
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -15,14 +15,13 @@ use super::files::{Disk, Files, RECORDS};
 use super::index::Index;
 use super::memory::WriterMemory;
 use super::settings::ArchiveSettings;
+use super::staging::Staging;
 use super::volume::{VolumeWriter, Volumes};
 use super::writer::{Closing, Failure, Writer};
 use super::{Archive, ArchiveError, Inner, storage, tables};
 
 /// The layout of the records file that this version reads and writes.
 const SCHEMA_VERSION: u64 = 1;
-/// Messages that wait for the volume's writer; who comes later waits in turn.
-const MAX_WAITING: usize = 4_096;
 /// The cache of each volume: bytes are read once, if at all.
 const VOLUME_CACHE_BYTES: usize = 8 << 20;
 
@@ -46,16 +45,16 @@ impl Archive {
     ) -> Result<Archive, ArchiveError> {
         let database = open_records(&*files, settings)?;
         let index = Index::open(&*files, settings.cache_bytes)?;
-        let volumes = Arc::new(Volumes::new(files.clone(), VOLUME_CACHE_BYTES));
+        let volumes = Arc::new(Volumes::new(database.clone(), files.clone(), VOLUME_CACHE_BYTES));
         let snapshot = database.begin_read().map_err(storage("read the records"))?;
         let memory = WriterMemory::load(&snapshot)?;
         drop(snapshot);
         let closing = Closing::default();
         let (journal_sender, journal) = watch::channel(memory.last_event());
-        // No bound of its own: everybody who sends a job waits for its answer.
+        // No bound of their own: everybody who sends waits for the answer.
         let (jobs, job_queue) = std::sync::mpsc::channel();
         let on_the_way = Arc::new(AtomicUsize::new(0));
-        let (intake, intake_queue) = mpsc::channel(MAX_WAITING);
+        let (intake, intake_queue) = std::sync::mpsc::channel();
         let records = Writer {
             database: database.clone(),
             memory,
@@ -68,6 +67,8 @@ impl Archive {
             writer: VolumeWriter::open(volumes.clone(), settings.volume_bytes)?,
             files: files.clone(),
             reserve_bytes: settings.reserve_bytes,
+            staging: Staging::open(&database, settings.staging)?,
+            records: database.clone(),
             intake: intake_queue,
             jobs: jobs.clone(),
             closing: closing.clone(),
@@ -176,6 +177,8 @@ fn prepare_tables(database: &Database) -> Result<u64, Failure> {
     transaction.open_table(tables::EVENTS_OF)?;
     transaction.open_table(tables::BY_STATUS)?;
     transaction.open_table(tables::SHARED)?;
+    transaction.open_table(tables::STAGED)?;
+    transaction.open_table(tables::MOVED)?;
     transaction.open_table(tables::PAUSED)?;
     transaction.commit()?;
     Ok(version)

@@ -33,6 +33,13 @@ impl From<Failure> for ArchiveError {
     }
 }
 
+/// Where the bytes of a message lie, for one read soon after; not a thing to keep.
+#[derive(Clone, Debug)]
+pub struct Content {
+    body: StoredBody,
+    digest: [u8; 32],
+}
+
 /// The tables that make up a message, in one snapshot.
 pub(super) struct Reader {
     messages: ReadOnlyTable<u128, &'static [u8]>,
@@ -54,11 +61,25 @@ impl Reader {
     pub(super) fn message(&self, id: MessageId) -> Result<Option<Message>, Failure> {
         let Some(stored) = self.messages.get(id.as_u128())? else { return Ok(None) };
         let stored = StoredMessage::decode(stored.value())?;
-        let standing = match self.states.get(id.as_u128())? {
+        Ok(Some(assemble(id, &stored, self.standing(id)?)?))
+    }
+
+    /// The same with the place of its bytes, at the price of one look.
+    pub(super) fn with_content(
+        &self,
+        id: MessageId,
+    ) -> Result<Option<(Message, Content)>, Failure> {
+        let Some(stored) = self.messages.get(id.as_u128())? else { return Ok(None) };
+        let stored = StoredMessage::decode(stored.value())?;
+        let message = assemble(id, &stored, self.standing(id)?)?;
+        Ok(Some((message, Content { body: stored.body, digest: stored.digest })))
+    }
+
+    fn standing(&self, id: MessageId) -> Result<Standing, Failure> {
+        Ok(match self.states.get(id.as_u128())? {
             Some(states) => Standing::decode(id, states.value())?,
             None => Standing { id, entries: Vec::new() },
-        };
-        Ok(Some(assemble(id, &stored, standing)?))
+        })
     }
 
     /// One of many messages: a damaged one is left out, with a line in the log, so that it does not
@@ -73,9 +94,10 @@ impl Reader {
         }
     }
 
-    pub(super) fn stored(&self, id: MessageId) -> Result<Option<StoredMessage>, Failure> {
+    pub(super) fn content(&self, id: MessageId) -> Result<Option<Content>, Failure> {
         let Some(stored) = self.messages.get(id.as_u128())? else { return Ok(None) };
-        Ok(Some(StoredMessage::decode(stored.value())?))
+        let stored = StoredMessage::decode(stored.value())?;
+        Ok(Some(Content { body: stored.body, digest: stored.digest }))
     }
 }
 
@@ -123,8 +145,8 @@ pub(super) fn assemble(
 }
 
 /// The bytes as submitted, joined again and checked against their digest.
-pub(super) fn raw(volumes: &Volumes, stored: &StoredMessage) -> Result<Bytes, ArchiveError> {
-    let StoredBody { own, shared } = &stored.body;
+pub(super) fn raw(volumes: &Volumes, content: &Content) -> Result<Bytes, ArchiveError> {
+    let StoredBody { own, shared } = &content.body;
     let own = own.map(|at| volumes.read(at)).transpose()?.unwrap_or_default();
     let raw = if shared.is_empty() {
         own
@@ -141,7 +163,7 @@ pub(super) fn raw(volumes: &Volumes, stored: &StoredMessage) -> Result<Bytes, Ar
         raw.extend_from_slice(rest);
         raw
     };
-    match Digest::of(&raw).0 == stored.digest {
+    match Digest::of(&raw).0 == content.digest {
         true => Ok(raw.into()),
         false => Err(ArchiveError::Storage {
             operation: "read a message",

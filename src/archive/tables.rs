@@ -21,6 +21,10 @@ pub(super) const EVENTS_OF: TableDefinition<(u128, u64), ()> = TableDefinition::
 pub(super) const BY_STATUS: TableDefinition<(u8, u128), ()> = TableDefinition::new("by_status");
 /// BLAKE3 of a shared part to its place.
 pub(super) const SHARED: TableDefinition<[u8; 32], &[u8]> = TableDefinition::new("shared");
+/// Number to chunk: bytes that have not moved to a volume yet.
+pub(super) const STAGED: TableDefinition<u64, &[u8]> = TableDefinition::new("staged");
+/// Number of a chunk that has moved to its place in a volume.
+pub(super) const MOVED: TableDefinition<u64, &[u8]> = TableDefinition::new("moved");
 /// Upstreams that are paused, with who paused them.
 pub(super) const PAUSED: TableDefinition<&str, &[u8]> = TableDefinition::new("paused");
 /// Single values.

@@ -80,6 +80,7 @@ pub(super) fn settings(dir: &std::path::Path) -> ArchiveSettings {
         cache_bytes: 4 << 20,
         volume_bytes: 4 << 20,
         reserve_bytes: 0,
+        staging: StagingLimits::default(),
     }
 }
 

@@ -14,6 +14,7 @@ use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinitio
 use serde::{Deserialize, Serialize};
 
 use super::files::{Files, volume_name};
+use super::staging::{Place, STAGING, find};
 use super::{ArchiveError, storage};
 
 const CHUNKS: TableDefinition<u64, &[u8]> = TableDefinition::new("chunks");
@@ -70,6 +71,11 @@ impl Packed {
         }
     }
 
+    /// Stored as it is.
+    pub(super) fn as_is(raw: Bytes) -> Packed {
+        Packed { raw_bytes: raw.len() as u64, bytes: raw, compressed: false }
+    }
+
     /// Length as stored.
     pub(super) fn len(&self) -> usize {
         self.bytes.len()
@@ -78,14 +84,20 @@ impl Packed {
 
 /// All volumes, for reading.
 pub(super) struct Volumes {
+    /// Holds volume 0.
+    records: Arc<Database>,
     files: Arc<dyn Files>,
     cache_bytes: usize,
     open: Mutex<HashMap<u32, Arc<Database>>>,
 }
 
 impl Volumes {
-    pub(super) fn new(files: Arc<dyn Files>, cache_bytes: usize) -> Volumes {
-        Volumes { files, cache_bytes, open: Mutex::new(HashMap::new()) }
+    pub(super) fn new(
+        records: Arc<Database>,
+        files: Arc<dyn Files>,
+        cache_bytes: usize,
+    ) -> Volumes {
+        Volumes { records, files, cache_bytes, open: Mutex::new(HashMap::new()) }
     }
 
     /// The bytes of a blob, decompressed.
@@ -97,10 +109,15 @@ impl Volumes {
         if at.stored_bytes > MAX_BLOB_BYTES || at.raw_bytes > MAX_BLOB_BYTES {
             return Err(damaged("a length in its record is wrong"));
         }
-        let Some(database) = self.existing(at.volume)? else {
-            return Err(damaged("there is no such volume"));
+        let stored = match at.volume {
+            STAGING => self.read_staged(at)?,
+            number => {
+                let Some(database) = self.existing(number)? else {
+                    return Err(damaged("there is no such volume"));
+                };
+                read_chunks(&database, at).map_err(storage("read a volume"))?
+            }
         };
-        let stored = read_chunks(&database, at).map_err(storage("read a volume"))?;
         if stored.len() as u64 != at.stored_bytes {
             return Err(damaged("the stored length is wrong"));
         }
@@ -118,6 +135,29 @@ impl Volumes {
             true => Ok(raw),
             false => Err(damaged("the decompressed length is wrong")),
         }
+    }
+
+    /// A blob that was staged: each of its chunks is still in the records, or in a volume by now.
+    fn read_staged(&self, at: Location) -> Result<Vec<u8>, ArchiveError> {
+        let mut stored = Vec::new();
+        let (mut number, mut offset) = (at.chunk, at.offset as usize);
+        while (stored.len() as u64) < at.stored_bytes {
+            let chunk = match find(&self.records, number).map_err(storage("read the records"))? {
+                Place::Here(bytes) => bytes,
+                // What has moved never lies in volume 0 again, so this goes one level deep.
+                Place::Moved(place) if place.volume != STAGING => self.read(place)?,
+                Place::Moved(_) | Place::Nowhere => break,
+            };
+            let rest = chunk.get(offset..).unwrap_or_default();
+            let left = at.stored_bytes - stored.len() as u64;
+            let take = rest.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            if take == 0 {
+                break;
+            }
+            stored.extend_from_slice(&rest[..take]);
+            (number, offset) = (number.saturating_add(1), 0);
+        }
+        Ok(stored)
     }
 
     /// A volume for reading; a damaged record must not bring new ones to life.
@@ -200,7 +240,7 @@ impl VolumeWriter {
         if self.size_bytes >= self.limit_bytes {
             self.seal()?;
         }
-        let (chunks, locations) = self.lay_out(blobs);
+        let (chunks, locations) = lay_out(self.number, self.next_chunk, blobs);
         let stored: u64 = chunks.iter().map(|(_, bytes)| bytes.len() as u64).sum();
         write_chunks(&self.database, &chunks).map_err(storage("write a volume"))?;
         self.next_chunk = chunks.last().map_or(self.next_chunk, |(number, _)| number + 1);
@@ -214,50 +254,54 @@ impl VolumeWriter {
         (self.number, self.next_chunk, self.size_bytes) = (number, 0, 0);
         Ok(())
     }
+}
 
-    /// Joins small blobs into shared chunks; a large one gets chunks of its own.
-    fn lay_out(&self, blobs: &[&Packed]) -> (Vec<(u64, Vec<u8>)>, Vec<Location>) {
-        let mut chunks: Vec<(u64, Vec<u8>)> = Vec::new();
-        let mut next = self.next_chunk;
-        let mut shared: Vec<u8> = Vec::new();
-        let mut locations = Vec::with_capacity(blobs.len());
-        for blob in blobs {
-            let is_large = blob.len() >= LARGE_BLOB_BYTES;
-            if (is_large || shared.len() >= CHUNK_BYTES) && !shared.is_empty() {
+/// Joins small blobs into shared chunks; a large one gets chunks of its own.
+pub(super) fn lay_out(
+    volume: u32,
+    next_chunk: u64,
+    blobs: &[&Packed],
+) -> (Vec<(u64, Vec<u8>)>, Vec<Location>) {
+    let mut chunks: Vec<(u64, Vec<u8>)> = Vec::new();
+    let mut next = next_chunk;
+    let mut shared: Vec<u8> = Vec::new();
+    let mut locations = Vec::with_capacity(blobs.len());
+    for blob in blobs {
+        let is_large = blob.len() >= LARGE_BLOB_BYTES;
+        if (is_large || shared.len() >= CHUNK_BYTES) && !shared.is_empty() {
+            chunks.push((next, std::mem::take(&mut shared)));
+            next += 1;
+        }
+        locations.push(Location {
+            volume,
+            chunk: next,
+            offset: shared.len() as u32,
+            stored_bytes: blob.len() as u64,
+            raw_bytes: blob.raw_bytes,
+            compressed: blob.compressed,
+        });
+        if is_large {
+            for part in blob.bytes.chunks(LARGE_CHUNK_BYTES) {
+                chunks.push((next, part.to_vec()));
+                next += 1;
+            }
+            continue;
+        }
+        let mut rest = &blob.bytes[..];
+        while !rest.is_empty() {
+            if shared.len() == CHUNK_BYTES {
                 chunks.push((next, std::mem::take(&mut shared)));
                 next += 1;
             }
-            locations.push(Location {
-                volume: self.number,
-                chunk: next,
-                offset: shared.len() as u32,
-                stored_bytes: blob.len() as u64,
-                raw_bytes: blob.raw_bytes,
-                compressed: blob.compressed,
-            });
-            if is_large {
-                for part in blob.bytes.chunks(LARGE_CHUNK_BYTES) {
-                    chunks.push((next, part.to_vec()));
-                    next += 1;
-                }
-                continue;
-            }
-            let mut rest = &blob.bytes[..];
-            while !rest.is_empty() {
-                if shared.len() == CHUNK_BYTES {
-                    chunks.push((next, std::mem::take(&mut shared)));
-                    next += 1;
-                }
-                let (now, later) = rest.split_at(rest.len().min(CHUNK_BYTES - shared.len()));
-                shared.extend_from_slice(now);
-                rest = later;
-            }
+            let (now, later) = rest.split_at(rest.len().min(CHUNK_BYTES - shared.len()));
+            shared.extend_from_slice(now);
+            rest = later;
         }
-        if !shared.is_empty() {
-            chunks.push((next, shared));
-        }
-        (chunks, locations)
     }
+    if !shared.is_empty() {
+        chunks.push((next, shared));
+    }
+    (chunks, locations)
 }
 
 fn write_chunks(database: &Database, chunks: &[(u64, Vec<u8>)]) -> Result<(), redb::Error> {
@@ -292,7 +336,10 @@ mod tests {
     use crate::archive::files::Disk;
 
     fn volumes(dir: &tempfile::TempDir) -> Arc<Volumes> {
-        Arc::new(Volumes::new(Arc::new(Disk::new(dir.path()).unwrap()), 1 << 20))
+        let records = redb::backends::InMemoryBackend::new();
+        let records = Database::builder().create_with_backend(records).unwrap();
+        let disk = Arc::new(Disk::new(dir.path()).unwrap());
+        Arc::new(Volumes::new(Arc::new(records), disk, 1 << 20))
     }
 
     fn noise(len: usize, mut seed: u64) -> Bytes {

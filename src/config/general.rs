@@ -16,8 +16,8 @@ use super::measure::{LONGEST, Period, Size, duration_advice};
 use super::section::Section;
 use crate::account::Role;
 use crate::admin::AdminSettings;
-use crate::archive::ArchiveSettings;
 use crate::archive::settings::{DEFAULT_CACHE_BYTES, DEFAULT_RESERVE_BYTES, DEFAULT_VOLUME_BYTES};
+use crate::archive::{ArchiveSettings, StagingLimits};
 use crate::lifecycle::RetrySchedule;
 use crate::model::{Domain, parse_duration, write_duration};
 use crate::telemetry::settings::{LogFormat, LogLevel, LogSettings};
@@ -101,7 +101,13 @@ pub(super) fn read_archive(
             );
         }
         let cache_bytes = usize::try_from(cache_bytes).unwrap_or(usize::MAX);
-        let settings = ArchiveSettings { data_dir, cache_bytes, volume_bytes, reserve_bytes };
+        let settings = ArchiveSettings {
+            data_dir,
+            cache_bytes,
+            volume_bytes,
+            reserve_bytes,
+            staging: StagingLimits::default(),
+        };
         (settings, max_message_bytes, retention)
     })
 }

@@ -17,7 +17,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -27,7 +26,7 @@ use crate::model::{Timestamp, UpstreamName};
 use crate::policy::Routes;
 use crate::relay::SmtpRelay;
 use feeder::Feeder;
-use lane::Lane;
+use lane::{Feedback, Lane};
 use worker::Worker;
 
 /// What the time is; the edge of the program reads it.
@@ -51,9 +50,9 @@ impl Dispatch {
             tracing::warn!(%id, "an attempt was under way when the daemon ended; its outcome is unknown");
         }
         let tracker = TaskTracker::new();
-        let (mut lanes, drained) = (HashMap::new(), Arc::new(Notify::new()));
+        let (mut lanes, feedback) = (HashMap::new(), Arc::new(Feedback::default()));
         for (name, relay) in self.relays {
-            let lane = Arc::new(Lane::new(name.clone(), relay, drained.clone()));
+            let lane = Arc::new(Lane::new(name.clone(), relay, feedback.clone()));
             for _ in 0..lane.relay().connections() {
                 let worker = Worker {
                     archive: self.archive.clone(),
@@ -66,13 +65,7 @@ impl Dispatch {
             }
             lanes.insert(name, lane);
         }
-        let feeder = Feeder {
-            archive: self.archive,
-            routes: self.routes,
-            lanes: lanes.clone(),
-            drained,
-            clock: self.clock,
-        };
+        let feeder = Feeder::new(self.archive, self.routes, lanes.clone(), feedback, self.clock);
         let fed = tokio::select! {
             fed = feeder.run() => fed,
             () = stop.cancelled() => Ok(()),

@@ -7,15 +7,18 @@ use tokio_util::sync::CancellationToken;
 
 use super::Clock;
 use super::lane::{Lane, Plan};
-use crate::archive::{Archive, ArchiveError, ClaimRequest, Judgement, Message};
+use crate::archive::{Archive, ArchiveError, ClaimRequest, Content, Judgement, Message};
 use crate::evidence;
 use crate::lifecycle::RetrySchedule;
-use crate::model::{EnvelopeRecipient, Outcome, RecipientState, Scope};
+use crate::model::{EnvelopeRecipient, Outcome, Outgoing, RecipientState, Scope};
 use crate::relay::Transaction;
 use crate::telemetry::record;
 
 /// After a storage error the archive is closed and the daemon ends; until then nothing is hurried.
 const AFTER_ERROR: Duration = Duration::from_millis(200);
+
+/// From this size on a message is not read on an async thread.
+const LARGE_MESSAGE_BYTES: u64 = 256 << 10;
 
 pub(super) struct Worker {
     pub archive: Archive,
@@ -28,7 +31,8 @@ pub(super) struct Worker {
 /// Recipients that are ours to send: the claim is durable.
 struct Claimed {
     plan: Plan,
-    message: Message,
+    message: Arc<Message>,
+    content: Content,
 }
 
 impl Worker {
@@ -79,9 +83,10 @@ impl Worker {
         };
         let claimed = match self.archive.claim(request).await {
             Ok(granted) if granted.is_empty() => None,
-            Ok(granted) => match self.archive.message(id) {
-                Ok(Some(message)) => {
-                    Some(Claimed { plan: Plan { recipients: granted, ..plan }, message })
+            Ok(granted) => match self.archive.message_with_content(id) {
+                Ok(Some((message, content))) => {
+                    let plan = Plan { recipients: granted, ..plan };
+                    Some(Claimed { plan, message: Arc::new(message), content })
                 }
                 Ok(None) => None,
                 Err(error) => self.trouble(&error).await,
@@ -89,7 +94,7 @@ impl Worker {
             Err(error) => self.trouble(&error).await,
         };
         if claimed.is_none() {
-            self.lane.forget(id);
+            self.lane.give_up(id);
         }
         claimed
     }
@@ -99,10 +104,15 @@ impl Worker {
     async fn attempt(&self, claimed: &Claimed) -> (Vec<Outcome>, bool) {
         let count = claimed.plan.recipients.len();
         let (archive, lane) = (self.archive.clone(), self.lane.clone());
-        let (message, recipients) = (claimed.message.clone(), claimed.plan.recipients.clone());
+        let (message, content) = (claimed.message.clone(), claimed.content.clone());
+        let recipients = claimed.plan.recipients.clone();
         let started = Instant::now();
-        let attempt =
-            tokio::spawn(async move { relay(&archive, &lane, &message, &recipients).await });
+        let attempt = tokio::spawn(async move {
+            match render(archive, message.clone(), content).await {
+                Ok(rendered) => relay(&lane, &message, &recipients, rendered).await,
+                Err(error) => unreadable(recipients.len(), error.to_string()),
+            }
+        });
         let (outcomes, is_bug) = match attempt.await {
             Ok(outcomes) if outcomes.len() == count => (outcomes, false),
             Ok(_) | Err(_) => {
@@ -127,7 +137,7 @@ impl Worker {
         outcomes: Vec<Outcome>,
         is_bug: bool,
     ) -> Option<Claimed> {
-        let Claimed { plan, message } = done;
+        let Claimed { plan, message, .. } = done;
         let outcomes: Vec<(u16, Outcome)> = plan.recipients.iter().copied().zip(outcomes).collect();
         let judgement = Judgement {
             message: message.id,
@@ -157,7 +167,7 @@ impl Worker {
     }
 
     async fn give_back(&self, claimed: Claimed) {
-        let Claimed { plan, message } = claimed;
+        let Claimed { plan, message, .. } = claimed;
         self.lane.forget(message.id);
         let back = self.archive.give_back(message.id, plan.recipients, (self.clock)()).await;
         if let Err(error) = back {
@@ -172,19 +182,46 @@ impl Worker {
     }
 }
 
-/// Renders the message and makes the attempt.
+/// The bytes to send.
+struct Rendered {
+    outgoing: Outgoing,
+    is_ascii: bool,
+}
+
+/// Reads the bytes and renders them. A large message is decompressed, hashed and searched beside the
+/// async threads, where it would keep all other connections waiting.
+async fn render(
+    archive: Archive,
+    message: Arc<Message>,
+    content: Content,
+) -> Result<Rendered, ArchiveError> {
+    let is_large = message.size_bytes >= LARGE_MESSAGE_BYTES;
+    let render = move || {
+        let raw = archive.raw_of(&content)?;
+        let outgoing = evidence::relayed(&message, &raw);
+        Ok(Rendered { outgoing, is_ascii: raw.is_ascii() })
+    };
+    if !is_large {
+        return render();
+    }
+    match tokio::task::spawn_blocking(render).await {
+        Ok(rendered) => rendered,
+        Err(error) => match error.try_into_panic() {
+            // A bug that this message meets: whoever waits for the attempt contains it.
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime ends.
+            Err(error) => Err(ArchiveError::Closed(error.to_string())),
+        },
+    }
+}
+
+/// Makes the attempt.
 async fn relay(
-    archive: &Archive,
     lane: &Lane,
     message: &Message,
     recipients: &[u16],
+    rendered: Rendered,
 ) -> Vec<Outcome> {
-    let raw = match archive.raw(message.id) {
-        Ok(Some(raw)) => raw,
-        Ok(None) => return unreadable(recipients.len(), "its bytes are gone".into()),
-        Err(error) => return unreadable(recipients.len(), error.to_string()),
-    };
-    let outgoing = evidence::relayed(message, &raw);
     let envelope = &message.envelope;
     let chosen: Vec<EnvelopeRecipient> = recipients
         .iter()
@@ -196,11 +233,11 @@ async fn relay(
         reverse_path: envelope.reverse_path.clone(),
         recipients: chosen,
         // What counts is what is there: clients say 8BITMIME of plain ASCII too.
-        eight_bit: !raw.is_ascii(),
+        eight_bit: !rendered.is_ascii,
         smtputf8: envelope.smtputf8 || needs_utf8,
         ret: envelope.ret,
         envid: envelope.envid.clone(),
-        message: outgoing,
+        message: rendered.outgoing,
     };
     lane.relay().attempt(&transaction).await
 }

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use super::*;
-use crate::archive::{ArchiveSettings, Message};
+use crate::archive::{ArchiveSettings, Message, StagingLimits};
 use crate::model::envelope::BodyType;
 use crate::model::{AppName, EnvelopeRecipient, ForwardPath, ReversePath, Status, UpstreamName};
 use crate::policy::{OnUnknownByChannel, Rate, Track};
@@ -60,6 +60,7 @@ fn door(dir: &tempfile::TempDir, apps: &[App]) -> (Archive, Intake) {
         cache_bytes: 1 << 20,
         volume_bytes: 1 << 30,
         reserve_bytes: 0,
+        staging: StagingLimits::default(),
     };
     let archive = Archive::open(&settings).unwrap();
     let provider = (Channel::Email, UpstreamName::parse("provider").unwrap());

@@ -101,8 +101,8 @@ async fn race(archive: Archive, race: usize) -> (usize, MessageId, bool) {
     for _ in 0..race % 40 {
         tokio::task::yield_now().await;
     }
-    if race.is_multiple_of(3) {
-        tokio::time::sleep(Duration::from_millis(race as u64 % 7)).await;
+    if !race.is_multiple_of(3) {
+        tokio::time::sleep(Duration::from_millis((race * 7_919) as u64 % 32)).await;
     }
     (race, id, act(&archive, ActionKind::Stop, id).await.is_ok())
 }
@@ -117,7 +117,7 @@ async fn a_stop_and_a_send_never_both_win() {
     let (mut running, mut races) = (JoinSet::new(), Vec::new());
     for number in 0..RACES {
         running.spawn(race(archive.clone(), number));
-        if running.len() > 60 {
+        if running.len() > 10 {
             races.push(running.join_next().await.unwrap().unwrap());
         }
     }

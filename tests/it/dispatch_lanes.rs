@@ -66,7 +66,7 @@ async fn a_lane_that_overflows_is_drained() {
     let dir = tempfile::tempdir().unwrap();
     let archive = open(&dir);
     let (one, two) = (Sink::start(Script::new()).await, Sink::start(Script::new()).await);
-    let count = number("WAYBILL_BACKLOG", 5_000);
+    let count = number("WAYBILL_BACKLOG", 3_000);
     accept_many(&archive, count, "one", "kim@one.test").await;
     accept_many(&archive, count / 2, "two", "kim@two.test").await;
     let upstreams = vec![upstream("one", one.address, 4), upstream("two", two.address, 4)];
@@ -86,7 +86,7 @@ async fn the_backlog_of_a_paused_upstream_starves_no_other() {
     let dir = tempfile::tempdir().unwrap();
     let archive = open(&dir);
     let (quiet, other) = (Sink::start(Script::new()).await, Sink::start(Script::new()).await);
-    let backlog = number("WAYBILL_BACKLOG", 5_000);
+    let backlog = number("WAYBILL_BACKLOG", 3_000);
     accept_many(&archive, backlog, "quiet", "kim@quiet.test").await;
     pause(&archive, "quiet", true).await;
     let upstreams = vec![upstream("quiet", quiet.address, 4), upstream("other", other.address, 4)];

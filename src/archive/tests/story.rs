@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::task::JoinSet;
@@ -14,6 +15,7 @@ use super::disk::{Chance, Disk};
 use super::{acceptance, action_of, at, claim_of, sent, settings, upstream};
 use crate::archive::{
     Acceptance, Action, ActionKind, Archive, ArchiveError, ArchiveSettings, Judgement,
+    StagingLimits,
 };
 use crate::lifecycle::RetrySchedule;
 use crate::model::{Hold, MessageId, Outcome, RecipientState, Reply, Scope};
@@ -23,7 +25,14 @@ pub(super) const MESSAGES: usize = 42;
 
 /// Small volumes, so that some are sealed on the way.
 pub(super) fn small() -> ArchiveSettings {
-    ArchiveSettings { volume_bytes: 300 << 10, ..settings(std::path::Path::new("/memory")) }
+    // Small enough that messages are staged, move, and go straight to the volume, all in one story.
+    let staging = StagingLimits {
+        max_batch_bytes: 3 << 10,
+        max_staged_bytes: 6 << 10,
+        settle_after: Duration::from_millis(1),
+    };
+    let settings = settings(std::path::Path::new("/memory"));
+    ArchiveSettings { volume_bytes: 300 << 10, staging, ..settings }
 }
 
 /// What is done to one message.

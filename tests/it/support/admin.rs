@@ -13,6 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use waybill::account::{Accounts, AppScope, NewToken, Role};
 use waybill::admin::{self, AdminState, UpstreamHealth};
+use waybill::archive::StagingLimits;
 use waybill::archive::{Archive, ArchiveSettings, ClaimRequest, Client, Judgement, Message};
 use waybill::evidence;
 use waybill::intake::{Intake, Submission};
@@ -107,6 +108,7 @@ pub fn archive_settings(dir: &std::path::Path) -> ArchiveSettings {
         cache_bytes: 1 << 20,
         volume_bytes: 1 << 30,
         reserve_bytes: 0,
+        staging: StagingLimits::default(),
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use waybill::archive::{
     Acceptance, Action, ActionKind, ActionRefusal, Archive, ArchiveError, ArchiveSettings, Client,
-    Event, Message, MessagePolicy, NewRecipient, Summary,
+    Event, Message, MessagePolicy, NewRecipient, StagingLimits, Summary,
 };
 use waybill::dispatch::Dispatch;
 use waybill::evidence::{Proof, sent_to};
@@ -54,6 +54,7 @@ pub fn open(dir: &tempfile::TempDir) -> Archive {
         cache_bytes: 16 << 20,
         volume_bytes: 1 << 30,
         reserve_bytes: 0,
+        staging: StagingLimits::default(),
     };
     Archive::open(&settings).unwrap()
 }
