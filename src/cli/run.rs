@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Failure, load, print_problems};
-use crate::config::{Config, Environment};
+use super::{Failure, load};
+use crate::config::{Config, Environment, Severity};
 use crate::daemon::{Exit, run_service};
 use crate::telemetry::{self, Metrics};
 
@@ -31,16 +31,7 @@ pub(super) fn run(
         tracing::warn!("there is no upstream: messages are archived as not_sent and go nowhere");
     }
     let (path, environment) = (path.map(PathBuf::from), environment.clone());
-    let read = move || match Config::load(path.as_deref(), &environment) {
-        Ok(loaded) => {
-            print_problems(&loaded.warnings);
-            Some(loaded.config)
-        }
-        Err(problems) => {
-            print_problems(&problems);
-            None
-        }
-    };
+    let read = move || reread(path.as_deref(), &environment);
     let runtime = runtime()?;
     let exit = runtime
         .block_on(run_service(config, metrics, read))
@@ -51,6 +42,21 @@ pub(super) fn run(
         Exit::Stopped | Exit::Cut => Ok(()),
         Exit::StorageFailure(reason) => Err(Failure::Storage(reason)),
     }
+}
+
+/// The configuration for a daemon that runs; what there is to say about it goes into its log.
+fn reread(path: Option<&Path>, environment: &Environment) -> Option<Config> {
+    let (config, problems) = match Config::load(path, environment) {
+        Ok(loaded) => (Some(loaded.config), loaded.warnings),
+        Err(problems) => (None, problems),
+    };
+    for problem in problems {
+        match problem.severity {
+            Severity::Error => tracing::error!("{problem}"),
+            Severity::Warning | Severity::Notice => tracing::warn!("{problem}"),
+        }
+    }
+    config
 }
 
 /// The threads of a command that serves.

@@ -115,7 +115,7 @@ fn hold(value: &str) -> Result<HoldRule, String> {
     match parse_duration(value) {
         Some(duration) if duration.is_zero() => Ok(HoldRule::None),
         Some(duration) => Ok(HoldRule::For(duration)),
-        None => Err(wrong(value, "a hold time", "30s, 10m, 2h, 5d or manual")),
+        None => Err(wrong(value, "a hold time", "30s, 10m, 1h30m, 5d or manual")),
     }
 }
 
@@ -195,7 +195,7 @@ mod tests {
         check(
             "x-waybill-hold",
             "soon",
-            "X-Waybill-Hold: \"soon\" is not a hold time; write 30s, 10m, 2h, 5d or manual",
+            "X-Waybill-Hold: \"soon\" is not a hold time; write 30s, 10m, 1h30m, 5d or manual",
         );
         check(
             "X-Waybill-Send-At",
