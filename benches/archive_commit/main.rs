@@ -19,7 +19,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
-use waybill::archive::{Archive, ArchiveSettings};
+use waybill::archive::{Archive, ArchiveSettings, StagingLimits};
 
 use ceiling::Ceiling;
 use fill::{Fill, Pool};
@@ -133,6 +133,7 @@ fn open(dir: &std::path::Path) -> Result<Archive, Trouble> {
         cache_bytes: DEFAULT_CACHE_BYTES,
         volume_bytes: DEFAULT_VOLUME_BYTES,
         reserve_bytes: DEFAULT_RESERVE_BYTES,
+        staging: StagingLimits::default(),
     })?)
 }
 

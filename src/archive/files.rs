@@ -60,7 +60,7 @@ impl Disk {
         for path in [dir.to_owned(), dir.join("volumes")] {
             DirBuilder::new().recursive(true).mode(0o700).create(&path)?;
         }
-        let lock = File::options().create(true).append(true).open(dir.join(LOCK))?;
+        let lock = File::options().create(true).append(true).mode(0o600).open(dir.join(LOCK))?;
         lock.try_lock().map_err(|error| match error {
             TryLockError::WouldBlock => {
                 let why = format!("another process uses the data folder {}", dir.display());

@@ -30,6 +30,7 @@ mod tests;
 mod volume;
 mod writer;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
@@ -56,6 +57,9 @@ use writer::{Batch, Change, Closing, Failure, Job, OnTheWay, Urgency};
 
 /// From this size on compressing and hashing leave the async threads.
 const LARGE_MESSAGE_BYTES: usize = 256 << 10;
+
+/// Rows of the queue whose waits are looked at in one transaction.
+const SHORTENED_AT_ONCE: usize = 500;
 
 /// The archive; clones share it.
 #[derive(Clone)]
@@ -273,6 +277,27 @@ impl Archive {
         now: Timestamp,
     ) -> Result<Vec<MessageId>, ArchiveError> {
         self.write(Urgency::Now, move |batch| queue::recover(batch, &schedule, now)).await
+    }
+
+    /// The clock may have gone back: no retry that is due after `from` waits longer from now than the
+    /// schedule says.
+    pub async fn shorten_waits(
+        &self,
+        from: Timestamp,
+        schedule: Arc<RetrySchedule>,
+        now: Timestamp,
+    ) -> Result<(), ArchiveError> {
+        let mut place = (from, MessageId::MAX);
+        loop {
+            let rows = read::due(&self.snapshot()?, Some(place), None, SHORTENED_AT_ONCE)?;
+            let Some(last) = rows.last().copied() else { return Ok(()) };
+            place = last;
+            let ids: BTreeSet<MessageId> = rows.into_iter().map(|(_, id)| id).collect();
+            let schedule = schedule.clone();
+            let shorten =
+                move |batch: &mut Batch<'_>| queue::shorten_waits(batch, &ids, &schedule, now);
+            self.write(Urgency::Soon, shorten).await?;
+        }
     }
 
     /// Pauses or resumes an upstream; survives a restart. When this returns, no claim through a

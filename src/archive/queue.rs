@@ -149,6 +149,44 @@ fn recover_one(
     })
 }
 
+/// The clock may have gone back: nothing waits longer from now than the ladder says. A message that
+/// can not be read stays as it is.
+pub(super) fn shorten_waits(
+    batch: &mut Batch<'_>,
+    ids: &BTreeSet<MessageId>,
+    schedule: &RetrySchedule,
+    now: Timestamp,
+) -> Result<(), Failure> {
+    for id in ids {
+        match shorten_waits_of(batch, *id, schedule, now) {
+            Err(Failure::Corrupt(corrupt)) => {
+                tracing::error!(%id, error = %corrupt, "the waits of a message can not be changed");
+            }
+            done @ (Ok(()) | Err(Failure::Storage(_))) => done?,
+        }
+    }
+    Ok(())
+}
+
+fn shorten_waits_of(
+    batch: &mut Batch<'_>,
+    id: MessageId,
+    schedule: &RetrySchedule,
+    now: Timestamp,
+) -> Result<(), Failure> {
+    let Some(before) = Standing::load(batch, id)? else { return Ok(()) };
+    let (mut standing, mut is_changed) = (before.clone(), false);
+    let input = Input::ClockWentBack { schedule };
+    for recipient in 0..before.entries.len() {
+        // The index of a recipient fits: an envelope holds far fewer than 65,536.
+        is_changed |= standing.step(batch, recipient as u16, now, &input, None)?.is_ok();
+    }
+    if is_changed {
+        standing.save(batch, Some(&before))?;
+    }
+    Ok(())
+}
+
 /// Stop, restart or release. Does what can be done; refuses when nothing can.
 pub(super) fn act(
     batch: &mut Batch<'_>,

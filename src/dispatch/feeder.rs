@@ -14,6 +14,7 @@ use tokio::time::sleep;
 
 use super::Clock;
 use super::lane::{Feedback, Lane, Plan};
+use super::setback::Setback;
 use crate::archive::{Archive, ArchiveError, DueEntry, Message, Recipient};
 use crate::model::{MessageId, RecipientState, ReversePath, Timestamp, UpstreamName};
 use crate::policy::{RouteQuery, Routes};
@@ -43,6 +44,7 @@ pub(super) struct Feeder {
     lanes: HashMap<UpstreamName, Arc<Lane>>,
     feedback: Arc<Feedback>,
     clock: Clock,
+    setback: Setback,
     /// Every row up to here was seen, or is behind the overflow of its lane.
     place: Option<DueEntry>,
     paused: HashSet<UpstreamName>,
@@ -73,6 +75,7 @@ impl Feeder {
         lanes: HashMap<UpstreamName, Arc<Lane>>,
         feedback: Arc<Feedback>,
         clock: Clock,
+        setback: Setback,
     ) -> Feeder {
         Feeder {
             archive,
@@ -80,6 +83,7 @@ impl Feeder {
             lanes,
             feedback,
             clock,
+            setback,
             place: None,
             paused: HashSet::new(),
             down: HashSet::new(),
@@ -95,6 +99,10 @@ impl Feeder {
         let mut journal = self.archive.journal();
         loop {
             journal.borrow_and_update();
+            if self.setback.look().await? {
+                // The place may be ahead of the present now.
+                self.full_pass_every = Duration::ZERO;
+            }
             let started = Instant::now();
             self.look().await?;
             let rest = started.elapsed() * REST;

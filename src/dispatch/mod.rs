@@ -11,6 +11,7 @@
 
 mod feeder;
 mod lane;
+mod setback;
 mod worker;
 
 use std::collections::HashMap;
@@ -27,6 +28,7 @@ use crate::policy::Routes;
 use crate::relay::SmtpRelay;
 use feeder::Feeder;
 use lane::{Feedback, Lane};
+use setback::Setback;
 use worker::Worker;
 
 /// What the time is; the edge of the program reads it.
@@ -65,7 +67,9 @@ impl Dispatch {
             }
             lanes.insert(name, lane);
         }
-        let feeder = Feeder::new(self.archive, self.routes, lanes.clone(), feedback, self.clock);
+        let setback = Setback::new(self.archive.clone(), self.schedule, self.clock.clone());
+        let feeder =
+            Feeder::new(self.archive, self.routes, lanes.clone(), feedback, self.clock, setback);
         let fed = tokio::select! {
             fed = feeder.run() => fed,
             () = stop.cancelled() => Ok(()),

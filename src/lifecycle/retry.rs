@@ -35,6 +35,11 @@ impl RetrySchedule {
         self.waits.get(rung.min(last)).copied().unwrap_or(Duration::from_secs(60))
     }
 
+    /// The longest wait of the ladder.
+    pub fn longest_wait(&self) -> Duration {
+        self.waits.iter().copied().max().unwrap_or_default()
+    }
+
     /// Whether a recipient that could first leave at `since` is given up at `now`.
     pub fn is_expired(&self, since: Timestamp, now: Timestamp, attempts: u32) -> bool {
         attempts >= MIN_ATTEMPTS_BEFORE_EXPIRY && now.since(since) >= self.expire

@@ -53,6 +53,10 @@ pub enum Input<'a> {
         schedule: &'a RetrySchedule,
         hold_unknown: bool,
     },
+    /// The clock may have gone back: nothing waits longer from now than the ladder says.
+    ClockWentBack {
+        schedule: &'a RetrySchedule,
+    },
     Stop {
         by: &'a str,
     },
@@ -118,6 +122,7 @@ pub fn step(progress: &Progress, now: Timestamp, input: &Input<'_>) -> Result<St
             let outcome = Outcome::Unknown { detail: detail.into() };
             Ok(judge::judge(&crashed, &claim, now, &outcome, &rules))
         }
+        Input::ClockWentBack { schedule } => shorten_wait(progress, now, schedule),
         Input::Stop { by } => stop(progress, now, by),
         Input::Restart => restart(progress, now),
         Input::Release => release(progress, now),
@@ -150,6 +155,34 @@ fn claim(
     };
     let state = RecipientState::Claimed { at: now, rank, upstream: upstream.clone() };
     Ok(moved(progress, state, note))
+}
+
+/// Only of a retry: what is held has its time from a person, who may have meant that very moment.
+fn shorten_wait(
+    progress: &Progress,
+    now: Timestamp,
+    schedule: &RetrySchedule,
+) -> Result<Step, Refusal> {
+    let latest = match progress.rounds {
+        0 => now,
+        rounds => now.plus(schedule.wait_after(rounds)),
+    };
+    match &progress.state {
+        RecipientState::Due { at, rank } if *at > latest => {
+            let first_due_at = progress.first_due_at.min(now);
+            let state = RecipientState::Due { at: latest, rank: *rank };
+            Ok(moved(&Progress { first_due_at, ..progress.clone() }, state, None))
+        }
+        RecipientState::Due { at, .. } => {
+            refuse(format!("it is due at {at}, which is soon enough"))
+        }
+        RecipientState::Held { .. }
+        | RecipientState::Claimed { .. }
+        | RecipientState::Sent { .. }
+        | RecipientState::Stopped { .. }
+        | RecipientState::Failed { .. }
+        | RecipientState::NotSent { .. } => refuse(standing(&progress.state)),
+    }
 }
 
 fn stop(progress: &Progress, now: Timestamp, by: &str) -> Result<Step, Refusal> {
@@ -328,6 +361,7 @@ mod tests {
         check(Input::Restart, &["stopped", "failed", "not sent"].map(|from| (from, "due")));
         check(Input::Release, &["held", "held over", "held by hand"].map(|from| (from, "due")));
         check(Input::Return, &[("claimed", "due")]);
+        check(Input::ClockWentBack { schedule: &schedule }, &[("due later", "due")]);
         check(Input::Recover { schedule: &schedule, hold_unknown: true }, &[("claimed", "held")]);
         check(Input::Recover { schedule: &schedule, hold_unknown: false }, &[("claimed", "due")]);
         check(judge(&unknown), &[("claimed", "due")]);

@@ -1,12 +1,14 @@
 //! Trouble is tried again, elsewhere or later, and each recipient keeps what was said to it.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant};
 
-use waybill::model::{Cause, EventKind, RecipientState, Status};
+use waybill::model::{Cause, EventKind, Hold, RecipientState, Status, Timestamp};
 
 use crate::support::queue::{
-    Setup, accept, count, events, get, has_event, kinds, message, open, pause, subject, subjects,
-    until, until_sent, upstream,
+    Setup, accept, count, events, get, has_event, kinds, message, now, open, pause, subject,
+    subjects, until, until_sent, upstream,
 };
 use crate::support::sink::{Action, END_OF_DATA, Script, Sink};
 
@@ -169,5 +171,53 @@ async fn an_unknown_outcome_is_held_where_the_app_asks_for_it() {
     crate::support::queue::act(&archive, release, id).await.unwrap();
     until_sent(&archive, 2).await;
     assert_eq!(kinds(&archive, id), ["accepted", "attempted", "released", "sent"]);
+    work.stop().await;
+}
+
+/// A clock that is ahead by as many milliseconds as the number says.
+fn ahead(by_ms: &Arc<AtomicI64>) -> impl Fn() -> Timestamp + Send + Sync + 'static {
+    let by_ms = by_ms.clone();
+    move || Timestamp::from_millis(now().as_millis() + by_ms.load(Ordering::SeqCst))
+}
+
+const YEAR_MS: i64 = 365 * 24 * 3_600_000;
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_delays_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let archive = open(&dir);
+    let sink = Sink::start(Script::new().on_first(1, "RCPT", say("450 4.2.1 later"))).await;
+    let by_ms = Arc::new(AtomicI64::new(YEAR_MS));
+    let setup = Setup::new(vec![upstream("a", sink.address, 1)]).clock(ahead(&by_ms));
+    let work = setup.waits(&[Duration::from_secs(2)]).start(&archive);
+    let deferred = accept(&archive, message("deferred", &["kim@x.test"])).await;
+    until(&archive, "deferred", |a| has_event(a, deferred, EventKind::Deferred)).await;
+    by_ms.store(0, Ordering::SeqCst);
+    let begin = Instant::now();
+    accept(&archive, message("new", &["kim@x.test"])).await;
+    until_sent(&archive, 2).await;
+    // The whole queue is read again every minute: it did not take that to find it.
+    assert!(begin.elapsed() < Duration::from_secs(30));
+    work.stop().await;
+}
+
+#[tokio::test]
+async fn a_clock_that_was_set_back_while_the_daemon_was_down_delays_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let archive = open(&dir);
+    let sink = Sink::start(Script::new().on_first(1, "RCPT", say("450 4.2.1 later"))).await;
+    let setup = || Setup::new(vec![upstream("a", sink.address, 1)]);
+    let work = setup().clock(ahead(&Arc::new(AtomicI64::new(YEAR_MS)))).start(&archive);
+    let mut held = message("held", &["kim@x.test"]);
+    let until_then = now().plus(Duration::from_secs(3_600));
+    held.recipients[0].state = RecipientState::Held { hold: Hold::Until(until_then) };
+    let deferred = accept(&archive, message("deferred", &["kim@x.test"])).await;
+    until(&archive, "deferred", |a| has_event(a, deferred, EventKind::Deferred)).await;
+    work.stop().await;
+    let held = accept(&archive, held).await;
+    let work = setup().start(&archive);
+    until_sent(&archive, 1).await;
+    assert_eq!(kinds(&archive, held), ["accepted", "held"], "its time is a person's wish");
+    assert_eq!(kinds(&archive, deferred), ["accepted", "deferred", "sent"]);
     work.stop().await;
 }

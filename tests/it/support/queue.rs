@@ -14,7 +14,7 @@ use waybill::archive::{
     Acceptance, Action, ActionKind, ActionRefusal, Archive, ArchiveError, ArchiveSettings, Client,
     Event, Message, MessagePolicy, NewRecipient, StagingLimits, Summary,
 };
-use waybill::dispatch::Dispatch;
+use waybill::dispatch::{Clock, Dispatch};
 use waybill::evidence::{Proof, sent_to};
 use waybill::lifecycle::RetrySchedule;
 use waybill::model::envelope::BodyType;
@@ -230,11 +230,17 @@ pub struct Setup {
     /// Recipient pattern and the upstreams that serve it; without routes all do, in order.
     pub routes: Vec<(&'static str, Vec<&'static str>)>,
     pub waits: Vec<Duration>,
+    pub clock: Clock,
 }
 
 impl Setup {
     pub fn new(upstreams: Vec<SmtpUpstream>) -> Setup {
-        Setup { upstreams, routes: Vec::new(), waits: vec![Duration::from_millis(50)] }
+        Setup {
+            upstreams,
+            routes: Vec::new(),
+            waits: vec![Duration::from_millis(50)],
+            clock: Arc::new(now),
+        }
     }
 
     pub fn route(mut self, recipient: &'static str, upstreams: &[&'static str]) -> Setup {
@@ -244,6 +250,11 @@ impl Setup {
 
     pub fn waits(mut self, waits: &[Duration]) -> Setup {
         self.waits = waits.to_vec();
+        self
+    }
+
+    pub fn clock(mut self, clock: impl Fn() -> Timestamp + Send + Sync + 'static) -> Setup {
+        self.clock = Arc::new(clock);
         self
     }
 
@@ -268,7 +279,7 @@ impl Setup {
                 waits: self.waits,
                 expire: Duration::from_secs(3_600),
             }),
-            clock: Arc::new(now),
+            clock: self.clock,
         };
         let stop = CancellationToken::new();
         Work { task: tokio::spawn(dispatch.run(stop.clone())), stop }
