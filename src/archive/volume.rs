@@ -413,7 +413,7 @@ mod tests {
         let mut writer = VolumeWriter::open(volumes.clone(), 1).unwrap();
         let blob = noise(1_000, 7);
         let mut append = || writer.append(&[&Packed::new(blob.clone())]).unwrap()[0];
-        let locations: Vec<Location> = (0..3 * MAX_OPEN_VOLUMES).map(|_| append()).collect();
+        let locations: Vec<Location> = (0..MAX_OPEN_VOLUMES + 6).map(|_| append()).collect();
         std::thread::scope(|scope| {
             for reader in 0..4 {
                 let (volumes, locations, blob) = (&volumes, &locations, &blob);
