@@ -68,9 +68,13 @@ impl Disk {
             }
             TryLockError::Error(error) => error,
         })?;
-        // Whether the folder itself is new is not known; its name must outlive a power cut.
+        // Whether the folder itself is new is not known; its name must outlive a power cut. One that
+        // lies where this user may not read was made by somebody else.
         if let Some(parent) = dir.canonicalize()?.parent() {
-            sync_dir(parent)?;
+            match sync_dir(parent) {
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+                synced => synced?,
+            }
         }
         sync_dir(dir)?;
         sync_dir(&dir.join("volumes"))?;

@@ -5,6 +5,7 @@ mod disk;
 mod errors;
 mod power;
 mod records;
+mod rot;
 mod story;
 mod walk;
 

@@ -253,7 +253,7 @@ impl Feeder {
             if lane.knows(id) || is_offered {
                 planned.is_partial = true;
                 self.blocked.insert(id, lane.clone());
-            } else if lane.is_full() {
+            } else if !lane.has_room() {
                 planned.is_partial = true;
                 let first =
                     recipients.first().map(|index| &message.recipients[usize::from(*index)]);

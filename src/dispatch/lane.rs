@@ -99,8 +99,12 @@ impl Lane {
         self.lock().known.get(&message) == Some(&Some(at))
     }
 
-    pub(super) fn is_full(&self) -> bool {
-        self.lock().plans.len() >= MAX_PLANNED
+    /// Whether a row may be planned. Once one found no room, none behind it does either, until the
+    /// lane is filled again in the order of the queue: or the oldest would wait for as long as new
+    /// ones keep coming.
+    pub(super) fn has_room(&self) -> bool {
+        let work = self.lock();
+        work.plans.len() < MAX_PLANNED && work.overflow.is_none()
     }
 
     /// Notes that a row found no room; the feeder comes back to it.
@@ -188,5 +192,76 @@ impl Lane {
 
     fn lock(&self) -> MutexGuard<'_, Work> {
         self.work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::relay::settings::{RelayTimeouts, SmtpUpstream, UpstreamTls};
+
+    fn lane() -> Lane {
+        let settings = SmtpUpstream {
+            name: UpstreamName::parse("a").unwrap(),
+            host: "127.0.0.1".into(),
+            port: 1,
+            tls: UpstreamTls::Off,
+            tls_ca: None,
+            credential: None,
+            connections: 1,
+            rate_per_second: None,
+            hostname: "gateway.test".into(),
+            timeouts: RelayTimeouts::default(),
+        };
+        let name = settings.name.clone();
+        Lane::new(name, SmtpRelay::new(settings).unwrap(), Arc::new(Feedback::default()))
+    }
+
+    fn row(number: usize) -> DueEntry {
+        (Timestamp::from_millis(number as i64), MessageId::from_u128(number as u128))
+    }
+
+    fn offer(lane: &Lane, number: usize) {
+        let (at, message) = row(number);
+        let plan = Plan { message, recipients: vec![0], rank: 0, is_last_upstream: true };
+        lane.offer(plan, Some(at));
+    }
+
+    #[tokio::test]
+    async fn what_found_no_room_comes_before_what_is_newer() {
+        let lane = lane();
+        (0..MAX_PLANNED).for_each(|number| offer(&lane, number));
+        assert!(!lane.has_room());
+        lane.overflow(row(MAX_PLANNED + 1));
+        lane.overflow(row(MAX_PLANNED));
+        lane.overflow(row(MAX_PLANNED + 2));
+        for taken in 0..=REFILL_BELOW {
+            assert_eq!(lane.refill_from(), None, "{taken}");
+            assert_eq!(lane.take().await.message, row(taken).1);
+            assert!(!lane.has_room(), "a newer row would overtake the one that waits");
+        }
+        let told = tokio::time::timeout(Duration::from_secs(5), lane.feedback.told()).await;
+        told.expect("nobody was told that there is room");
+        assert_eq!(lane.refill_from(), Some(row(MAX_PLANNED)));
+        assert!(lane.has_room() && !lane.is_overflowed());
+    }
+
+    #[test]
+    fn a_message_is_known_until_it_is_let_go() {
+        let lane = lane();
+        offer(&lane, 7);
+        assert!(lane.knows(row(7).1) && lane.knows_row(row(7)));
+        assert!(!lane.knows_row((Timestamp::from_millis(8), row(7).1)));
+        let plan = lane.try_take().unwrap();
+        assert!(lane.knows(plan.message), "it is under way");
+        lane.give_up(plan.message);
+        assert!(!lane.knows(plan.message));
+        assert_eq!(lane.feedback.take().again, [plan.message]);
+        offer(&lane, 8);
+        lane.clear();
+        assert!(lane.try_take().is_none() && !lane.knows(row(8).1));
+        assert!(lane.feedback.take().thrown);
     }
 }

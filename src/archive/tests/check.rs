@@ -48,6 +48,7 @@ pub(super) fn check(archive: &Archive) {
     let events = events(&snapshot, &mut findings);
     stories(&messages, &events, &mut findings);
     shared(archive, &snapshot, &mut findings);
+    moved(archive, &snapshot, &mut findings);
     findings.same("the journal", *archive.journal().borrow(), Sequence(events.len() as u64));
     lists(archive, &messages, &mut findings);
     assert!(findings.0.is_empty(), "the archive is damaged:\n{}", findings.0.join("\n"));
@@ -190,6 +191,20 @@ fn shared(archive: &Archive, snapshot: &ReadTransaction, findings: &mut Findings
         let part = archive.inner.volumes.read(place);
         let is_it = part.as_ref().is_ok_and(|part| *blake3::hash(part).as_bytes() == hash.value());
         findings.holds(is_it, format!("a shared part is not at {place:?}: {:?}", part.err()));
+    }
+}
+
+/// That every staged chunk that has moved is where it is said to be, and not staged any more.
+fn moved(archive: &Archive, snapshot: &ReadTransaction, findings: &mut Findings) {
+    let staged = snapshot.open_table(tables::STAGED).unwrap();
+    for entry in snapshot.open_table(tables::MOVED).unwrap().iter().unwrap() {
+        let (number, place) = entry.unwrap();
+        let (number, place): (u64, Location) =
+            (number.value(), postcard::from_bytes(place.value()).unwrap());
+        let is_there = archive.inner.volumes.read(place).is_ok();
+        findings.holds(is_there, format!("chunk {number} is not at {place:?}"));
+        let is_staged = staged.get(number).unwrap().is_some();
+        findings.holds(!is_staged, format!("chunk {number} is staged and has moved"));
     }
 }
 

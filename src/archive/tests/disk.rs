@@ -171,6 +171,17 @@ impl Disk {
         self.state().struck.clone()
     }
 
+    /// Turns one bit of a file over, as a disk does that rots; `false` when the place held nothing.
+    pub(super) fn rot(&self, name: &str, chance: &mut Chance) -> bool {
+        let mut state = self.state();
+        let file = state.names[name];
+        let bytes = &mut state.files[file];
+        let place = chance.below(bytes.len());
+        let is_content = bytes[place] != 0;
+        bytes[place] ^= 1 << chance.below(8);
+        is_content
+    }
+
     /// How many operations there were.
     pub(super) fn operations(&self) -> usize {
         self.state().count

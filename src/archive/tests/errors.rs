@@ -13,7 +13,7 @@ use crate::archive::{ActionKind, Archive, ArchiveError, ArchiveSettings};
 use crate::model::MessageId;
 
 /// Operations that fail, when not all do.
-const SAMPLE: usize = 25;
+const SAMPLE: usize = 18;
 
 const EIO: i32 = 5;
 const ENOSPC: i32 = 28;
