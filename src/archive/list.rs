@@ -2,8 +2,9 @@
 //!
 //! A list walks one ordered source of candidates (all messages, one status, or one term of the
 //! look-up index) from its cursor on, and keeps what matches. So a page costs the same however deep
-//! it lies. A page looks at a bounded number of candidates and may therefore hold fewer items than
-//! asked for, and still have a next one.
+//! it lies. A page looks at a bounded number of candidates, and ends where its messages have many
+//! recipients or attachments; it may therefore hold fewer items than asked for, and still have a next
+//! one.
 
 use redb::ReadTransaction;
 
@@ -17,6 +18,9 @@ use crate::model::{MessageId, ReversePath, Status};
 
 /// Candidates that one page looks at.
 const MAX_EXAMINED: usize = 20_000;
+/// Recipients and attachments of one page, and those of its last message: some megabytes. One message
+/// may have ten thousand of them, and a page five hundred messages.
+const MAX_PARTICULARS: usize = 20_000;
 
 type Candidates<'a> = Box<dyn Iterator<Item = Result<u128, Failure>> + 'a>;
 
@@ -31,9 +35,11 @@ pub(super) fn list(
     let reader = Reader::new(snapshot)?;
     let mut items = Vec::new();
     let mut last = None;
+    let mut particulars = 0;
     let span = span(filter, order, after);
     for (examined, id) in candidates(snapshot, &reader, index, filter, order, span)?.enumerate() {
-        if items.len() == limit || examined == MAX_EXAMINED {
+        let is_full = items.len() == limit || particulars >= MAX_PARTICULARS;
+        if is_full || examined == MAX_EXAMINED {
             return Ok(Page { items, next: last });
         }
         let id = MessageId::from_u128(id?);
@@ -41,6 +47,7 @@ pub(super) fn list(
         if let Some(message) = reader.readable(id)?
             && matches(filter, &message)
         {
+            particulars += message.recipients.len() + message.summary.attachments.len();
             items.push(message);
         }
     }

@@ -347,3 +347,25 @@ async fn a_damaged_record_keeps_nothing_else_from_leaving() {
     }
     panic!("the look-up index stopped at a damaged record");
 }
+
+#[tokio::test]
+async fn a_page_ends_where_its_messages_are_large() {
+    let dir = tempfile::tempdir().unwrap();
+    let archive = Archive::open(&settings(dir.path())).unwrap();
+    let mut ids = Vec::new();
+    for number in 0..30 {
+        let one = acceptance(number, 2_000, Bytes::from("x"));
+        ids.push(archive.accept(one).await.unwrap().get());
+    }
+    let (mut found, mut cursor, mut pages) = (Vec::new(), None, 0);
+    loop {
+        let page = archive.list(&Filter::default(), Order::Oldest, cursor, 500).unwrap();
+        assert!(page.items.len() <= 10, "{} messages on one page", page.items.len());
+        found.extend(page.items.iter().map(|m| m.id));
+        (cursor, pages) = (page.next, pages + 1);
+        if cursor.is_none() {
+            break;
+        }
+    }
+    assert_eq!((found, pages), (ids, 3));
+}

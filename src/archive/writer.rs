@@ -8,8 +8,9 @@
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::{Receiver, TryRecvError};
 use std::sync::{Arc, OnceLock};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use redb::{Database, Durability, Table, WriteTransaction};
@@ -31,6 +32,11 @@ const LINGER: Duration = Duration::from_millis(1);
 const LINGER_FOR_MESSAGE: Duration = Duration::from_millis(5);
 /// An acceptance so long ago says nothing about the next one.
 const ACTIVE: Duration = Duration::from_millis(20);
+
+/// It waits in naps and not until a moment: the kernel counts such a moment by its own clock, so where
+/// the process is shown another one (libfaketime, to try clocks that jump) the wait would not end, and
+/// the queue would stand still with it.
+const NAP: Duration = Duration::from_micros(100);
 
 /// What a job does inside the transaction; what it returns is called after the commit.
 pub(super) type Change = Box<dyn FnOnce(&mut Batch<'_>) -> Result<Completion, Failure> + Send>;
@@ -212,11 +218,14 @@ impl Writer {
             let left = patience.saturating_sub(began.elapsed());
             let next = match left.is_zero() {
                 true => self.jobs.try_recv().ok(),
-                false => match self.jobs.recv_timeout(left) {
+                false => match self.jobs.try_recv() {
                     Ok(job) => Some(job),
-                    // A message may be on its way by now; otherwise the patience is over.
-                    Err(RecvTimeoutError::Timeout) => continue,
-                    Err(RecvTimeoutError::Disconnected) => None,
+                    // A message may be on its way by now.
+                    Err(TryRecvError::Empty) => {
+                        thread::sleep(NAP.min(left));
+                        continue;
+                    }
+                    Err(TryRecvError::Disconnected) => None,
                 },
             };
             let Some(job) = next else { break };
