@@ -17,6 +17,7 @@ pub mod net;
 pub mod policy;
 pub mod relay;
 pub mod rewrite;
+pub mod sms;
 pub mod smtp;
 pub mod submission;
 pub mod telemetry;

@@ -11,7 +11,7 @@ use waybill::archive::{
 };
 use waybill::model::envelope::BodyType;
 use waybill::model::{
-    AppName, Channel, Digest, Direction, Envelope, EnvelopeRecipient, ForwardPath, Hold, Named,
+    AppName, Digest, Direction, Envelope, EnvelopeRecipient, ForwardPath, Hold, Medium, Named,
     RecipientKind, RecipientState, Reference, ReversePath, Tag, Timestamp,
 };
 
@@ -78,7 +78,9 @@ impl Fill {
         let mut message = self.0.take(serial);
         message.summary.message_id = Some(format!("{serial}@fill.example.com"));
         let to = format!("customer{}@example.org", serial % 50_000);
-        message.envelope.recipients[0].path = path(&to);
+        if let Medium::Mail(envelope) = &mut message.medium {
+            envelope.recipients[0].path = path(&to);
+        }
         message.references = Reference::parse(&format!("INV-{}", serial / 3)).into_iter().collect();
         message.tag = Tag::parse(["invoice", "reminder", "newsletter"][serial as usize % 3]);
         message.recipients[0].state = match serial % 100 {
@@ -105,10 +107,9 @@ fn acceptance(serial: u64, raw: Bytes) -> Acceptance {
     let at = now();
     Acceptance {
         accepted_at: at,
-        channel: Channel::Email,
         direction: Direction::Outbound,
         app: AppName::parse("erp").expect("the name is well formed"),
-        envelope: Envelope {
+        medium: Medium::Mail(Envelope {
             reverse_path: ReversePath::parse("billing@example.com").expect("it is well formed"),
             recipients: vec![recipient],
             body: BodyType::EightBitMime,
@@ -116,7 +117,7 @@ fn acceptance(serial: u64, raw: Bytes) -> Acceptance {
             ret: None,
             envid: None,
             release: None,
-        },
+        }),
         client: Client {
             address: IpAddr::V4(Ipv4Addr::LOCALHOST),
             helo: "erp.example.com".into(),

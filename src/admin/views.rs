@@ -8,9 +8,7 @@ use serde::Serialize;
 
 use super::state::UpstreamHealth;
 use crate::archive::{Attachment, Event, Message, QueueView, Recipient};
-use crate::model::{
-    Cause, Hold, Named, RecipientState, ReversePath, Status, Timestamp, UpstreamName,
-};
+use crate::model::{Cause, Hold, Named, RecipientState, Status, Timestamp, UpstreamName};
 
 /// Part of a list.
 #[derive(Debug, Serialize)]
@@ -191,12 +189,12 @@ impl MessageView {
         let attachments = message.summary.attachments.iter().enumerate();
         MessageView {
             id: word(message.id),
-            channel: message.channel.as_str(),
+            channel: message.channel().as_str(),
             direction: message.direction.as_str(),
             status: message.status().as_str(),
             app: word(&message.app),
             sender: sender(message),
-            envelope_from: word(&message.envelope.reverse_path),
+            envelope_from: message.medium.sender().unwrap_or_default(),
             subject: message.summary.subject.clone(),
             preview: message.summary.preview.clone(),
             recipients: recipients.collect(),
@@ -230,18 +228,14 @@ fn sender(message: &Message) -> Option<NamedView> {
     if let Some(Named { name, address }) = &message.summary.author {
         return Some(NamedView { name: name.clone(), address: address.clone() });
     }
-    match &message.envelope.reverse_path {
-        ReversePath::Null => None,
-        ReversePath::Mailbox(mailbox) => Some(NamedView { name: None, address: word(mailbox) }),
-    }
+    message.medium.sender().map(|address| NamedView { name: None, address })
 }
 
 impl RecipientView {
     fn new(message: &Message, recipient: &Recipient) -> RecipientView {
-        let path = message.envelope.recipients.get(usize::from(recipient.index)).map(|r| &r.path);
         RecipientView {
             index: recipient.index,
-            address: path.map(word).unwrap_or_default(),
+            address: message.medium.recipient(recipient.index).unwrap_or_default(),
             name: recipient.name.clone(),
             kind: recipient.kind.as_str(),
             status: recipient.state.status().as_str(),
@@ -253,7 +247,7 @@ impl RecipientView {
             reply: recipient.reply.clone(),
             possible_duplicate: recipient.possible_duplicate,
             sent_at: sent_at(&recipient.state).map(time),
-            delivered_at: None,
+            delivered_at: recipient.delivered_at.map(time),
             bounced_at: None,
             opened_at: None,
             opens: 0,
@@ -306,6 +300,10 @@ fn reason(state: &RecipientState) -> Option<String> {
                 format!("{detail}; the last reply was {reply}")
             }
             Cause::Expired { last_reply: None, detail } => detail.clone(),
+            Cause::Undelivered { upstream, reason, code } => {
+                let code = code.as_ref().map(|code| format!(" ({code})")).unwrap_or_default();
+                format!("{upstream} could not deliver it: {}{code}", reason.as_str())
+            }
         }),
         RecipientState::Due { .. } | RecipientState::Sent { .. } => None,
     }

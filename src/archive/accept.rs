@@ -302,7 +302,7 @@ fn record(
     let hash = acceptance.summary.message_id.as_deref().map(message_id_hash);
     let earlier = hash.and_then(|hash| batch.memory.remember(hash, id));
     let duplicate_of = duplicate_of.or(earlier);
-    let proof = leaf(sequence, id, at, &acceptance.app, &acceptance.envelope, acceptance.digest);
+    let proof = leaf(sequence, id, at, &acceptance.app, &acceptance.medium, acceptance.digest);
     let place = Place { sequence, leaf: proof, body: stored.body, duplicate_of };
     let bytes = StoredMessage::new(acceptance, place).encode();
     batch.messages.insert(id.as_u128(), &bytes[..])?;

@@ -18,7 +18,7 @@ use super::message::Message;
 use super::read::Reader;
 use super::writer::{Closing, Failure};
 use super::{ArchiveError, storage};
-use crate::model::{AppName, MessageId, Reference, ReversePath, Sequence, Tag};
+use crate::model::{AppName, MessageId, Reference, Sequence, Tag};
 
 const TERMS: TableDefinition<(u64, u128), ()> = TableDefinition::new("terms");
 const WATERMARK: TableDefinition<(), u128> = TableDefinition::new("watermark");
@@ -59,15 +59,12 @@ impl Term<'_> {
 
 fn terms(message: &Message) -> Vec<u64> {
     let mut terms = vec![Term::App(&message.app).hash()];
-    if let ReversePath::Mailbox(mailbox) = &message.envelope.reverse_path {
-        terms.push(Term::Sender(&mailbox.to_string()).hash());
-    }
+    terms.extend(message.medium.sender().map(|sender| Term::Sender(&sender).hash()));
     if let Some(author) = &message.summary.author {
         terms.push(Term::Sender(&author.address).hash());
     }
-    for recipient in &message.envelope.recipients {
-        terms.push(Term::Recipient(&recipient.path.to_string()).hash());
-    }
+    let recipients = message.medium.recipients();
+    terms.extend(recipients.iter().map(|recipient| Term::Recipient(recipient).hash()));
     terms.extend(message.references.iter().map(|r| Term::Reference(r).hash()));
     terms.extend(message.tag.iter().map(|tag| Term::Tag(tag).hash()));
     terms.extend(message.summary.message_id.iter().map(|id| Term::MessageId(id).hash()));

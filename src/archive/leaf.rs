@@ -4,7 +4,7 @@
 //! Numbers are big-endian; a text is its length in 8 bytes and then its UTF-8, so no two different
 //! inputs share an encoding. The shape can never change, only get a new version.
 
-use crate::model::{AppName, Digest, Envelope, MessageId, Sequence, Timestamp};
+use crate::model::{AppName, Digest, Medium, MessageId, Sequence, Timestamp};
 
 const VERSION: u8 = 1;
 
@@ -14,7 +14,7 @@ pub(super) fn leaf(
     id: MessageId,
     accepted_at: Timestamp,
     app: &AppName,
-    envelope: &Envelope,
+    medium: &Medium,
     content: Digest,
 ) -> Digest {
     let mut bytes = vec![VERSION];
@@ -26,11 +26,10 @@ pub(super) fn leaf(
         bytes.extend(text.as_bytes());
     };
     text(app.as_str());
-    text(&envelope.reverse_path.to_string());
-    for recipient in &envelope.recipients {
-        text(&recipient.path.to_string());
-    }
-    bytes.extend((envelope.recipients.len() as u64).to_be_bytes());
+    text(&medium.sender().unwrap_or_default());
+    let recipients = medium.recipients();
+    recipients.iter().for_each(|address| text(address));
+    bytes.extend((recipients.len() as u64).to_be_bytes());
     bytes.extend(content.0);
     Digest::of(&bytes)
 }
@@ -39,15 +38,15 @@ pub(super) fn leaf(
 mod tests {
     use super::*;
     use crate::model::envelope::BodyType;
-    use crate::model::{EnvelopeRecipient, ForwardPath, ReversePath};
+    use crate::model::{Envelope, EnvelopeRecipient, ForwardPath, ReversePath};
 
-    fn envelope(recipients: &[&str]) -> Envelope {
+    fn envelope(recipients: &[&str]) -> Medium {
         let recipient = |path: &&str| EnvelopeRecipient {
             path: ForwardPath::parse(path).unwrap(),
             notify: None,
             original: None,
         };
-        Envelope {
+        Medium::Mail(Envelope {
             reverse_path: ReversePath::Null,
             recipients: recipients.iter().map(recipient).collect(),
             body: BodyType::SevenBit,
@@ -55,7 +54,7 @@ mod tests {
             ret: None,
             envid: None,
             release: None,
-        }
+        })
     }
 
     #[test]

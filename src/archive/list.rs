@@ -14,7 +14,7 @@ use super::read::Reader;
 use super::standing::status_key;
 use super::writer::Failure;
 use super::{Filter, Order, Page, tables};
-use crate::model::{MessageId, ReversePath, Status};
+use crate::model::{MessageId, Status};
 
 /// Candidates that one page looks at.
 const MAX_EXAMINED: usize = 20_000;
@@ -171,16 +171,11 @@ fn matches(filter: &Filter, message: &Message) -> bool {
     let same = |wanted: &str, found: &str| wanted.to_lowercase() == found.to_lowercase();
     let sender = |wanted: &String| {
         let author = message.summary.author.as_ref();
-        let reverse_path = match &message.envelope.reverse_path {
-            ReversePath::Null => None,
-            ReversePath::Mailbox(mailbox) => Some(mailbox.to_string()),
-        };
         author.is_some_and(|author| same(wanted, &author.address))
-            || reverse_path.is_some_and(|path| same(wanted, &path))
+            || message.medium.sender().is_some_and(|path| same(wanted, &path))
     };
-    let recipient = |wanted: &String| {
-        message.envelope.recipients.iter().any(|r| same(wanted, &r.path.to_string()))
-    };
+    let recipient =
+        |wanted: &String| message.medium.recipients().iter().any(|address| same(wanted, address));
     let attachment = |wanted: &String| {
         let wanted = wanted.to_lowercase();
         let names = message.summary.attachments.iter().filter_map(|a| a.filename.as_ref());
@@ -189,7 +184,7 @@ fn matches(filter: &Filter, message: &Message) -> bool {
     let reference = |wanted: &crate::model::Reference| {
         message.references.iter().any(|r| r.canonical() == wanted.canonical())
     };
-    filter.channel.is_none_or(|channel| channel == message.channel)
+    filter.channel.is_none_or(|channel| channel == message.channel())
         && filter.direction.is_none_or(|direction| direction == message.direction)
         && filter.status.is_none_or(|status| status == message.status())
         && filter.apps.as_ref().is_none_or(|apps| apps.contains(&message.app))

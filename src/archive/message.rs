@@ -6,8 +6,8 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use crate::model::{
-    AppName, Channel, Digest, Direction, Envelope, EventKind, MessageId, Named, RecipientKind,
-    RecipientState, Reference, Sequence, Status, Tag, Timestamp, UpstreamName,
+    AppName, Channel, Digest, Direction, EventKind, Medium, MessageId, Named, ReceiptState,
+    RecipientKind, RecipientState, Reference, Sequence, Status, Tag, Timestamp, UpstreamName,
 };
 
 /// What arrived over a connection, and how.
@@ -75,12 +75,11 @@ pub struct MessagePolicy {
 #[derive(Clone, Debug)]
 pub struct Acceptance {
     pub accepted_at: Timestamp,
-    pub channel: Channel,
     pub direction: Direction,
     pub app: AppName,
-    pub envelope: Envelope,
+    pub medium: Medium,
     pub client: Client,
-    /// The bytes as submitted.
+    /// The bytes as submitted; of an SMS the request with its secrets masked, as `message/http`.
     pub raw: Bytes,
     /// SHA-256 of `raw`.
     pub digest: Digest,
@@ -88,7 +87,7 @@ pub struct Acceptance {
     /// ascending and disjoint.
     pub shared: Vec<Range<usize>>,
     pub summary: Summary,
-    /// One for each recipient of the envelope, in its order.
+    /// One for each recipient of the medium, in its order.
     pub recipients: Vec<NewRecipient>,
     pub references: Vec<Reference>,
     pub tag: Option<Tag>,
@@ -106,10 +105,9 @@ pub struct Message {
     /// `SHA-256(version ‖ sequence ‖ id ‖ accepted_at ‖ app ‖ envelope ‖ digest)`.
     pub leaf: Digest,
     pub accepted_at: Timestamp,
-    pub channel: Channel,
     pub direction: Direction,
     pub app: AppName,
-    pub envelope: Envelope,
+    pub medium: Medium,
     pub client: Client,
     pub size_bytes: u64,
     /// SHA-256 of the bytes as submitted.
@@ -126,6 +124,11 @@ pub struct Message {
 }
 
 impl Message {
+    /// How it travels.
+    pub fn channel(&self) -> Channel {
+        self.medium.channel()
+    }
+
     /// Derived from its recipients.
     pub fn status(&self) -> Status {
         Status::of_message(self.recipients.iter().map(|r| r.state.status()))
@@ -148,6 +151,17 @@ pub struct Recipient {
     pub reply: Option<String>,
     /// An attempt of it ended with an unknown outcome, so it may have arrived twice.
     pub possible_duplicate: bool,
+    /// A receipt said that it arrived.
+    pub delivered_at: Option<Timestamp>,
+    /// What an SMS provider tells apart; one for each segment, or one for all.
+    pub parts: Vec<Part>,
+}
+
+/// A part of an SMS as its provider names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    pub provider_id: String,
+    pub state: ReceiptState,
 }
 
 /// One thing that happened to a message.

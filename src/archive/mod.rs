@@ -11,6 +11,7 @@
 
 mod accept;
 pub mod accounts;
+mod erase;
 mod files;
 mod index;
 mod leaf;
@@ -18,12 +19,15 @@ mod list;
 mod memory;
 pub mod message;
 mod open;
+mod outbox;
+mod provider_report;
 mod queue;
 mod read;
 pub mod settings;
 mod staging;
 mod standing;
 mod stored;
+mod suppressions;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -39,16 +43,20 @@ use redb::{Database, ReadTransaction, ReadableDatabase};
 use tokio::sync::{oneshot, watch};
 
 pub use accounts::{TokenRecord, UserRecord};
+pub use erase::{Erasure, ErasureKind};
 pub use message::{Acceptance, Attachment, Client, Event, Message, MessagePolicy, NewRecipient};
-pub use message::{Recipient, Summary};
+pub use message::{Part, Recipient, Summary};
+pub use outbox::{Delivery, DeliveryKind, NewDelivery, Settled};
+pub use provider_report::{ProviderReport, Reported};
 pub use queue::{ClaimRequest, Judgement};
 pub use read::Content;
 pub use settings::{ArchiveSettings, StagingLimits};
+pub use suppressions::Suppression;
 
 use crate::lifecycle::RetrySchedule;
 use crate::model::{
-    AppName, Channel, Direction, MessageId, RecipientState, Reference, Sequence, Status, Tag,
-    Timestamp, UpstreamName,
+    AppName, Channel, Direction, EventKind, MessageId, RecipientState, Reference, Sequence, Status,
+    Tag, Timestamp, UpstreamName,
 };
 use accept::{Intake, SharedPart, SharedPlace};
 use files::Files;
@@ -113,6 +121,35 @@ fn storage<E: Into<Box<dyn std::error::Error + Send + Sync>>>(
     operation: &'static str,
 ) -> impl FnOnce(E) -> ArchiveError {
     move |source| ArchiveError::Storage { operation, source: source.into() }
+}
+
+/// What marks a call that is to be made once, however often it comes: the hash of an
+/// `Idempotency-Key` with its app, or of a provider's id with its upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RepeatKey {
+    pub key: [u8; 32],
+    /// Of the call; another call with the same key is a mistake.
+    pub fingerprint: [u8; 16],
+}
+
+/// What became of a call.
+#[derive(Clone, Debug)]
+pub enum Accepted {
+    New(Vec<Durable<MessageId>>),
+    /// The messages of the first time.
+    Repeated(Vec<Durable<MessageId>>),
+    /// The key stands for another call.
+    Conflict,
+}
+
+/// An event that moves no recipient.
+#[derive(Clone, Debug)]
+pub struct MessageNote {
+    pub message: MessageId,
+    pub kind: EventKind,
+    pub by: Option<String>,
+    pub detail: Option<String>,
+    pub at: Timestamp,
 }
 
 /// What a person does to a message in the queue.
@@ -229,6 +266,37 @@ impl Archive {
             return Err(self.closed());
         }
         answer.await.unwrap_or_else(|_| Err(self.closed()))
+    }
+
+    /// Makes the messages of one call durable: all of them, or none. With a key, a call that was made
+    /// before is not made again.
+    pub async fn accept_all(
+        &self,
+        _acceptances: Vec<Acceptance>,
+        _key: Option<RepeatKey>,
+    ) -> Result<Accepted, ArchiveError> {
+        todo!()
+    }
+
+    /// What a key stands for already.
+    pub fn repeated(&self, _key: RepeatKey) -> Result<Option<Accepted>, ArchiveError> {
+        todo!()
+    }
+
+    /// A random key that was made when it was first asked for, by its name.
+    pub async fn key(&self, _name: &'static str) -> Result<[u8; 32], ArchiveError> {
+        todo!()
+    }
+
+    /// Whether the process before this one closed the archive; a crash did not.
+    pub fn was_closed(&self) -> bool {
+        todo!()
+    }
+
+    /// Adds an event to the history of a message, for what moves no recipient: `replied`,
+    /// `suppressed`, `viewed`.
+    pub async fn note(&self, _note: MessageNote) -> Result<(), ArchiveError> {
+        todo!()
     }
 
     /// Stop, restart, release.

@@ -119,6 +119,8 @@ pub(super) fn assemble(
             upstream: entry.last_upstream.as_deref().and_then(UpstreamName::parse),
             reply: entry.last_reply,
             possible_duplicate: progress.possible_duplicate,
+            delivered_at: None,
+            parts: Vec::new(),
         });
     }
     Ok(Message {
@@ -126,10 +128,9 @@ pub(super) fn assemble(
         sequence: Sequence(stored.sequence),
         leaf: Digest(stored.leaf),
         accepted_at: Timestamp::from_millis(stored.accepted_at),
-        channel: stored.channel(),
         direction: stored.direction(),
         app: stored.app()?,
-        envelope: stored.envelope()?,
+        medium: stored.medium()?,
         client: stored.client(),
         size_bytes: stored.size_bytes,
         digest: Digest(stored.digest),

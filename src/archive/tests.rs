@@ -17,7 +17,7 @@ use bytes::Bytes;
 use super::*;
 use crate::model::envelope::BodyType;
 use crate::model::{
-    Cause, Digest, Envelope, EnvelopeRecipient, EventKind, ForwardPath, Hold, Outcome,
+    Cause, Digest, Envelope, EnvelopeRecipient, EventKind, ForwardPath, Hold, Medium, Outcome,
     RecipientKind, RecipientState, Reply, ReversePath, Scope,
 };
 
@@ -35,10 +35,9 @@ pub(super) fn acceptance(number: u64, recipients: usize, raw: Bytes) -> Acceptan
     let due = RecipientState::Due { at: at(0), rank: 0 };
     Acceptance {
         accepted_at: at(number as i64),
-        channel: Channel::Email,
         direction: Direction::Outbound,
         app: AppName::parse("erp").unwrap(),
-        envelope: Envelope {
+        medium: Medium::Mail(Envelope {
             reverse_path: ReversePath::parse("anna@example.com").unwrap(),
             recipients: (0..recipients)
                 .map(|index| EnvelopeRecipient { path: path(index), notify: None, original: None })
@@ -48,7 +47,7 @@ pub(super) fn acceptance(number: u64, recipients: usize, raw: Bytes) -> Acceptan
             ret: None,
             envid: None,
             release: None,
-        },
+        }),
         client: Client {
             address: IpAddr::V4(Ipv4Addr::LOCALHOST),
             helo: "erp.example.com".into(),
@@ -100,7 +99,11 @@ fn action_of(kind: ActionKind, id: MessageId) -> Action {
 }
 
 fn sent() -> Outcome {
-    Outcome::Sent { reply: Reply::new(250, None, "ok"), digest: Digest::of(b"sent") }
+    Outcome::Sent {
+        reply: Reply::new(250, None, "ok"),
+        digest: Digest::of(b"sent"),
+        parts: Vec::new(),
+    }
 }
 
 fn kinds(archive: &Archive, id: MessageId) -> Vec<EventKind> {

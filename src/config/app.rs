@@ -91,8 +91,18 @@ fn read_app(section: &Section<'_, '_>) -> Option<ReadApp> {
     let name = name?;
     let later = AppLater { name: name.clone(), retention, callbacks, originators, sms };
     let senders = senders.into_iter().map(|(_, pattern)| pattern).collect();
-    let app =
-        Arc::new(App { name, networks, senders, hold, track, references, rate, on_unknown, smtp });
+    let app = Arc::new(App {
+        name,
+        networks,
+        senders,
+        hold,
+        track,
+        references,
+        rate,
+        on_unknown,
+        smtp,
+        sms: crate::policy::SmsPolicy::default(),
+    });
     let has_networks = !app.networks.is_empty() || section.is_filled("networks");
     Some(ReadApp { app, later, places, has_networks, has_sms: section.is_filled("sms") })
 }

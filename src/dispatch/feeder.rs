@@ -16,7 +16,7 @@ use super::Clock;
 use super::lane::{Feedback, Lane, Plan};
 use super::setback::Setback;
 use crate::archive::{Archive, ArchiveError, DueEntry, Message, Recipient};
-use crate::model::{MessageId, RecipientState, ReversePath, Timestamp, UpstreamName};
+use crate::model::{MessageId, RecipientState, Timestamp, UpstreamName};
 use crate::policy::{RouteQuery, Routes};
 
 /// Rows read from the queue at once.
@@ -272,16 +272,13 @@ impl Feeder {
 
     /// The first upstream of the route, from the rank on, that is neither paused nor down.
     fn choose(&self, message: &Message, recipient: &Recipient) -> Choice {
-        let sender = match &message.envelope.reverse_path {
-            ReversePath::Null => String::new(),
-            ReversePath::Mailbox(mailbox) => mailbox.to_string(),
-        };
-        let address = message.envelope.recipients.get(usize::from(recipient.index));
+        let sender = message.medium.sender().unwrap_or_default();
+        let address = message.medium.recipient(recipient.index).unwrap_or_default();
         let upstreams = self.routes.load().pick(RouteQuery {
-            channel: message.channel,
+            channel: message.channel(),
             app: &message.app,
             sender: &sender,
-            recipient: &address.map(|r| r.path.to_string()).unwrap_or_default(),
+            recipient: &address,
             tag: message.tag.as_ref(),
         });
         let from = match &recipient.state {

@@ -222,7 +222,9 @@ async fn relay(
     recipients: &[u16],
     rendered: Rendered,
 ) -> Vec<Outcome> {
-    let envelope = &message.envelope;
+    let Some(envelope) = message.medium.mail() else {
+        return unreadable(recipients.len(), "an SMS can not be relayed as mail".into());
+    };
     let chosen: Vec<EnvelopeRecipient> = recipients
         .iter()
         .filter_map(|index| envelope.recipients.get(usize::from(*index)).cloned())
@@ -259,7 +261,7 @@ fn tell(
         let Some(state) = state else { continue };
         let (id, outcome_word) = (message.id, outcome.as_str());
         let (reply, detail) = match outcome {
-            Outcome::Sent { reply, .. } => (Some(reply), ""),
+            Outcome::Sent { reply, .. } | Outcome::Rejected { reply, .. } => (Some(reply), ""),
             Outcome::Temporary { reply, detail, .. } | Outcome::Permanent { reply, detail, .. } => {
                 (reply.as_ref(), detail.as_str())
             }
@@ -271,7 +273,7 @@ fn tell(
                 tracing::info!(%id, recipient, upstream, reply, "sent");
                 let first_due_at = message.recipients.get(usize::from(*recipient));
                 let first_due_at = first_due_at.map_or(message.accepted_at, |r| r.first_due_at);
-                record::time_to_send(message.channel.as_str(), at.since(first_due_at));
+                record::time_to_send(message.channel().as_str(), at.since(first_due_at));
             }
             RecipientState::Due { at, .. } => {
                 tracing::warn!(%id, recipient, upstream, outcome = outcome_word, reply, detail, next_attempt_at = %at, "deferred");

@@ -3,12 +3,17 @@
 use bytes::Bytes;
 
 use crate::archive::{Archive, ArchiveError, Message};
-use crate::model::{Digest, Outgoing, RecipientState};
+use crate::model::{Digest, Medium, Outgoing, RecipientState, Sms, SmsBody};
 use crate::rewrite::{Trace, render};
 
 /// The bytes for the upstream, from the record and the bytes as submitted.
 pub fn relayed(message: &Message, raw: &Bytes) -> Outgoing {
-    let recipient = match message.envelope.recipients.as_slice() {
+    let envelope = match &message.medium {
+        Medium::Mail(envelope) => envelope,
+        // What the recipient reads; how a provider is told of it is no part of it.
+        Medium::Sms(sms) => return Outgoing::new(vec![content(sms)]),
+    };
+    let recipient = match envelope.recipients.as_slice() {
         [only] => Some(&only.path),
         _ => None,
     };
@@ -23,6 +28,14 @@ pub fn relayed(message: &Message, raw: &Bytes) -> Outgoing {
         recipient,
     };
     render(raw, &trace)
+}
+
+/// The text of an SMS in UTF-8, or its binary user data.
+fn content(sms: &Sms) -> Bytes {
+    match &sms.body {
+        SmsBody::Text(text) => Bytes::copy_from_slice(text.as_bytes()),
+        SmsBody::Binary(data) => Bytes::copy_from_slice(data),
+    }
 }
 
 /// Whether the recomputed bytes are those that were sent.

@@ -5,8 +5,11 @@
 //! 4yz reply, what can never be accepted a 5yz one. Reading never decides: a message that makes no
 //! sense is archived with its defects and relayed as it came.
 
+mod inbound;
 mod limits;
 mod reading;
+mod shown;
+mod sms;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -18,13 +21,17 @@ use crate::archive::{Acceptance, Archive, ArchiveError, Client, Durable, Message
 use crate::mime;
 use crate::model::envelope::FutureRelease;
 use crate::model::{
-    AppName, Channel, Digest, Direction, EnhancedCode, Envelope, Hold, MessageId, RecipientState,
-    Reply, Timestamp,
+    AppName, Channel, Digest, Direction, EnhancedCode, Envelope, Hold, Medium, MessageId,
+    RecipientState, Reply, Timestamp,
 };
 use crate::policy::steering::Steering;
 use crate::policy::{App, Apps, HoldRule, OnUnknown, RouteQuery, Routes};
 use crate::telemetry;
 use limits::Limits;
+
+pub use inbound::SmsArrival;
+pub use shown::shown;
+pub use sms::{SmsAccepted, SmsSubmission};
 
 /// From this size on a message is read off the async threads.
 const LARGE_MESSAGE_BYTES: usize = 256 << 10;
@@ -142,7 +149,6 @@ impl Intake {
         let track = steering.track.unwrap_or(app.track);
         Ok(Acceptance {
             accepted_at: received_at,
-            channel: Channel::Email,
             direction: Direction::Outbound,
             app: app.name.clone(),
             digest: Digest::of(&raw),
@@ -158,7 +164,7 @@ impl Intake {
                 track_clicks: track.clicks,
             },
             resend_of: None,
-            envelope,
+            medium: Medium::Mail(envelope),
             client,
             raw,
         })

@@ -7,7 +7,7 @@ use super::*;
 use crate::archive::{ArchiveSettings, Message, StagingLimits};
 use crate::model::envelope::BodyType;
 use crate::model::{AppName, EnvelopeRecipient, ForwardPath, ReversePath, Status, UpstreamName};
-use crate::policy::{OnUnknownByChannel, Rate, Track};
+use crate::policy::{OnUnknownByChannel, Rate, SmsPolicy, Track};
 
 fn app() -> App {
     App {
@@ -19,6 +19,7 @@ fn app() -> App {
         references: Vec::new(),
         rate: Rate::default(),
         on_unknown: OnUnknownByChannel::default(),
+        sms: SmsPolicy::default(),
         smtp: None,
     }
 }

@@ -55,7 +55,7 @@ pub(super) fn judge(
         ..Note::of(kind)
     };
     match outcome {
-        Outcome::Sent { reply, digest } => {
+        Outcome::Sent { reply, digest, .. } => {
             let sent = note(EventKind::Sent, &Some(reply.clone()), "");
             let state =
                 RecipientState::Sent { at: now, upstream, reply: reply.clone(), digest: *digest };
@@ -75,6 +75,19 @@ pub(super) fn judge(
             };
             let state = RecipientState::Failed { at: now, cause };
             moved(&tried, state, Some(note(EventKind::Failed, reply, detail)))
+        }
+        Outcome::Rejected { reply, reason } => {
+            let cause = Cause::Undelivered {
+                upstream,
+                reason: *reason,
+                code: Some(reply.text().to_owned()),
+            };
+            let state = RecipientState::Failed { at: now, cause };
+            moved(
+                &tried,
+                state,
+                Some(note(EventKind::Failed, &Some(reply.clone()), reason.as_str())),
+            )
         }
         Outcome::Temporary { reply, detail, .. }
         | Outcome::Permanent { scope: Scope::Session | Scope::Upstream, reply, detail } => {
@@ -220,7 +233,11 @@ mod tests {
 
     #[test]
     fn what_was_sent_keeps_its_proof() {
-        let sent = Outcome::Sent { reply: Reply::new(250, None, "ok"), digest: Digest::of(b"x") };
+        let sent = Outcome::Sent {
+            reply: Reply::new(250, None, "ok"),
+            digest: Digest::of(b"x"),
+            parts: Vec::new(),
+        };
         let step = judged(&claimed(0), at(10), &sent, true, false);
         assert_eq!(step.note.unwrap().digest, Some(Digest::of(b"x")));
         assert_eq!(step.next.attempts, 1);

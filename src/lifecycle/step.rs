@@ -365,7 +365,11 @@ mod tests {
         check(Input::Recover { schedule: &schedule, hold_unknown: true }, &[("claimed", "held")]);
         check(Input::Recover { schedule: &schedule, hold_unknown: false }, &[("claimed", "due")]);
         check(judge(&unknown), &[("claimed", "due")]);
-        let sent = Outcome::Sent { reply: Reply::new(250, None, "ok"), digest: Digest::of(b"") };
+        let sent = Outcome::Sent {
+            reply: Reply::new(250, None, "ok"),
+            digest: Digest::of(b""),
+            parts: Vec::new(),
+        };
         check(judge(&sent), &[("claimed", "sent")]);
         let refused = Outcome::Permanent {
             scope: Scope::Recipient,

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::address::{ForwardPath, ReversePath};
+use super::sms::Sms;
 use super::time::Timestamp;
 
 /// How a message travels.
@@ -47,6 +48,72 @@ impl Direction {
     /// Reads that word.
     pub fn parse(text: &str) -> Option<Direction> {
         [Direction::Outbound, Direction::Inbound].into_iter().find(|d| d.as_str() == text)
+    }
+}
+
+/// How a message travels, with what only that way of travelling has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Medium {
+    Mail(Envelope),
+    /// One message has one recipient.
+    Sms(Box<Sms>),
+}
+
+impl Medium {
+    /// Its channel.
+    pub fn channel(&self) -> Channel {
+        match self {
+            Medium::Mail(_) => Channel::Email,
+            Medium::Sms(_) => Channel::Sms,
+        }
+    }
+
+    /// The reverse-path or the originator; `None` for the null reverse-path, or where the provider
+    /// picks the originator.
+    pub fn sender(&self) -> Option<String> {
+        match self {
+            Medium::Mail(envelope) => match &envelope.reverse_path {
+                ReversePath::Null => None,
+                ReversePath::Mailbox(mailbox) => Some(mailbox.to_string()),
+            },
+            Medium::Sms(sms) => sms.originator.as_ref().map(ToString::to_string),
+        }
+    }
+
+    /// The address of one recipient.
+    pub fn recipient(&self, index: u16) -> Option<String> {
+        match self {
+            Medium::Mail(envelope) => {
+                envelope.recipients.get(usize::from(index)).map(|r| r.path.to_string())
+            }
+            Medium::Sms(sms) => (index == 0).then(|| sms.destination.to_string()),
+        }
+    }
+
+    /// The addresses of all recipients, in order.
+    pub fn recipients(&self) -> Vec<String> {
+        match self {
+            Medium::Mail(envelope) => {
+                envelope.recipients.iter().map(|r| r.path.to_string()).collect()
+            }
+            Medium::Sms(sms) => vec![sms.destination.to_string()],
+        }
+    }
+
+    /// The envelope of a mail.
+    pub fn mail(&self) -> Option<&Envelope> {
+        match self {
+            Medium::Mail(envelope) => Some(envelope),
+            Medium::Sms(_) => None,
+        }
+    }
+
+    /// The SMS.
+    pub fn sms(&self) -> Option<&Sms> {
+        match self {
+            Medium::Mail(_) => None,
+            Medium::Sms(sms) => Some(sms),
+        }
     }
 }
 

@@ -17,13 +17,14 @@ pub mod outcome;
 pub mod recipient;
 pub mod reply;
 pub mod secret;
+pub mod sms;
 pub mod steering;
 pub mod time;
 
 pub use address::{Domain, ForwardPath, Mailbox, ReversePath};
 pub use digest::Digest;
 pub use duration::{parse_duration, write_duration};
-pub use envelope::{Channel, Direction, Envelope, EnvelopeRecipient};
+pub use envelope::{Channel, Direction, Envelope, EnvelopeRecipient, Medium};
 pub use event::EventKind;
 pub use id::{MessageId, Sequence};
 pub use message::{Named, Outgoing, RecipientKind};
@@ -32,5 +33,9 @@ pub use outcome::{Outcome, Scope};
 pub use recipient::{Cause, Hold, RecipientState, Status};
 pub use reply::{EnhancedCode, Reply};
 pub use secret::Secret;
+pub use sms::{
+    Destination, Dialect, FailureReason, Msisdn, Originator, ReceiptRequest, ReceiptState, Sms,
+    SmsBatch, SmsBody, SmsEncoding,
+};
 pub use steering::SteeringField;
 pub use time::Timestamp;

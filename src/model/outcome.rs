@@ -4,6 +4,7 @@
 
 use super::digest::Digest;
 use super::reply::Reply;
+use super::sms::FailureReason;
 
 /// How far an outcome reaches, so that one refusal is not taken for another's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,12 +22,15 @@ pub enum Scope {
 /// The result of one attempt for one recipient.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The upstream took responsibility for it (RFC 5321 §6.1).
-    Sent { reply: Reply, digest: Digest },
+    /// The upstream took responsibility for it (RFC 5321 §6.1). `parts`: the ids that an SMS provider
+    /// gave, by which its receipts name the message or each of its segments.
+    Sent { reply: Reply, digest: Digest, parts: Vec<String> },
     /// Not now: a 4yz reply, or no connection. `reply` is `None` when nobody answered.
     Temporary { scope: Scope, reply: Option<Reply>, detail: String },
     /// Never: a 5yz reply, or a message that this upstream can not carry.
     Permanent { scope: Scope, reply: Option<Reply>, detail: String },
+    /// An SMS provider will never take it, and says why.
+    Rejected { reply: Reply, reason: FailureReason },
     /// The bytes may have arrived: the connection died after the last byte of DATA and before
     /// its reply (RFC 1047).
     Unknown { detail: String },
@@ -38,7 +42,7 @@ impl Outcome {
         match self {
             Outcome::Sent { .. } => "sent",
             Outcome::Temporary { .. } => "temporary",
-            Outcome::Permanent { .. } => "permanent",
+            Outcome::Permanent { .. } | Outcome::Rejected { .. } => "permanent",
             Outcome::Unknown { .. } => "unknown",
         }
     }

@@ -5,6 +5,7 @@
 use super::digest::Digest;
 use super::name::UpstreamName;
 use super::reply::Reply;
+use super::sms::FailureReason;
 use super::time::Timestamp;
 
 /// The public status of a recipient or a message: exactly five words.
@@ -88,6 +89,9 @@ pub enum Cause {
     Refused { upstream: UpstreamName, reply: Reply },
     /// Nobody ever answered, or the message can not be carried; says which.
     Unanswered { upstream: UpstreamName, detail: String },
+    /// An SMS provider refused it, or its receipt said that it did not arrive; `code` is the
+    /// provider's own, in clean characters.
+    Undelivered { upstream: UpstreamName, reason: FailureReason, code: Option<String> },
     /// The last temporary failure came after the expiry; the last reply, if there was one.
     Expired { last_reply: Option<Reply>, detail: String },
 }

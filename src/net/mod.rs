@@ -4,6 +4,7 @@
 //! total and for each client; [`Tls`] holds the certificate and reads it again when it changes;
 //! [`Stop`] tells every task to come to its end and waits for them; [`http`] serves a router.
 
+pub mod client;
 pub mod http;
 mod limits;
 mod listener;

@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use regex::Regex;
 use wildmatch::WildMatch;
 
+use super::sms::SmsPolicy;
 use crate::model::{AppName, Channel, ReversePath, Secret};
 
 /// One `[[app]]` of the configuration.
@@ -25,6 +26,7 @@ pub struct App {
     pub rate: Rate,
     pub on_unknown: OnUnknownByChannel,
     pub smtp: Option<SmtpCredential>,
+    pub sms: SmsPolicy,
 }
 
 /// How long the app's messages wait before they may leave.
@@ -167,6 +169,7 @@ mod tests {
             references: Vec::new(),
             rate: Rate::default(),
             on_unknown: OnUnknownByChannel::default(),
+            sms: SmsPolicy::default(),
             smtp: Some(SmtpCredential {
                 username: name.into(),
                 password: Secret::new("right".into()),

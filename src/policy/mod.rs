@@ -6,9 +6,11 @@
 pub mod app;
 pub mod reference;
 pub mod route;
+pub mod sms;
 pub mod steering;
 
 pub use app::{AddressPattern, App, Apps, HoldRule, OnUnknown, OnUnknownByChannel, Rate};
 pub use app::{SmtpCredential, Track};
 pub use route::{Route, RouteQuery, Routes};
+pub use sms::{SmsPolicy, UrlPattern};
 pub use steering::{Steering, SteeringError, read_steering};

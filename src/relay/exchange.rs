@@ -334,7 +334,9 @@ impl Exchange<'_> {
     /// The outcome of those whose RCPT was not refused.
     fn shared(&self, ending: Ending) -> Outcome {
         match ending {
-            Ending::Sent(reply) => Outcome::Sent { reply, digest: self.transaction.message.digest },
+            Ending::Sent(reply) => {
+                Outcome::Sent { reply, digest: self.transaction.message.digest, parts: Vec::new() }
+            }
             Ending::Refused(reply, what) => refused(reply, Scope::Message, what),
             Ending::Nobody => Outcome::Temporary {
                 scope: Scope::Session,
@@ -386,6 +388,7 @@ pub(super) fn was_too_many(outcome: &Outcome) -> bool {
             matches!(reply.code, 452 | 552) && is_too_many(reply)
         }
         Outcome::Temporary { .. }
+        | Outcome::Rejected { .. }
         | Outcome::Sent { .. }
         | Outcome::Permanent { .. }
         | Outcome::Unknown { .. } => false,

@@ -308,6 +308,7 @@ fn limiter(per_second: NonZeroU32) -> DefaultDirectRateLimiter {
 fn detail_of(outcome: &Outcome) -> Option<&str> {
     match outcome {
         Outcome::Sent { .. } => None,
+        Outcome::Rejected { reply, .. } => Some(reply.text()),
         Outcome::Temporary { detail, .. }
         | Outcome::Permanent { detail, .. }
         | Outcome::Unknown { detail } => Some(detail),

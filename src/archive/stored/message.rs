@@ -9,8 +9,8 @@ use crate::archive::volume::Location;
 use crate::archive::{Acceptance, Attachment, Client, MessagePolicy, Summary};
 use crate::model::envelope::{BodyType, DsnReturn, FutureRelease, Notify, OriginalRecipient};
 use crate::model::{
-    AppName, Channel, Digest, Direction, Envelope, EnvelopeRecipient, ForwardPath, MessageId,
-    Named, RecipientKind, Reference, ReversePath, Sequence, Tag, Timestamp,
+    AppName, Channel, Digest, Direction, Envelope, EnvelopeRecipient, ForwardPath, Medium,
+    MessageId, Named, RecipientKind, Reference, ReversePath, Sequence, Tag, Timestamp,
 };
 
 use super::{Corrupt, Record};
@@ -67,7 +67,8 @@ enum StoredKind {
     Bcc,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// Empty for an SMS.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct StoredEnvelope {
     reverse_path: String,
     recipients: Vec<StoredPath>,
@@ -152,7 +153,7 @@ impl StoredMessage {
             sequence: place.sequence.0,
             leaf: place.leaf.0,
             accepted_at: acceptance.accepted_at.as_millis(),
-            channel: match acceptance.channel {
+            channel: match acceptance.medium.channel() {
                 Channel::Email => StoredChannel::Email,
                 Channel::Sms => StoredChannel::Sms,
             },
@@ -161,7 +162,7 @@ impl StoredMessage {
                 Direction::Inbound => StoredDirection::Inbound,
             },
             app: acceptance.app.to_string(),
-            envelope: StoredEnvelope::new(&acceptance.envelope),
+            envelope: acceptance.medium.mail().map(StoredEnvelope::new).unwrap_or_default(),
             client: StoredClient::new(&acceptance.client),
             size_bytes: acceptance.raw.len() as u64,
             digest: acceptance.digest.0,
@@ -185,13 +186,6 @@ impl StoredMessage {
         }
     }
 
-    pub(in crate::archive) fn channel(&self) -> Channel {
-        match self.channel {
-            StoredChannel::Email => Channel::Email,
-            StoredChannel::Sms => Channel::Sms,
-        }
-    }
-
     pub(in crate::archive) fn direction(&self) -> Direction {
         match self.direction {
             StoredDirection::Outbound => Direction::Outbound,
@@ -203,8 +197,11 @@ impl StoredMessage {
         AppName::parse(&self.app).ok_or_else(|| Corrupt::new("app name", &self.app))
     }
 
-    pub(in crate::archive) fn envelope(&self) -> Result<Envelope, Corrupt> {
-        self.envelope.envelope()
+    pub(in crate::archive) fn medium(&self) -> Result<Medium, Corrupt> {
+        match self.channel {
+            StoredChannel::Email => Ok(Medium::Mail(self.envelope.envelope()?)),
+            StoredChannel::Sms => Err(Corrupt::new("SMS", "it is not stored yet")),
+        }
     }
 
     pub(in crate::archive) fn client(&self) -> Client {

@@ -4,7 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::lifecycle::Progress;
 use crate::model::UpstreamName;
-use crate::model::{Cause, Digest, EnhancedCode, Hold, RecipientState, Reply, Timestamp};
+use crate::model::{
+    Cause, Digest, EnhancedCode, FailureReason, Hold, RecipientState, Reply, Timestamp,
+};
 
 use super::{Corrupt, Record};
 
@@ -43,6 +45,7 @@ enum StoredState {
     Unanswered { at: i64, upstream: String, detail: String },
     Expired { at: i64, last_reply: Option<StoredReply>, detail: String },
     NotSent { why: String },
+    Undelivered { at: i64, upstream: String, reason: String, code: Option<String> },
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -123,6 +126,12 @@ impl StoredState {
                 upstream: upstream.to_string(),
                 detail: detail.clone(),
             },
+            Cause::Undelivered { upstream, reason, code } => StoredState::Undelivered {
+                at,
+                upstream: upstream.to_string(),
+                reason: reason.as_str().to_owned(),
+                code: code.clone(),
+            },
             Cause::Expired { last_reply, detail } => StoredState::Expired {
                 at,
                 last_reply: last_reply.as_ref().map(StoredReply::new),
@@ -164,6 +173,14 @@ impl StoredState {
                 let last_reply = last_reply.as_ref().map(StoredReply::reply);
                 failed(at, Cause::Expired { last_reply, detail: detail.clone() })
             }
+            StoredState::Undelivered { at, upstream, reason, code } => failed(
+                at,
+                Cause::Undelivered {
+                    upstream: upstream_name(upstream)?,
+                    reason: FailureReason::parse(reason).unwrap_or(FailureReason::Unknown),
+                    code: code.clone(),
+                },
+            ),
             StoredState::NotSent { why } => RecipientState::NotSent { why: why.clone() },
         })
     }

@@ -74,10 +74,10 @@ fn messages(
         let expected = Sequence(messages.len() as u64 + 1);
         findings.same(&format!("the number of {id}"), message.sequence, expected);
         let (at, digest) = (message.accepted_at, message.digest);
-        let proof = leaf(message.sequence, id, at, &message.app, &message.envelope, digest);
+        let proof = leaf(message.sequence, id, at, &message.app, &message.medium, digest);
         findings.same(&format!("the leaf of {id}"), message.leaf, proof);
         let states = message.recipients.len();
-        findings.same(&format!("the states of {id}"), states, message.envelope.recipients.len());
+        findings.same(&format!("the states of {id}"), states, message.medium.recipients().len());
         match archive.raw(id) {
             // `raw` itself compares the digest.
             Ok(Some(raw)) => {

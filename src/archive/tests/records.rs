@@ -14,18 +14,19 @@ use crate::archive::stored::{Record, StoredEvent, StoredMessage, StoredStates};
 use crate::archive::volume::Location;
 use crate::archive::{Acceptance, Archive, Attachment, Client, tables};
 use crate::model::envelope::{DsnReturn, FutureRelease, Notify, OriginalRecipient};
-use crate::model::{Digest, MessageId, Named, Sequence, Tag};
+use crate::model::{Digest, Medium, MessageId, Named, Sequence, Tag};
 
 /// A message with every field that it can have.
 fn rich() -> Acceptance {
     let mut message = acceptance(7, 2, "Subject: x\r\n\r\nx\r\n".into());
-    let to = &mut message.envelope.recipients[0];
+    let Medium::Mail(envelope) = &mut message.medium else { panic!("no mail") };
+    let to = &mut envelope.recipients[0];
     to.notify = Some(Notify::On { success: true, failure: false, delay: true });
     to.original =
         Some(OriginalRecipient { address_type: "rfc822".into(), address: "kim@x.test".into() });
-    message.envelope.ret = Some(DsnReturn::Headers);
-    message.envelope.envid = Some("QQ314159".into());
-    message.envelope.release = Some(FutureRelease::HoldUntil(at(5)));
+    envelope.ret = Some(DsnReturn::Headers);
+    envelope.envid = Some("QQ314159".into());
+    envelope.release = Some(FutureRelease::HoldUntil(at(5)));
     message.client =
         Client { tls: Some("TLSv1.3".into()), authenticated: Some("erp".into()), ..message.client };
     let author = Named { name: Some("Änna".into()), address: "anna@example.com".into() };

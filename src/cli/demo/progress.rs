@@ -10,7 +10,7 @@ use super::SmtpSink;
 use crate::archive::{Archive, Filter, Message, Order, Recipient};
 use crate::cli::listing::printable;
 use crate::daemon::Addresses;
-use crate::model::{EnvelopeRecipient, MessageId, RecipientState, Secret};
+use crate::model::{MessageId, RecipientState, Secret};
 
 /// Messages in the list, and recipients of each.
 const SHOWN: usize = 12;
@@ -128,10 +128,10 @@ fn print_changes(messages: &[Message], known: &mut HashSet<String>) {
 /// One line for each recipient: id, where it stands, address, subject.
 fn lines(message: &Message) -> Vec<String> {
     let subject = printable(message.summary.subject.as_deref().unwrap_or("(no subject)"));
-    let recipients = message.recipients.iter().zip(&message.envelope.recipients);
-    let line = |(recipient, to): (&Recipient, &EnvelopeRecipient)| {
+    let recipients = message.recipients.iter().zip(message.medium.recipients());
+    let line = |(recipient, to): (&Recipient, String)| {
         let (id, standing) = (message.id, standing(&recipient.state));
-        format!("{id}  {standing:<10}  {:<24}  {subject}", printable(&to.path.to_string()))
+        format!("{id}  {standing:<10}  {:<24}  {subject}", printable(&to))
     };
     recipients.take(MAX_RECIPIENTS).map(line).collect()
 }

@@ -23,7 +23,7 @@ use waybill::model::{
     ReversePath, Timestamp, UpstreamName,
 };
 use waybill::net::http::{self, HttpLimits};
-use waybill::policy::{App, Apps, HoldRule, OnUnknownByChannel, Rate, Routes, Track};
+use waybill::policy::{App, Apps, HoldRule, OnUnknownByChannel, Rate, Routes, SmsPolicy, Track};
 
 /// A small mail with text, HTML that would like to run, a picture and a document.
 pub const MAIL: &str = "From: Anna Berg <anna@example.com>\r\n\
@@ -122,6 +122,7 @@ fn app(name: &str, hold: HoldRule) -> App {
         references: Vec::new(),
         rate: Rate::default(),
         on_unknown: OnUnknownByChannel::default(),
+        sms: SmsPolicy::default(),
         smtp: None,
     }
 }
@@ -227,7 +228,7 @@ impl Gateway {
         let reply = Reply::new(250, None, "2.0.0 queued as 4X");
         let judgement = Judgement {
             message: id,
-            outcomes: vec![(recipient, Outcome::Sent { reply, digest })],
+            outcomes: vec![(recipient, Outcome::Sent { reply, digest, parts: Vec::new() })],
             is_last_upstream: true,
             hold_unknown: false,
             now: now(),

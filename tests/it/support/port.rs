@@ -15,7 +15,9 @@ use tokio_rustls::TlsConnector;
 use waybill::intake::Submission;
 use waybill::model::{AppName, EnhancedCode, Reply, Secret};
 use waybill::net::{Stop, Tls, TlsSettings};
-use waybill::policy::{App, Apps, HoldRule, OnUnknownByChannel, Rate, SmtpCredential, Track};
+use waybill::policy::{
+    App, Apps, HoldRule, OnUnknownByChannel, Rate, SmsPolicy, SmtpCredential, Track,
+};
 use waybill::smtp::BareNewline;
 use waybill::submission::settings::{AuthMode, ListenerTls, SmtpListener};
 use waybill::submission::{Door, SmtpServer, SmtpSettings};
@@ -81,6 +83,7 @@ pub fn app(known: bool) -> App {
         references: Vec::new(),
         rate: Rate::default(),
         on_unknown: OnUnknownByChannel::default(),
+        sms: SmsPolicy::default(),
         smtp: Some(SmtpCredential {
             username: "erp".into(),
             password: Secret::new("right".into()),

@@ -20,7 +20,7 @@ use waybill::lifecycle::RetrySchedule;
 use waybill::model::envelope::BodyType;
 use waybill::model::{
     AppName, Channel, Digest, Direction, Envelope, EnvelopeRecipient, EventKind, ForwardPath,
-    MessageId, RecipientKind, RecipientState, ReversePath, Status, Timestamp, UpstreamName,
+    Medium, MessageId, RecipientKind, RecipientState, ReversePath, Status, Timestamp, UpstreamName,
 };
 use waybill::policy::route::pattern;
 use waybill::policy::{Route, Routes};
@@ -75,10 +75,9 @@ pub fn message(subject: &str, recipients: &[&str]) -> Acceptance {
     };
     Acceptance {
         accepted_at: at,
-        channel: Channel::Email,
         direction: Direction::Outbound,
         app: AppName::parse("erp").unwrap(),
-        envelope: Envelope {
+        medium: Medium::Mail(Envelope {
             reverse_path: ReversePath::parse("anna@example.com").unwrap(),
             recipients: recipients.iter().map(path).collect(),
             body: BodyType::SevenBit,
@@ -86,7 +85,7 @@ pub fn message(subject: &str, recipients: &[&str]) -> Acceptance {
             ret: None,
             envid: None,
             release: None,
-        },
+        }),
         client: Client {
             address: IpAddr::V4(Ipv4Addr::LOCALHOST),
             helo: "erp.example.com".into(),

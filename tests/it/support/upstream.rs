@@ -85,6 +85,7 @@ pub fn words(outcome: &Outcome) -> String {
     };
     match outcome {
         Outcome::Sent { reply, .. } => format!("sent {reply}"),
+        Outcome::Rejected { reply, .. } => format!("rejected {reply}"),
         Outcome::Temporary { scope, reply, detail } => {
             format!("temporary {scope:?} {}", told(reply, detail)).to_lowercase()
         }

@@ -1,0 +1,59 @@
+//! What an app may do with SMS: its accounts, its originators, where its callbacks may go.
+
+use url::Url;
+use wildmatch::WildMatch;
+
+use super::app::AddressPattern;
+use crate::model::{Dialect, Originator};
+use crate::sms::number::Country;
+use crate::sms::{SmsAccounts, account::CallbackUrls};
+
+/// The SMS part of an `[[app]]`.
+#[derive(Clone, Debug, Default)]
+pub struct SmsPolicy {
+    pub accounts: SmsAccounts,
+    /// Where its callbacks may go; empty means public addresses only.
+    pub callbacks: Vec<UrlPattern>,
+    /// What it may send as; empty means anything.
+    pub originators: Vec<AddressPattern>,
+    /// The country of numbers that are written without one.
+    pub country: Country,
+}
+
+/// A URL with `*` for any text: `https://erp.example.com/*`.
+#[derive(Clone, Debug)]
+pub struct UrlPattern(WildMatch);
+
+impl UrlPattern {
+    /// Any text is a pattern.
+    pub fn new(pattern: &str) -> UrlPattern {
+        UrlPattern(WildMatch::new(pattern))
+    }
+
+    /// Whether the whole URL, in its normal form, matches. One with a user name never does: what looks
+    /// like its host may be none.
+    pub fn matches(&self, url: &Url) -> bool {
+        let has_userinfo = !url.username().is_empty() || url.password().is_some();
+        !has_userinfo && self.0.matches(url.as_str())
+    }
+}
+
+impl SmsPolicy {
+    /// Whether it may use this originator.
+    pub fn may_send_as(&self, originator: &Originator) -> bool {
+        let text = originator.to_string();
+        self.originators.is_empty() || self.originators.iter().any(|p| p.matches(&text))
+    }
+
+    /// The callbacks of one dialect's account.
+    pub fn callback_urls(&self, dialect: Dialect) -> Option<&CallbackUrls> {
+        let accounts = &self.accounts;
+        match dialect {
+            Dialect::Twilio => accounts.twilio.as_ref().map(|account| &account.callbacks),
+            Dialect::Vonage => accounts.vonage.as_ref().map(|account| &account.callbacks),
+            Dialect::Kannel => accounts.kannel.as_ref().map(|account| &account.callbacks),
+            Dialect::GatewayApi => accounts.gatewayapi.as_ref().map(|account| &account.callbacks),
+            Dialect::Waybill => accounts.waybill.as_ref().map(|account| &account.callbacks),
+        }
+    }
+}

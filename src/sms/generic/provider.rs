@@ -1,0 +1,32 @@
+//! The Http protocol towards a provider.
+
+use bytes::Bytes;
+use http::{Request, Response};
+
+use super::super::provider::{
+    Callback, CallbackRefusal, Inbound, Judgement, Outbound, Provider, Receipt,
+};
+use super::HttpProvider;
+
+/// One upstream.
+pub struct HttpUpstream {
+    pub settings: HttpProvider,
+}
+
+impl Provider for HttpUpstream {
+    fn request(&self, _: &Outbound<'_>) -> Result<Request<Bytes>, String> {
+        unimplemented!()
+    }
+    fn judge(&self, _: &Response<Bytes>) -> Judgement {
+        unimplemented!()
+    }
+    fn status(&self, _: &Callback<'_>) -> Result<Vec<Receipt>, CallbackRefusal> {
+        unimplemented!()
+    }
+    fn inbound(&self, _: &Callback<'_>) -> Result<Vec<Inbound>, CallbackRefusal> {
+        unimplemented!()
+    }
+    fn taken(&self) -> Response<Bytes> {
+        unimplemented!()
+    }
+}
