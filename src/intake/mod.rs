@@ -6,6 +6,7 @@
 //! sense is archived with its defects and relayed as it came.
 
 mod inbound;
+mod keyword;
 mod limits;
 mod reading;
 mod shown;
@@ -30,6 +31,7 @@ use crate::telemetry;
 use limits::Limits;
 
 pub use inbound::SmsArrival;
+pub use keyword::KeywordSettings;
 pub use shown::shown;
 pub use sms::{SmsAccepted, SmsSubmission};
 
