@@ -6,6 +6,7 @@
 //! sense is archived with its defects and relayed as it came.
 
 mod inbound;
+mod keywords;
 mod limits;
 mod reading;
 mod shown;
@@ -30,6 +31,7 @@ use crate::telemetry;
 use limits::Limits;
 
 pub use inbound::SmsArrival;
+pub use keywords::{Keyword, KeywordSettings};
 pub use shown::shown;
 pub use sms::{SmsAccepted, SmsSubmission};
 
