@@ -92,7 +92,15 @@ pub enum Format {
     Json,
     Xml,
     Text,
+    /// Text for another gateway, which takes every refusal as final and tries again only after a
+    /// connection that gave no answer (Kannel).
+    Gateway,
 }
+
+/// In the extensions of a response: it is not to be written. The connection is closed instead,
+/// because the client would take any answer as final.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CloseConnection;
 
 /// What an application wants.
 #[derive(Clone, Debug)]

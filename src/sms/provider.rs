@@ -95,6 +95,8 @@ pub enum Judgement {
     Temporary { text: String },
     /// Too fast; again after so long.
     Throttled { retry_after: Option<Duration>, text: String },
+    /// It may have been taken or not: the response says neither.
+    Unclear { text: String },
 }
 
 /// A callback of a provider.
