@@ -95,6 +95,8 @@ pub enum Judgement {
     Temporary { text: String },
     /// Too fast; again after so long.
     Throttled { retry_after: Option<Duration>, text: String },
+    /// It answered, and the answer does not say whether it took the message.
+    Unclear { text: String },
 }
 
 /// A callback of a provider.
