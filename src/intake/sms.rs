@@ -27,6 +27,8 @@ pub struct SmsSubmission {
     pub received_at: Timestamp,
     /// The message that these answer.
     pub reply_to: Option<MessageId>,
+    /// It confirms that somebody has opted out: the one message that a suppression does not refuse.
+    pub confirms_opt_out: bool,
 }
 
 /// A call that was taken.
