@@ -6,7 +6,7 @@
 //! sense is archived with its defects and relayed as it came.
 
 mod inbound;
-mod keywords;
+mod keyword;
 mod limits;
 mod reading;
 mod shown;
@@ -31,7 +31,7 @@ use crate::telemetry;
 use limits::Limits;
 
 pub use inbound::SmsArrival;
-pub use keywords::{Keyword, KeywordSettings};
+pub use keyword::{Keyword, KeywordSettings};
 pub use shown::shown;
 pub use sms::{SmsAccepted, SmsSubmission};
 

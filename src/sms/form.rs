@@ -36,6 +36,11 @@ impl Fields {
         self.0.push((name.to_owned(), value.as_bytes().to_vec()));
     }
 
+    /// Adds one field whose value need be no text.
+    pub fn push_bytes(&mut self, name: &str, value: &[u8]) {
+        self.0.push((name.to_owned(), value.to_vec()));
+    }
+
     /// The last value of a name as text, blank ones included. What is no UTF-8 becomes U+FFFD.
     pub fn get(&self, name: &str) -> Option<Cow<'_, str>> {
         self.bytes(name).map(String::from_utf8_lossy)

@@ -10,8 +10,10 @@ mod door;
 mod guard;
 mod server;
 pub mod settings;
+mod sms_settings;
 mod spool;
 
 pub use door::Door;
 pub use server::{SmtpServer, SubmissionError};
 pub use settings::SmtpSettings;
+pub use sms_settings::SmsPortSettings;

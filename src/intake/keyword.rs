@@ -3,8 +3,8 @@
 //! Pure reading. The whole text is the word, but for white space around it and for case; a
 //! sentence that holds it is a message to the application.
 
-/// The words, and what is answered to them.
-#[derive(Clone, Debug)]
+/// `[sms] stop_words` and their like.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeywordSettings {
     pub stop: Vec<String>,
     pub start: Vec<String>,
