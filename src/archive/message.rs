@@ -122,6 +122,10 @@ pub struct Message {
     pub resend_of: Option<MessageId>,
     /// An earlier message with the same Message-ID.
     pub duplicate_of: Option<MessageId>,
+    /// Since when its text and bytes are gone; of a deleted message too.
+    pub redacted_at: Option<Timestamp>,
+    /// Since when it only says that it was there.
+    pub deleted_at: Option<Timestamp>,
 }
 
 impl Message {

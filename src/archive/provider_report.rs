@@ -1,6 +1,9 @@
 //! What providers report of an SMS: receipts, matched by the provider's id or ours.
 
-use super::{Archive, ArchiveError};
+use redb::ReadableDatabase;
+
+use super::writer::Failure;
+use super::{Archive, ArchiveError, tables};
 use crate::model::{FailureReason, MessageId, ReceiptState, Sequence, Timestamp, UpstreamName};
 
 /// One receipt, from a proven origin.
@@ -49,7 +52,11 @@ impl Archive {
     }
 
     /// The SMS with this sequence number.
-    pub fn sms_by_sequence(&self, _sequence: Sequence) -> Result<Option<MessageId>, ArchiveError> {
-        todo!()
+    pub fn sms_by_sequence(&self, sequence: Sequence) -> Result<Option<MessageId>, ArchiveError> {
+        let look = || -> Result<Option<MessageId>, Failure> {
+            let table = self.inner.database.begin_read()?.open_table(tables::SMS_NUMBERS)?;
+            Ok(table.get(sequence.0)?.map(|id| MessageId::from_u128(id.value())))
+        };
+        Ok(look()?)
     }
 }

@@ -142,6 +142,8 @@ pub(super) fn assemble(
         policy: stored.policy(),
         resend_of: stored.resend_of(),
         duplicate_of: stored.duplicate_of.map(MessageId::from_u128),
+        redacted_at: stored.redacted_at.map(Timestamp::from_millis),
+        deleted_at: stored.deleted_at.map(Timestamp::from_millis),
     })
 }
 

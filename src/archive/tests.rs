@@ -1,5 +1,6 @@
 //! The archive as its neighbours see it, on a real folder.
 
+mod calls;
 mod check;
 mod disk;
 mod errors;

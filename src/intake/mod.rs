@@ -34,7 +34,7 @@ use limits::Limits;
 use repeat::Repeats;
 
 pub use inbound::SmsArrival;
-pub use keyword::KeywordSettings;
+pub use keyword::{Keyword, KeywordSettings};
 pub use repeat::{ReplyFate, fingerprint};
 pub use shown::shown;
 pub use sms::{MAX_DESTINATIONS, SmsAccepted, SmsSubmission};

@@ -3,9 +3,11 @@
 //! [`Listener`] accepts connections and never waits for one peer; [`ConnectionLimits`] caps them in
 //! total and for each client; [`Tls`] holds the certificate and reads it again when it changes;
 //! [`Stop`] tells every task to come to its end and waits for them; [`http`] serves a router;
-//! [`ReplyWatch`] tells whether an answer arrived.
+//! [`ReplyWatch`] tells whether an answer arrived; [`client`] makes requests.
 
 pub mod client;
+mod client_address;
+pub(crate) mod client_connection;
 pub mod http;
 mod limits;
 mod listener;
