@@ -95,7 +95,8 @@ pub enum Judgement {
     Temporary { text: String },
     /// Too fast; again after so long.
     Throttled { retry_after: Option<Duration>, text: String },
-    /// It answered, and the answer does not say whether it took the message.
+    /// A response that does not say whether the message was taken. It may have been, and costs
+    /// money, so it is as unknown as no response at all.
     Unclear { text: String },
 }
 
