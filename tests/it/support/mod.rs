@@ -10,6 +10,7 @@ pub mod postfix;
 pub mod queue;
 pub mod receiver;
 pub mod sink;
+pub mod sms;
 pub mod sms_provider;
 pub mod submitter;
 pub mod tls;
