@@ -115,7 +115,8 @@ fn forget_some(
     now: Timestamp,
 ) -> Result<(), Failure> {
     let over = ends.range(..(row(now.as_millis()), [0; 32]))?.take(FORGOTTEN_AT_ONCE);
-    let over = over.map(|entry| entry.map(|(key, _)| key.value())).collect::<Result<Vec<_>, _>>()?;
+    let over =
+        over.map(|entry| entry.map(|(key, _)| key.value())).collect::<Result<Vec<_>, _>>()?;
     for (at, key) in over {
         ends.remove((at, key))?;
         repeats.remove(key)?;

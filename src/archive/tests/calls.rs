@@ -105,8 +105,7 @@ async fn a_call_to_thousands_is_one_body_and_numbers_that_follow_each_other() {
     let dir = tempfile::tempdir().unwrap();
     let archive = Archive::open(&settings(dir.path())).unwrap();
     archive.accept(acceptance(0, 1, Bytes::from("mail"))).await.unwrap();
-    let raw: Bytes =
-        (0..500_000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let raw: Bytes = (0..500_000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     let accepted = archive.accept_all(call(1, 10_000, raw.clone()), None).await.unwrap();
     let ids = ids(&accepted);
     for (number, id) in ids.iter().enumerate().step_by(999) {
