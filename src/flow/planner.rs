@@ -65,10 +65,11 @@ impl Planner {
             let step = self.step(&mut place).await?;
             let wait = async {
                 match step {
-                    Step::Planned(_) => Ok(tokio::task::yield_now().await),
-                    Step::Paused(_) => Ok(tokio::time::sleep(PAUSE).await),
-                    Step::End => journal.changed().await,
+                    Step::Planned(_) => tokio::task::yield_now().await,
+                    Step::Paused(_) => tokio::time::sleep(PAUSE).await,
+                    Step::End => return journal.changed().await,
                 }
+                Ok(())
             };
             tokio::select! {
                 // The archive is gone.
