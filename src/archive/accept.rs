@@ -386,7 +386,8 @@ fn record(
         batch.shared.insert(hash, &location[..])?;
     }
     let states = acceptance.recipients.iter().map(|r| Entry::new(r.state.clone(), at));
-    let standing = Standing { id, entries: states.collect() };
+    let valid_until = acceptance.medium.sms().and_then(|sms| sms.valid_until);
+    let standing = Standing { id, entries: states.collect(), valid_until };
     let detail = duplicate_of.map(|id| format!("it has the same Message-ID as {id}"));
     let first = match acceptance.direction {
         Direction::Outbound => EventKind::Accepted,

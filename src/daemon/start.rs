@@ -22,7 +22,7 @@ use crate::intake::Intake;
 use crate::model::UpstreamName;
 use crate::net::http::{HttpLimits, serve};
 use crate::net::{Stop, Tls, TlsError};
-use crate::relay::{RelayError, SmtpRelay};
+use crate::relay::{Relay, RelayError, SmtpRelay};
 use crate::submission::{SmtpServer, SubmissionError};
 use crate::telemetry::Metrics;
 
@@ -87,7 +87,7 @@ impl Daemon {
         let tls = config.tls.map(Tls::load).transpose()?;
         let relays = config.upstreams.into_iter().map(|settings| {
             let name = settings.name.clone();
-            Ok((name, SmtpRelay::new(settings)?))
+            Ok((name, Relay::Smtp(SmtpRelay::new(settings)?)))
         });
         let relays = relays.collect::<Result<Vec<_>, RelayError>>()?;
         let upstreams = health_of(&relays);
@@ -167,9 +167,9 @@ impl Daemon {
 }
 
 /// How the relays are doing, as the admin port asks for it.
-fn health_of(relays: &[(UpstreamName, SmtpRelay)]) -> Upstreams {
+fn health_of(relays: &[(UpstreamName, Relay)]) -> Upstreams {
     let relays = relays.to_vec();
-    let health = |(name, relay): &(UpstreamName, SmtpRelay)| {
+    let health = |(name, relay): &(UpstreamName, Relay)| {
         let state = relay.state();
         let until = |at: Instant| now().plus(at.saturating_duration_since(Instant::now()));
         UpstreamHealth {

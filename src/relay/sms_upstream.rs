@@ -291,6 +291,8 @@ impl Shared {
         let status = response.status();
         // A reply is made of clean characters and bounded; so is what is taken from it.
         let answer = |text: &str| {
+            // Some protocols say the status again in their words.
+            let text = text.strip_prefix(status.as_str()).unwrap_or(text).trim();
             let text = if text.is_empty() { status.canonical_reason() } else { Some(text) };
             let reply = Reply::new(status.as_u16(), None, text.unwrap_or_default());
             let detail = reply.to_string();

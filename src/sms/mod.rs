@@ -15,6 +15,7 @@ pub mod gatewayapi;
 pub mod generic;
 pub mod gsm;
 pub mod kannel;
+mod masked;
 pub mod native;
 pub mod number;
 pub mod proof;

@@ -218,6 +218,13 @@ impl StoredMessage {
         }
     }
 
+    pub(in crate::archive) fn channel(&self) -> Channel {
+        match self.channel {
+            StoredChannel::Email => Channel::Email,
+            StoredChannel::Sms => Channel::Sms,
+        }
+    }
+
     /// Which message of its call an SMS is, and how many there were.
     pub(in crate::archive) fn batch(&self) -> Option<(u32, u32)> {
         self.sms.as_ref().map(|sms| sms.batch)

@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 
 pub(super) use event::StoredEvent;
 pub(super) use message::{Place, StoredBody, StoredMessage};
-pub(super) use state::{StoredProgress, StoredStates};
+pub(super) use state::{StoredProgress, StoredReceipts, StoredStates};
 
 use super::ArchiveError;
 

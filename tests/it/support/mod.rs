@@ -10,6 +10,8 @@ pub mod postfix;
 pub mod queue;
 pub mod receiver;
 pub mod sink;
+pub mod sms;
+pub mod sms_provider;
 pub mod submitter;
 pub mod tls;
 pub mod tools;

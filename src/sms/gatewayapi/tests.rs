@@ -1,0 +1,1 @@
+//! What applications are promised of the dialect, and what a provider may do to us.
