@@ -23,6 +23,7 @@ mod outbox;
 mod provider_report;
 mod queue;
 mod read;
+mod repeats;
 pub mod settings;
 mod staging;
 mod standing;
@@ -58,13 +59,16 @@ use crate::model::{
     AppName, Channel, Direction, EventKind, MessageId, RecipientState, Reference, Sequence, Status,
     Tag, Timestamp, UpstreamName,
 };
-use accept::{Intake, SharedPart, SharedPlace};
+use accept::{Intake, Piece, SharedPart, SharedPlace};
 use files::Files;
 use volume::{Packed, Volumes};
 use writer::{Batch, Change, Closing, Failure, Job, OnTheWay, Urgency};
 
 /// From this size on compressing and hashing leave the async threads.
 const LARGE_MESSAGE_BYTES: usize = 256 << 10;
+
+/// And from this many messages in one call.
+const LARGE_CALL: usize = 100;
 
 /// Rows of the queue whose waits are looked at in one transaction.
 const SHORTENED_AT_ONCE: usize = 500;
@@ -250,37 +254,44 @@ pub type DueEntry = (Timestamp, MessageId);
 impl Archive {
     /// Makes a message durable, with its recipients, events and queue entry.
     pub async fn accept(&self, acceptance: Acceptance) -> Result<Durable<MessageId>, ArchiveError> {
+        match self.accept_all(vec![acceptance], None).await? {
+            Accepted::New(ids) | Accepted::Repeated(ids) => {
+                ids.first().copied().ok_or_else(|| self.closed())
+            }
+            // Only a key can be in conflict.
+            Accepted::Conflict => Err(self.closed()),
+        }
+    }
+
+    /// Makes the messages of one call durable: all of them, or none. Their sequence numbers follow
+    /// each other. With a key, a call that was made before is not made again.
+    pub async fn accept_all(
+        &self,
+        acceptances: Vec<Acceptance>,
+        key: Option<RepeatKey>,
+    ) -> Result<Accepted, ArchiveError> {
         self.check_open()?;
+        if acceptances.is_empty() {
+            return Ok(Accepted::New(Vec::new()));
+        }
         let (reply, answer) = oneshot::channel();
-        let intake = match acceptance.raw.len() >= LARGE_MESSAGE_BYTES {
+        let size: usize = acceptances.iter().map(|acceptance| acceptance.raw.len()).sum();
+        let on_the_way = OnTheWay::new(&self.inner.on_the_way);
+        let pieces = match size >= LARGE_MESSAGE_BYTES || acceptances.len() >= LARGE_CALL {
             true => {
                 let inner = self.inner.clone();
-                tokio::task::spawn_blocking(move || inner.prepare(acceptance, reply))
+                tokio::task::spawn_blocking(move || inner.prepare_all(acceptances))
                     .await
                     .map_err(storage("prepare a message"))??
             }
-            false => self.inner.prepare(acceptance, reply)?,
+            false => self.inner.prepare_all(acceptances)?,
         };
-        // From here the message may become ours even if the caller goes away.
+        let intake = Intake { pieces, key, reply, on_the_way };
+        // From here the messages may become ours even if the caller goes away.
         if self.inner.intake.send(intake).is_err() {
             return Err(self.closed());
         }
         answer.await.unwrap_or_else(|_| Err(self.closed()))
-    }
-
-    /// Makes the messages of one call durable: all of them, or none. With a key, a call that was made
-    /// before is not made again.
-    pub async fn accept_all(
-        &self,
-        _acceptances: Vec<Acceptance>,
-        _key: Option<RepeatKey>,
-    ) -> Result<Accepted, ArchiveError> {
-        todo!()
-    }
-
-    /// What a key stands for already.
-    pub fn repeated(&self, _key: RepeatKey) -> Result<Option<Accepted>, ArchiveError> {
-        todo!()
     }
 
     /// A random key that was made when it was first asked for, by its name.
@@ -531,13 +542,21 @@ impl Archive {
 }
 
 impl Inner {
+    /// The messages of a call. Where all have the same bytes, these are prepared and stored once.
+    fn prepare_all(&self, acceptances: Vec<Acceptance>) -> Result<Vec<Piece>, ArchiveError> {
+        let is_one = acceptances.len() > 1 && accept::has_one_body(&acceptances);
+        let mut pieces = Vec::with_capacity(acceptances.len());
+        for acceptance in acceptances {
+            pieces.push(match is_one && !pieces.is_empty() {
+                true => Piece { acceptance, own: None, shared: Vec::new(), duplicate_of: None },
+                false => self.prepare(acceptance)?,
+            });
+        }
+        Ok(pieces)
+    }
+
     /// Everything about a message that needs no writer: what is shared, what is its own, compressed.
-    fn prepare(
-        &self,
-        acceptance: Acceptance,
-        reply: oneshot::Sender<Result<Durable<MessageId>, ArchiveError>>,
-    ) -> Result<Intake, ArchiveError> {
-        let on_the_way = OnTheWay::new(&self.on_the_way);
+    fn prepare(&self, acceptance: Acceptance) -> Result<Piece, ArchiveError> {
         let spans = accept::shared_spans(&acceptance);
         let own = Packed::new(accept::own_bytes(&acceptance.raw, &spans));
         let mut shared = Vec::with_capacity(spans.len());
@@ -558,7 +577,7 @@ impl Inner {
                 None
             })
         });
-        Ok(Intake { acceptance, own, shared, duplicate_of, reply, on_the_way })
+        Ok(Piece { acceptance, own: Some(own), shared, duplicate_of })
     }
 
     fn shared_location(&self, hash: &[u8; 32]) -> Result<Option<volume::Location>, ArchiveError> {

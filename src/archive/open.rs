@@ -180,6 +180,11 @@ fn prepare_tables(database: &Database) -> Result<u64, Failure> {
     transaction.open_table(tables::STAGED)?;
     transaction.open_table(tables::MOVED)?;
     transaction.open_table(tables::PAUSED)?;
+    transaction.open_table(tables::SMS_NUMBERS)?;
+    transaction.open_table(tables::VALIDITY)?;
+    transaction.open_table(tables::PARTS)?;
+    transaction.open_table(tables::REPEATS)?;
+    transaction.open_table(tables::REPEAT_ENDS)?;
     transaction.commit()?;
     Ok(version)
 }

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use redb::ReadableTable;
 use serde::{Deserialize, Serialize};
 
+use super::provider_report;
 use super::standing::Standing;
 use super::stored::{Record, StoredMessage};
 use super::writer::{Batch, Failure};
@@ -86,6 +87,11 @@ pub(super) fn judge(
             let step = standing.step(batch, *recipient, judgement.now, &input, None)?;
             if let Err(refusal) = &step {
                 tracing::error!(id = %judgement.message, recipient, %refusal, "a judgement without a claim");
+            }
+            if let Outcome::Sent { parts, .. } = outcome
+                && let Ok(RecipientState::Sent { upstream, .. }) = &step
+            {
+                provider_report::remember(batch, upstream, parts, judgement.message)?;
             }
             judged.push(step.ok());
         }
@@ -217,6 +223,11 @@ pub(super) fn act(
     }
     if done == 0 {
         return Ok(Err(ActionRefusal::TooLate(reasons(action.kind, &refusals))));
+    }
+    // Whoever starts it again after its validity was over wants it to go all the same.
+    if action.kind == ActionKind::Restart && standing.valid_until.is_some_and(|at| at <= action.at)
+    {
+        standing.valid_until = None;
     }
     standing.save(batch, Some(&before))?;
     Ok(Ok(()))

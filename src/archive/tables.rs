@@ -27,6 +27,17 @@ pub(super) const STAGED: TableDefinition<u64, &[u8]> = TableDefinition::new("sta
 pub(super) const MOVED: TableDefinition<u64, &[u8]> = TableDefinition::new("moved");
 /// Upstreams that are paused, with who paused them.
 pub(super) const PAUSED: TableDefinition<&str, &[u8]> = TableDefinition::new("paused");
+/// When (ms) which SMS expires that waits.
+pub(super) const VALIDITY: TableDefinition<(u64, u128), ()> = TableDefinition::new("validity");
+/// Upstream and provider's id in lower case to the message; only judgements of SMS write it.
+pub(super) const PARTS: TableDefinition<(&str, &str), u128> = TableDefinition::new("parts");
+/// Sequence number of an SMS to its id; only acceptances of SMS write it.
+pub(super) const SMS_NUMBERS: TableDefinition<u64, u128> = TableDefinition::new("sms_numbers");
+/// The key of a call to `StoredRepeat`.
+pub(super) const REPEATS: TableDefinition<[u8; 32], &[u8]> = TableDefinition::new("repeats");
+/// When (ms) a key may be forgotten, and which.
+pub(super) const REPEAT_ENDS: TableDefinition<(u64, [u8; 32]), ()> =
+    TableDefinition::new("repeat_ends");
 /// Single values.
 pub(super) const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
 /// In `META`: the counters.
