@@ -5,6 +5,7 @@ mod check;
 mod disk;
 mod errors;
 mod power;
+mod receipts;
 mod records;
 mod rot;
 mod story;

@@ -9,6 +9,7 @@ pub mod client;
 mod client_address;
 pub(crate) mod client_connection;
 pub mod http;
+mod http_tls;
 mod limits;
 mod listener;
 mod reply_watch;
@@ -16,6 +17,7 @@ pub mod settings;
 mod stop;
 mod tls;
 
+pub use http_tls::TlsListener;
 pub use limits::{ConnectionLimits, client_key};
 pub use listener::{Connection, Listener, NetError};
 pub use reply_watch::{Line, ReplyWatch, TcpLine};

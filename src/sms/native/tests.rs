@@ -1,0 +1,1 @@
+//! What applications are promised of the dialect.
