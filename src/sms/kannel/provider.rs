@@ -246,17 +246,11 @@ fn read_inbound(fields: &Fields, now: Timestamp) -> Option<Inbound> {
 /// An id from what the message says. The same words at another time are another message, so where no
 /// time is given that of the arrival counts.
 fn fingerprint(fields: &Fields, sent_at: Option<Timestamp>, now: Timestamp) -> String {
-    let mut hash = blake3::Hasher::new();
-    for (name, value) in fields.iter().filter(|(name, _)| !OUR_FIELDS.contains(name)) {
-        for piece in [name.as_bytes(), value] {
-            hash.update(&(piece.len() as u64).to_le_bytes());
-            hash.update(piece);
-        }
-    }
-    if sent_at.is_none() {
-        hash.update(&(now.as_millis() / SAME_WITHIN_MS).to_le_bytes());
-    }
-    hash.finalize().to_hex().chars().take(32).collect()
+    let arrival = match sent_at {
+        Some(_) => 0,
+        None => now.as_millis() / SAME_WITHIN_MS,
+    };
+    fields.digest(&OUR_FIELDS, &arrival.to_le_bytes())
 }
 
 /// Which part of a long message a header makes this (3GPP TS 23.040 §9.2.3.24.1 and .8).
