@@ -17,7 +17,7 @@ use crate::archive::standing::status_key;
 use crate::archive::stored::{Record, StoredEvent};
 use crate::archive::volume::Location;
 use crate::archive::{Archive, Event, Filter, Message, Order, tables};
-use crate::model::{EventKind, MessageId, RecipientState, Sequence};
+use crate::model::{Channel, Direction, EventKind, Medium, MessageId, RecipientState, Sequence};
 
 /// What was found wrong.
 #[derive(Default)]
@@ -48,6 +48,8 @@ pub(super) fn check(archive: &Archive) {
     let events = events(&snapshot, &mut findings);
     stories(&messages, &events, &mut findings);
     shared(archive, &snapshot, &mut findings);
+    sms(&snapshot, &messages, &mut findings);
+    outbox(archive, &snapshot, &events, &mut findings);
     moved(archive, &snapshot, &mut findings);
     findings.same("the journal", *archive.journal().borrow(), Sequence(events.len() as u64));
     lists(archive, &messages, &mut findings);
@@ -79,8 +81,9 @@ fn messages(
         let states = message.recipients.len();
         findings.same(&format!("the states of {id}"), states, message.medium.recipients().len());
         match archive.raw(id) {
+            Ok(None) if message.redacted_at.is_some() => {}
             // `raw` itself compares the digest.
-            Ok(Some(raw)) => {
+            Ok(Some(raw)) if message.redacted_at.is_none() => {
                 findings.same(&format!("the size of {id}"), message.size_bytes, raw.len() as u64);
             }
             other => findings.0.push(format!("the bytes of {id}: {other:?}")),
@@ -156,13 +159,22 @@ fn stories(messages: &[Message], events: &[Event], findings: &mut Findings) {
         let id = message.id;
         let story = of.remove(&id).unwrap_or_default();
         let first = story.first().map(|event| event.kind);
-        findings.same(&format!("the first event of {id}"), first, Some(EventKind::Accepted));
+        let expected = match message.direction {
+            Direction::Outbound => EventKind::Accepted,
+            Direction::Inbound => EventKind::Received,
+        };
+        findings.same(&format!("the first event of {id}"), first, Some(expected));
+        let erased = story.iter().any(|event| event.kind == EventKind::Deleted);
+        findings.same(&format!("{id} is erased"), message.redacted_at.is_some(), erased);
         for recipient in &message.recipients {
             let last = story.iter().rev().find(|event| event.recipient == Some(recipient.index));
             let last = last.map(|event| (event.kind, event.digest));
             let fits = match (&recipient.state, last) {
                 (RecipientState::Sent { digest, .. }, Some((EventKind::Sent, of))) => {
                     of == Some(*digest)
+                }
+                (RecipientState::Sent { .. }, Some((EventKind::Delivered, None))) => {
+                    recipient.delivered_at.is_some()
                 }
                 (RecipientState::Sent { .. }, _) => false,
                 (RecipientState::Stopped { .. }, last) => last == Some((EventKind::Stopped, None)),
@@ -181,6 +193,75 @@ fn stories(messages: &[Message], events: &[Event], findings: &mut Findings) {
         }
     }
     findings.holds(of.is_empty(), format!("events of no message: {:?}", of.keys()));
+}
+
+/// That every SMS is found by its number and its parts, that the messages of a call are all there,
+/// and that what waits for its validity, and nothing else, is in its table.
+fn sms(snapshot: &ReadTransaction, messages: &[Message], findings: &mut Findings) {
+    let (mut numbers, mut validity) = (BTreeMap::new(), BTreeSet::new());
+    let parts = snapshot.open_table(tables::PARTS).unwrap();
+    for message in messages {
+        let Medium::Sms(sms) = &message.medium else { continue };
+        let id = message.id.as_u128();
+        numbers.insert(message.sequence.0, id);
+        let recipient = &message.recipients[0];
+        let is_waiting =
+            matches!(recipient.state, RecipientState::Held { .. } | RecipientState::Due { .. });
+        if let Some(at) = sms.valid_until.filter(|_| is_waiting) {
+            validity.insert((at.as_millis() as u64, id));
+        }
+        let upstream = recipient.upstream.as_ref().map_or("", |upstream| upstream.as_str());
+        for part in &recipient.parts {
+            let key = part.provider_id.to_ascii_lowercase();
+            let found = parts.get((upstream, key.as_str())).unwrap().map(|found| found.value());
+            findings.same(&format!("part {key} of {id}"), found, Some(id));
+        }
+    }
+    for message in messages {
+        let Medium::Sms(sms) = &message.medium else { continue };
+        let first = message.sequence.0 - u64::from(sms.batch.index);
+        let missing =
+            (first..first + u64::from(sms.batch.count)).find(|n| !numbers.contains_key(n));
+        findings.same(&format!("what is missing of the call of {}", message.id), missing, None);
+    }
+    let table = snapshot.open_table(tables::SMS_NUMBERS).unwrap();
+    let found = table.iter().unwrap().map(|entry| entry.unwrap());
+    let found = found.map(|(number, id)| (number.value(), id.value())).collect();
+    findings.same("the numbers of the SMS", found, numbers);
+    let table = snapshot.open_table(tables::VALIDITY).unwrap();
+    let found: BTreeSet<(u64, u128)> =
+        table.iter().unwrap().map(|entry| entry.unwrap().0.value()).collect();
+    // A restart after the end takes the end away.
+    let is_known = found.is_subset(&validity);
+    findings.holds(is_known, format!("what expires: found {found:?}, expected {validity:?}"));
+    let left = snapshot.open_table(tables::ERASURES).unwrap().first().unwrap().is_none();
+    findings.holds(left, "erased bytes were not overwritten");
+}
+
+/// That each delivery is due or given up, and that the same is found by time.
+fn outbox(
+    archive: &Archive,
+    snapshot: &ReadTransaction,
+    events: &[Event],
+    findings: &mut Findings,
+) {
+    let (mut due, mut dead) = (BTreeSet::new(), BTreeSet::new());
+    for delivery in archive.deliveries(None, None, usize::MAX).unwrap().items {
+        match delivery.due_at {
+            Some(at) => due.insert((at.as_millis() as u64, delivery.id)),
+            None => dead.insert(delivery.id),
+        };
+        let is_told = delivery.what.event <= archive.planned_until().unwrap();
+        findings.holds(is_told, format!("{delivery:?} is of an event that is not planned"));
+    }
+    let planned = archive.planned_until().unwrap().0;
+    findings.holds(planned <= events.len() as u64, "events are planned that never happened");
+    let table = snapshot.open_table(tables::OUTBOX_DUE).unwrap();
+    let found = table.iter().unwrap().map(|entry| entry.unwrap().0.value()).collect();
+    findings.same("the deliveries that are due", found, due);
+    let table = snapshot.open_table(tables::OUTBOX_DEAD).unwrap();
+    let found = table.iter().unwrap().map(|entry| entry.unwrap().0.value()).collect();
+    findings.same("the deliveries that were given up", found, dead);
 }
 
 /// That every shared part is where it is said to be.
@@ -213,10 +294,12 @@ fn lists(archive: &Archive, messages: &[Message], findings: &mut Findings) {
     let everything = Filter::default();
     let by_recipient = Filter { recipient: Some("r0@example.org".into()), ..Filter::default() };
     let expected: Vec<MessageId> = messages.iter().map(|message| message.id).collect();
-    for filter in [everything, by_recipient] {
+    let mail = messages.iter().filter(|message| message.channel() == Channel::Email);
+    let mail: Vec<MessageId> = mail.map(|message| message.id).collect();
+    for (filter, expected) in [(everything, expected), (by_recipient, mail)] {
         let page = archive.list(&filter, Order::Oldest, None, messages.len() + 1).unwrap();
         let found: Vec<MessageId> = page.items.iter().map(|message| message.id).collect();
-        findings.same("a list", found, expected.clone());
+        findings.same("a list", found, expected);
     }
 }
 

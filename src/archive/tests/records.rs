@@ -3,18 +3,29 @@
 use proptest::prelude::*;
 use redb::{ReadableDatabase, ReadableTable};
 
+use super::calls::{call, key};
 use super::disk::Disk;
+use super::receipts::{report, sent_as};
 use super::story::small;
 use super::{acceptance, at, claim_of, judgement_of, sent};
+use crate::archive::erase::StoredErasure;
 use crate::archive::memory::Counters;
+use crate::archive::outbox::StoredDelivery;
 use crate::archive::queue::StoredPause;
 use crate::archive::read::assemble;
+use crate::archive::repeats::StoredRepeat;
 use crate::archive::standing::Standing;
 use crate::archive::stored::{Record, StoredEvent, StoredMessage, StoredStates};
+use crate::archive::suppressions::StoredSuppression;
 use crate::archive::volume::Location;
-use crate::archive::{Acceptance, Archive, Attachment, Client, tables};
+use crate::archive::{
+    Acceptance, Accepted, Archive, Attachment, Client, DeliveryKind, NewDelivery, Suppression,
+    tables,
+};
 use crate::model::envelope::{DsnReturn, FutureRelease, Notify, OriginalRecipient};
-use crate::model::{Digest, Medium, MessageId, Named, Sequence, Tag};
+use crate::model::{
+    Channel, Digest, Medium, MessageId, Named, ReceiptRequest, ReceiptState, Sequence, Tag,
+};
 
 /// A message with every field that it can have.
 fn rich() -> Acceptance {
@@ -65,10 +76,59 @@ fn samples() -> Vec<Vec<u8>> {
         let events = events.iter().unwrap().map(|entry| entry.unwrap().1.value().to_vec());
         let mut samples: Vec<Vec<u8>> = events.collect();
         samples.extend([of_id(tables::MESSAGES), of_id(tables::STATES)]);
+        samples.extend(sms_samples(&archive).await);
         samples.push(Counters::default().encode());
         samples.push(StoredPause { by: "user anna".into(), at: 5 }.encode());
         samples
     })
+}
+
+/// What is stored of SMS, and beside messages.
+async fn sms_samples(archive: &Archive) -> Vec<Vec<u8>> {
+    let mut call = call(1, 2, "POST /x".into());
+    let Medium::Sms(sms) = &mut call[0].medium else { panic!("no SMS") };
+    sms.receipt = Some(ReceiptRequest { url: "https://app.test/".into(), mask: 31 });
+    (sms.valid_until, sms.client_reference) = (Some(at(900)), Some("ref".into()));
+    let Accepted::New(ids) = archive.accept_all(call, Some(key(1, 1))).await.unwrap() else {
+        panic!("not new")
+    };
+    let id = ids[0].get();
+    archive.claim(claim_of(id, &[0])).await.unwrap();
+    let outcome = sent_as(&["SM1", "SM2"]);
+    archive.judge(judgement_of(id, 0, outcome), std::sync::Arc::default()).await.unwrap();
+    archive.report(report(Some("SM1"), None, ReceiptState::Delivered)).await.unwrap();
+    let entry = Suppression {
+        channel: Channel::Sms,
+        recipient: "+4512345678".into(),
+        originator: Some("Example".into()),
+        reason: "STOP".into(),
+        by: "sms".into(),
+        at: at(1),
+    };
+    archive.suppress(entry).await.unwrap();
+    let what = NewDelivery {
+        message: id,
+        event: Sequence(1),
+        kind: DeliveryKind::Receipt,
+        url: "https://app.test/".into(),
+    };
+    archive.plan(vec![what], Sequence(1), at(5)).await.unwrap();
+    let snapshot = archive.inner.database.begin_read().unwrap();
+    let of_id = |table: redb::TableDefinition<u128, &'static [u8]>| {
+        let table = snapshot.open_table(table).unwrap();
+        table.get(id.as_u128()).unwrap().unwrap().value().to_vec()
+    };
+    let suppressions = snapshot.open_table(tables::SUPPRESSIONS).unwrap();
+    let outbox = snapshot.open_table(tables::OUTBOX).unwrap();
+    let repeats = snapshot.open_table(tables::REPEATS).unwrap();
+    vec![
+        of_id(tables::MESSAGES),
+        of_id(tables::STATES),
+        suppressions.first().unwrap().unwrap().1.value().to_vec(),
+        outbox.first().unwrap().unwrap().1.value().to_vec(),
+        repeats.first().unwrap().unwrap().1.value().to_vec(),
+        StoredErasure::default().encode(),
+    ]
 }
 
 /// Reads the bytes as every kind of record, and all that is made of one.
@@ -86,6 +146,8 @@ fn read(bytes: &[u8]) {
         let _ = event.event(Sequence(7));
     }
     let _ = (Counters::decode(bytes), StoredPause::decode(bytes));
+    let _ = (StoredSuppression::decode(bytes), StoredDelivery::decode(bytes));
+    let _ = (StoredRepeat::decode(bytes), StoredErasure::decode(bytes));
     let _ = postcard::from_bytes::<Location>(bytes);
 }
 
