@@ -1,11 +1,9 @@
-// One action of Vonage's Node libraries, new or old: a JSON object as the only argument, one as the only output.
+// Actions of Vonage's Node libraries, new and old: a JSON list of jobs as the only argument, a line of JSON for each.
 //
 // In: library (vonage, nexmo), action (send, balance, check), base, key, secret, signature {secret, method} or
 // null, fields. Out: {"answer": ...} or {"error": text}.
-const job = JSON.parse(process.argv[2]);
-const { signature } = job;
-
-async function vonage() {
+async function vonage(job) {
+  const { signature } = job;
   const { Auth } = require("@vonage/auth");
   const { Vonage } = require("@vonage/server-sdk");
   const auth = new Auth({ apiKey: job.key, apiSecret: job.secret });
@@ -25,7 +23,8 @@ async function vonage() {
   }
 }
 
-function nexmo() {
+function nexmo(job) {
+  const { signature } = job;
   const Nexmo = require("nexmo");
   if (job.action === "check") {
     return Nexmo.generateSignature(signature.method, signature.secret, job.fields) === job.fields.sig;
@@ -48,9 +47,14 @@ function nexmo() {
   });
 }
 
-Promise.resolve()
-  .then({ vonage, nexmo }[job.library])
-  .then(
-    (answer) => console.log(JSON.stringify({ answer })),
-    (error) => console.log(JSON.stringify({ error: String(error.message || error) })),
-  );
+async function main() {
+  for (const job of JSON.parse(process.argv[2])) {
+    try {
+      console.log(JSON.stringify({ answer: await { vonage, nexmo }[job.library](job) }));
+    } catch (error) {
+      console.log(JSON.stringify({ error: String(error.message || error) }));
+    }
+  }
+}
+
+main();
