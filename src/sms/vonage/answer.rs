@@ -87,7 +87,7 @@ fn elements(messages: &[Shown]) -> Vec<Element<'_>> {
 fn accepted(format: Format, messages: &[Shown]) -> Response<Bytes> {
     let elements = elements(messages);
     match format {
-        Format::Json | Format::Text => {
+        Format::Json | Format::Text | Format::Gateway => {
             let shown: Vec<Value> = elements.iter().map(json_element).collect();
             let count = elements.len().to_string();
             json_response(StatusCode::OK, &json!({ "message-count": count, "messages": shown }))
@@ -130,7 +130,7 @@ fn json_element(element: &Element<'_>) -> Value {
 fn refused(format: Format, refused: &Refused) -> Response<Bytes> {
     let status = refused.status.to_string();
     match format {
-        Format::Json | Format::Text => {
+        Format::Json | Format::Text | Format::Gateway => {
             let element = json!({ "status": status, "error-text": refused.text });
             json_response(StatusCode::OK, &json!({ "message-count": "1", "messages": [element] }))
         }
