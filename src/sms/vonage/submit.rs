@@ -131,9 +131,13 @@ fn client_reference(given: &Given) -> Result<Option<String>, Refusal> {
     Ok(reference)
 }
 
-/// `status-report-req` alone asks for receipts at the account's own URL, which needs no field.
+/// `status-report-req` alone asks for receipts at the account's own URL, which needs no field; a no there
+/// counts for more than a URL.
 fn callback(given: &Given) -> Result<Option<ReceiptRequest>, Refusal> {
     let Some(bytes) = given.bytes("callback") else { return Ok(None) };
+    if given.bytes("status-report-req").is_some() && !given.is_yes("status-report-req") {
+        return Ok(None);
+    }
     let shown = || String::from_utf8_lossy(bytes).replace(char::is_control, " ");
     let url = clean(given, "callback").ok().flatten().map(|url| url.trim().to_owned());
     let url = url.filter(|url| {
@@ -226,6 +230,10 @@ mod tests {
         assert_eq!(draft.receipt, Some(receipt));
         assert_eq!(with("callback=").unwrap().receipt, None);
         assert_eq!(with("status-report-req=1").unwrap().receipt, None);
+        for (wish, is_wanted) in [("0", false), ("False", false), ("", true), ("True", true)] {
+            let draft = with(&format!("callback=https://a.example/&status-report-req={wish}"));
+            assert_eq!(draft.unwrap().receipt.is_some(), is_wanted, "{wish}");
+        }
     }
 
     #[test]

@@ -5,11 +5,12 @@ use http::{Request, header};
 
 use super::*;
 use crate::model::{
-    Destination, Direction, Msisdn, Originator, Secret, Sequence, Sms, SmsBatch, SmsBody,
-    SmsEncoding,
+    Destination, Direction, Msisdn, Originator, ReceiptState, Secret, Sequence, Sms, SmsBatch,
+    SmsBody, SmsEncoding,
 };
 use crate::sms::account::{CallbackUrls, SignatureMethod, VonageAccount, VonageSignature};
 use crate::sms::call::{Draft, Refusal, ShownState};
+use crate::sms::provider::{Callback, Judgement, Outbound, Provider};
 
 /// A call to send, accepted in this form.
 pub(super) fn call(format: Format) -> Call {
@@ -267,5 +268,105 @@ proptest::proptest! {
         proptest::prop_assert!(VonagePort.read(&request).is_ok());
         proptest::prop_assert_ne!(verified(&request), Verdict::Proven);
         VonagePort.masked(&request);
+    }
+}
+
+fn upstream(signature: Option<VonageSignature>) -> VonageUpstream {
+    let account = accounts(signature).vonage.unwrap();
+    VonageUpstream { url: "https://rest.example.com".parse().unwrap(), account }
+}
+
+fn signatures() -> Vec<Option<VonageSignature>> {
+    let signed = super::signature::tests::METHODS.map(super::signature::tests::account).map(Some);
+    signed.into_iter().chain([None]).collect()
+}
+
+/// As the provider's callback arrives at the public port.
+fn callback(request: &Request<Bytes>, is_proven: bool) -> Callback<'_> {
+    let peer = std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+    let now = Timestamp::from_millis(NOW);
+    Callback { request, public_url: "https://t.example", peer, is_proven, now }
+}
+
+#[test]
+fn both_sides_understand_each_other() {
+    for signature in signatures() {
+        let (there, here) = (upstream(signature.clone()), accounts(signature.clone()));
+        let message = shown();
+        let now = Timestamp::from_millis(NOW);
+        let status_url = "https://t.example/hooks/v/status?message=1&proof=2";
+        let outbound = Outbound {
+            id: message.id,
+            sms: &message.sms,
+            valid_for: None,
+            status_url: Some(status_url),
+            now,
+        };
+        let sent = there.request(&outbound).unwrap();
+        assert_eq!(VonagePort.verify(&sent, &here, now), Verdict::Proven, "{signature:?}");
+        let draft = submitted(&sent).unwrap();
+        assert_eq!(draft.receipt.map(|receipt| receipt.url).as_deref(), Some(status_url));
+        assert_eq!(draft.client_reference, Some(message.id.to_string()));
+
+        let call = VonagePort.read(&sent).unwrap();
+        let mut taken = message.clone();
+        taken.sms.segments = 2;
+        taken.sms.client_reference = draft.client_reference;
+        let response = VonagePort.answer(&call, &Answer::Submitted(std::slice::from_ref(&taken)));
+        let ids = vec!["00000000000000AB1".to_owned(), "00000000000000AB2".to_owned()];
+        let text = "accepted in 2 parts".to_owned();
+        assert_eq!(there.judge(&response), Judgement::Accepted { ids: ids.clone(), text });
+
+        let notice = Notice { message: &taken, event: Sequence(3), at: now, now };
+        let told = VonagePort.receipts(&notice, status_url, &here);
+        let read = |request| there.status(&callback(request, signature.is_none())).unwrap();
+        let receipts: Vec<_> = told.iter().flat_map(read).collect();
+        assert_eq!(receipts.len(), 2);
+        for (receipt, id) in receipts.iter().zip(ids) {
+            assert_eq!(receipt.provider_id, Some(id));
+            assert_eq!(receipt.message, Some(message.id));
+            assert_eq!(receipt.state, ReceiptState::Delivered);
+        }
+    }
+}
+
+#[test]
+fn an_inbound_message_is_handed_on_as_it_came() {
+    for signature in signatures() {
+        let mut message = shown();
+        message.sms.originator = Originator::parse("+4587654321");
+        message.sms.body = SmsBody::Text("Hej æ & ж\n😀".into());
+        let now = Timestamp::from_millis(NOW);
+        let url = "https://t.example/hooks/v/inbound?token=1";
+        let told = VonagePort.inbound(&message, url, &accounts(signature.clone()), now);
+        let there = upstream(signature.clone());
+        let found = there.inbound(&callback(&told[0], signature.is_none())).unwrap();
+        assert_eq!(Some(&found[0].originator), message.sms.originator.as_ref());
+        assert_eq!(found[0].destination, message.sms.destination);
+        assert_eq!(found[0].body, message.sms.body);
+        assert_eq!(found[0].sent_at, Some(now));
+    }
+}
+
+proptest::proptest! {
+    /// Whatever a message says, the request to the provider has the same fields, each of them once.
+    #[test]
+    fn no_text_changes_the_request_to_the_provider(text in "(?s).{0,60}") {
+        let mut message = shown();
+        message.sms.body = SmsBody::Text(text.clone());
+        let outbound = Outbound {
+            id: message.id,
+            sms: &message.sms,
+            valid_for: None,
+            status_url: None,
+            now: Timestamp::from_millis(NOW),
+        };
+        let sent = upstream(None).request(&outbound).unwrap();
+        let fields: Vec<_> = url::form_urlencoded::parse(sent.body()).into_owned().collect();
+        let names: Vec<&str> = fields.iter().map(|(name, _)| name.as_str()).collect();
+        let expected = ["api_key", "from", "to", "type", "text", "client-ref", "api_secret"];
+        proptest::prop_assert_eq!(names, expected);
+        proptest::prop_assert_eq!(&fields[4].1, &text);
+        proptest::prop_assert_eq!(&fields[2].1, "4512345678");
     }
 }
