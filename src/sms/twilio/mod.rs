@@ -1,44 +1,139 @@
-//! The Twilio dialect.
+//! Twilio's Programmable Messaging, version 2010-04-01: its face to applications ([`TwilioPort`]) and
+//! its protocol towards a provider ([`TwilioUpstream`]).
+//!
+//! In reading order: `request` and `draft` read a call; `message`, `refusal` and `write` answer it;
+//! `callback` and `twiml` are what goes back to the app by itself; `provider` and `hook` are the other
+//! side; `body`, `sid`, `signature` and `code` are words that both sides use.
+//! Media (MMS) and content templates are refused: there is nothing here that could carry them.
 
+mod body;
+mod callback;
+mod code;
+mod draft;
+mod hook;
+mod message;
 mod provider;
+mod refusal;
+mod request;
+mod sid;
+mod signature;
+mod twiml;
+mod write;
 
+#[cfg(test)]
+mod tests;
+
+use base64::Engine as _;
+use base64::alphabet::STANDARD as ALPHABET;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response, header};
 
 use super::account::SmsAccounts;
 use super::call::{Acknowledgement, Answer, Call, CallbackKind, Notice, Port, Shown, Verdict};
 use crate::model::{Dialect, Timestamp};
 pub use provider::TwilioUpstream;
+pub use signature::sign as sign_callback;
 
-/// Its face to applications.
+/// Fields of a request that are archived beside its first line; none of them can hold a secret.
+const SHOWN_FIELDS: [header::HeaderName; 4] = [
+    header::HOST,
+    header::CONTENT_TYPE,
+    header::USER_AGENT,
+    header::HeaderName::from_static("idempotency-key"),
+];
+
+/// Twilio's face to applications.
 pub struct TwilioPort;
 
 impl Port for TwilioPort {
     fn dialect(&self) -> Dialect {
         Dialect::Twilio
     }
-    fn recognises(&self, _request: &Request<Bytes>) -> bool {
-        false
+
+    fn recognises(&self, request: &Request<Bytes>) -> bool {
+        request::is_ours(request.uri().path())
     }
-    fn read(&self, _request: &Request<Bytes>) -> Result<Call, Box<Response<Bytes>>> {
-        unimplemented!()
+
+    fn read(&self, request: &Request<Bytes>) -> Result<Call, Box<Response<Bytes>>> {
+        request::read(request)
     }
-    fn verify(&self, _: &Request<Bytes>, _: &SmsAccounts, _: Timestamp) -> Verdict {
-        unimplemented!()
+
+    /// HTTP Basic: the account and its token, or an API key (`SK…`) and the token as its secret. The
+    /// path names the account, so a pair proves nothing for another one.
+    fn verify(&self, request: &Request<Bytes>, accounts: &SmsAccounts, _: Timestamp) -> Verdict {
+        let Some(account) = &accounts.twilio else { return Verdict::Stranger };
+        let Some((user, password)) = basic(request.headers()) else { return Verdict::Stranger };
+        let target = request::target(request.uri().path());
+        let is_named = target.is_some_and(|target| target.account == account.account_sid);
+        let is_user = user == account.account_sid.as_bytes() || user.starts_with(b"SK");
+        match (is_named && is_user, account.auth_token.matches(&password)) {
+            (false, _) => Verdict::Stranger,
+            (true, true) => Verdict::Proven,
+            (true, false) => Verdict::WrongSecret,
+        }
     }
-    fn answer(&self, _: &Call, _: &Answer<'_>) -> Response<Bytes> {
-        unimplemented!()
+
+    fn answer(&self, call: &Call, answer: &Answer<'_>) -> Response<Bytes> {
+        message::response(call, answer)
     }
-    fn masked(&self, _: &Request<Bytes>) -> Bytes {
-        unimplemented!()
+
+    fn masked(&self, request: &Request<Bytes>) -> Bytes {
+        let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+        let mut out = format!("{} {path} HTTP/1.1\r\n", request.method()).into_bytes();
+        for name in &SHOWN_FIELDS {
+            for value in request.headers().get_all(name) {
+                out.extend_from_slice(name.as_str().as_bytes());
+                out.extend_from_slice(b": ");
+                out.extend_from_slice(value.as_bytes());
+                out.extend_from_slice(b"\r\n");
+            }
+        }
+        if request.headers().contains_key(header::AUTHORIZATION) {
+            out.extend_from_slice(b"authorization: [hidden]\r\n");
+        }
+        out.extend_from_slice(b"\r\n");
+        out.extend_from_slice(request.body());
+        out.into()
     }
-    fn receipts(&self, _: &Notice<'_>, _: &str, _: &SmsAccounts) -> Vec<Request<Bytes>> {
-        unimplemented!()
+
+    fn receipts(
+        &self,
+        notice: &Notice<'_>,
+        url: &str,
+        accounts: &SmsAccounts,
+    ) -> Vec<Request<Bytes>> {
+        callback::receipts(notice, url, accounts)
     }
-    fn inbound(&self, _: &Shown, _: &str, _: &SmsAccounts, _: Timestamp) -> Vec<Request<Bytes>> {
-        unimplemented!()
+
+    fn inbound(
+        &self,
+        message: &Shown,
+        url: &str,
+        accounts: &SmsAccounts,
+        _: Timestamp,
+    ) -> Vec<Request<Bytes>> {
+        callback::inbound(message, url, accounts)
     }
-    fn acknowledged(&self, _: &Response<Bytes>, _: CallbackKind) -> Acknowledgement {
-        unimplemented!()
+
+    fn acknowledged(&self, response: &Response<Bytes>, of: CallbackKind) -> Acknowledgement {
+        callback::acknowledged(response, of)
     }
+}
+
+/// The pair of `Authorization: Basic` (RFC 7617 §2); two such fields are none.
+fn basic(headers: &HeaderMap) -> Option<(Vec<u8>, Vec<u8>)> {
+    const LENIENT: GeneralPurposeConfig =
+        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+    let mut all = headers.get_all(header::AUTHORIZATION).iter();
+    let value = all.next().filter(|_| all.next().is_none())?.to_str().ok()?;
+    let (scheme, pair) = value.trim().split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let mut user = GeneralPurpose::new(&ALPHABET, LENIENT).decode(pair.trim()).ok()?;
+    let colon = user.iter().position(|b| *b == b':')?;
+    let password = user.split_off(colon + 1);
+    user.truncate(colon);
+    Some((user, password))
 }
