@@ -16,6 +16,7 @@ mod dispatch_hold;
 mod dispatch_lanes;
 mod dispatch_retry;
 mod interop_curl;
+mod interop_kannel;
 mod interop_msmtp;
 mod interop_nodemailer;
 mod interop_postfix;

@@ -1,6 +1,6 @@
 //! A provider whose HTTP API is described in the configuration.
 //!
-//! URL, headers and body are templates in which `{to}` and the other names of [`Place`] stand for
+//! URL, headers and body are templates in which `{to}`, `{text}` and others (`Place`) stand for
 //! values. The encoder follows from where a value stands, so no value can become more than that. Patterns
 //! judge the answer. Its callbacks are simple ones: `state=delivered`, or `from`, `to` and `text`.
 //!

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::{Response, StatusCode, header};
 
 use super::super::call::{Answer, CloseConnection, Format, Refusal};
+use super::draft::ACCOUNT;
 use super::request::Unreadable;
 
 const ACCEPTED: &str = "0: Accepted for delivery";
@@ -65,6 +66,9 @@ fn refuse(format: Format, refusal: &Refusal) -> Response<Bytes> {
         Refusal::NoBody | Refusal::TooLong { .. } | Refusal::Malformed(_) => bad(BODY),
         Refusal::BadCallback(_) => bad("DLR-URL field misformed, rejected"),
         Refusal::BadSchedule(_) => bad("Deferred field misformed, rejected"),
+        Refusal::Field { name: ACCOUNT, .. } => {
+            bad("Account field misformed or too long, rejected")
+        }
         Refusal::Field { name, .. } => bad(&format!("{name} field misformed, rejected")),
         Refusal::Unsupported(_) | Refusal::KeyReused => line(StatusCode::FORBIDDEN, NOT_ROUTABLE),
         Refusal::RateLimited { .. } | Refusal::NotNow => not_now(format),

@@ -16,10 +16,17 @@ use crate::model::{ReceiptRequest, SmsBody, Tag};
 
 /// One call is one transaction of the archive.
 const MAX_DESTINATIONS: usize = 10_000;
+/// What the drafts of one call may hold together: each has a text of its own.
+const MAX_CALL_BYTES: usize = 32 << 20;
+/// Kannel's own limit.
+const MAX_ACCOUNT_BYTES: usize = 64;
 /// Of the receipt URL; the archive keeps it with each message.
 const MAX_URL_BYTES: usize = 4_096;
 /// A hundred years: later is the same as never.
 const MAX_MINUTES: u32 = 60 * 24 * 36_525;
+
+/// The field whose refusal has words of its own.
+pub(super) const ACCOUNT: &str = "Account";
 
 /// How a text of this call is to be taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,12 +46,23 @@ pub(super) fn drafts(fields: &Fields) -> Result<Vec<Draft>, Refusal> {
     if destinations.len() > MAX_DESTINATIONS {
         return Err(Refusal::TooManyDestinations { most: MAX_DESTINATIONS });
     }
+    let bytes_each = ["text", "dlr-url", "from"].map(|n| fields.bytes(n).map_or(0, <[u8]>::len));
+    let most = MAX_CALL_BYTES / bytes_each.iter().sum::<usize>().max(1);
+    if destinations.len() > most {
+        return Err(Refusal::TooManyDestinations { most });
+    }
     let udh = match fields.bytes("udh").filter(|value| !value.is_empty()) {
         Some(value) => charset::udh(value).ok_or_else(|| misformed("UDH"))?,
         None => Vec::new(),
     };
     let from = said(fields, "from").ok_or(Refusal::NoOriginator)?;
     let account = said(fields, "account");
+    let is_bad = |account: &String| {
+        account.len() > MAX_ACCOUNT_BYTES || account.chars().any(char::is_control)
+    };
+    if account.as_ref().is_some_and(is_bad) {
+        return Err(Refusal::Field { name: ACCOUNT, why: "misformed or too long".to_owned() });
+    }
     let tag = account.clone().or_else(|| said(fields, "smsc"));
     let body = body(fields, coding(fields, &udh)?, &udh)?;
     number(fields, "priority", "Priority", 3)?;

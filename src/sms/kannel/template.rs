@@ -34,6 +34,8 @@ pub(super) struct Codes<'a> {
     pub account: &'a str,
 }
 
+/// Longest URL that is made: a template may repeat a code.
+const MAX_URL_BYTES: usize = 60_000;
 /// What stands for the upstream in `%i`.
 const SMSC: &str = "waybill";
 
@@ -45,6 +47,9 @@ pub(super) fn fill(template: &str, codes: &Codes<'_>) -> Option<Uri> {
     let mut out = String::with_capacity(template.len() + 200);
     let mut rest = template.split('#').next().unwrap_or_default();
     while let Some(at) = rest.find('%') {
+        if out.len() > MAX_URL_BYTES {
+            return None;
+        }
         out.push_str(&rest[..at]);
         rest = &rest[at + 1..];
         let Some(code) = rest.chars().next() else {

@@ -137,6 +137,10 @@ fn a_wrong_call_hears_kannels_own_words() {
     ] {
         check(&format!("{ALL}&{field}"), &format!("{name} field misformed, rejected"));
     }
+    let account = "a".repeat(65);
+    let too_long = "Account field misformed or too long, rejected";
+    check(&format!("{ALL}&account={account}"), too_long);
+    check(&format!("{ALL}&account=a%0ab"), too_long);
     check(&format!("{ALL}&charset=nonsense"), "Charset or body misformed, rejected");
     check("from=1&to=45&text=%ff", "Charset or body misformed, rejected");
     check("from=1&to=45&text=%00H%00&coding=2", "Charset or body misformed, rejected");
@@ -145,6 +149,18 @@ fn a_wrong_call_hears_kannels_own_words() {
     let many = "1+".repeat(10_001);
     let denied = "Number(s) has/have been denied by white- and/or black-lists.";
     check(&format!("from=1&text=x&to={many}"), denied);
+}
+
+#[test]
+fn a_long_text_to_many_is_refused() {
+    let to = "1 ".repeat(1_000);
+    let check = |length: usize, is_ok: bool| {
+        let headers = [("x-kannel-from", "1"), ("x-kannel-to", to.as_str())];
+        let request = post("text/plain", &headers, &"a".repeat(length));
+        assert_eq!(drafts(&request).is_ok(), is_ok, "{length}");
+    };
+    check(40_000, false);
+    check(30_000, true);
 }
 
 #[test]
@@ -349,6 +365,12 @@ fn templates_are_filled_as_kannel_fills_them() {
     let expected = "http://a/?id%3A00000000000000000000000001+sub%3A001+dlvrd%3A001+submit+\
         date%3A2611220427+done+date%3A2611220427+stat%3ADELIVRD+err%3A000+text%3A";
     assert_eq!(text, expected);
+}
+
+#[test]
+fn a_template_makes_no_endless_url() {
+    let url = format!("http://a/?{}", "%A".repeat(2_000));
+    assert!(told(ShownState::Delivered, 31, &url).is_empty());
 }
 
 #[test]
