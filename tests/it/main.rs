@@ -34,6 +34,7 @@ mod relay_wire;
 mod slow_clients;
 mod sms_relay_once;
 mod sms_relay_pool;
+mod sms_relay_queue;
 mod smtp_port;
 mod stop_and_send_exclude;
 mod storage_error;
