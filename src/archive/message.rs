@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
+use super::Durable;
 pub use crate::lifecycle::Part;
 use crate::model::{
     AppName, Channel, Digest, Direction, EventKind, Medium, MessageId, Named, RecipientKind,
@@ -132,6 +133,11 @@ impl Message {
     /// How it travels.
     pub fn channel(&self) -> Channel {
         self.medium.channel()
+    }
+
+    /// Its id, with the proof that it is on disk: nothing else is ever read.
+    pub fn durable_id(&self) -> Durable<MessageId> {
+        Durable(self.id)
     }
 
     /// Derived from its recipients.

@@ -42,6 +42,25 @@ pub enum ProviderProtocol {
     Http(HttpProvider),
 }
 
+impl ProviderProtocol {
+    /// Whether its URL names this machine.
+    pub fn is_on_this_machine(&self) -> bool {
+        let url = match self {
+            ProviderProtocol::Twilio { url, .. }
+            | ProviderProtocol::Vonage { url, .. }
+            | ProviderProtocol::Kannel { url, .. }
+            | ProviderProtocol::GatewayApi { url, .. } => url,
+            ProviderProtocol::Http(settings) => &settings.url,
+        };
+        match url.host() {
+            Some(url::Host::Ipv4(address)) => address.is_loopback(),
+            Some(url::Host::Ipv6(address)) => address.is_loopback(),
+            Some(url::Host::Domain(name)) => name == "localhost",
+            None => false,
+        }
+    }
+}
+
 /// How callbacks of this upstream are told from forgeries.
 #[derive(Clone, Debug, Default)]
 pub struct ProviderCallbacks {

@@ -127,7 +127,8 @@ fn post(url: &str, form: &Fields, account: Option<&TwilioAccount>) -> Option<Req
             (url.into(), uri)
         }
     };
-    uri.authority()?;
+    // A name alone would be read as a host, which is no URL.
+    uri.scheme().and(uri.authority())?;
     let mut request = Request::new(Bytes::from(form.encode()));
     *request.method_mut() = Method::POST;
     *request.uri_mut() = uri;
@@ -141,4 +142,105 @@ fn post(url: &str, form: &Fields, account: Option<&TwilioAccount>) -> Option<Req
         headers.insert(signature::HEADER, HeaderValue::try_from(signature).ok()?);
     }
     Some(request)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{ACCOUNT, account, accounts, at, shown};
+    use super::*;
+    use crate::model::{Direction, Sequence};
+
+    const SID: &str = "SM000000000000000000000000000000ff";
+
+    fn receipt(message: &Shown, url: &str) -> Option<Request<Bytes>> {
+        let notice = Notice { message, event: Sequence(1), at: at(90), now: at(100) };
+        receipts(&notice, url, &accounts()).pop()
+    }
+
+    #[test]
+    fn the_first_state_is_not_told_twice() {
+        for state in [ShownState::Held, ShownState::Scheduled, ShownState::Queued] {
+            assert!(receipt(&shown(state), "https://a.example/s").is_none(), "{state:?}");
+        }
+        for url in ["", "x", "/path", "https://", "mailto:a@b"] {
+            assert!(receipt(&shown(ShownState::Sent), url).is_none(), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_receipt_is_a_signed_form() {
+        let message = Shown { done_at: Some(at(61)), ..shown(ShownState::Undelivered) };
+        let url = "https://a.example:443/s?x=1&y=%2F";
+        let request = receipt(&message, &format!("{url}#ct=2000&rc=3")).unwrap();
+        assert_eq!(request.method(), Method::POST);
+        assert_eq!(request.uri(), url);
+        assert_eq!(
+            std::str::from_utf8(request.body()).unwrap(),
+            format!(
+                "ErrorCode=30008&RawDlrDoneDate=2611220428&SmsSid={SID}&SmsStatus=undelivered\
+                 &MessageStatus=undelivered&To=%2B4512345678&MessageSid={SID}&AccountSid={ACCOUNT}\
+                 &From=Example&ApiVersion=2010-04-01"
+            )
+        );
+        let form = Fields::parse(request.body());
+        let expected = signature::sign(&account().auth_token, url, &form);
+        assert_eq!(request.headers()[signature::HEADER], expected.as_str());
+    }
+
+    #[test]
+    fn without_a_token_nothing_is_signed() {
+        let message = shown(ShownState::Sent);
+        let notice = Notice { message: &message, event: Sequence(1), at: at(9), now: at(9) };
+        let all = receipts(&notice, "http://a.example/s", &SmsAccounts::default());
+        assert!(!all[0].headers().contains_key(signature::HEADER));
+        let text = std::str::from_utf8(all[0].body()).unwrap();
+        assert!(text.contains("MessageStatus=sent"), "{text}");
+        assert!(!text.contains("ErrorCode") && !text.contains("RawDlr"), "{text}");
+    }
+
+    #[test]
+    fn an_inbound_message_is_a_signed_form() {
+        let message = Shown { direction: Direction::Inbound, ..shown(ShownState::Received) };
+        let request = inbound(&message, "https://a.example/in", &accounts()).pop().unwrap();
+        let form = Fields::parse(request.body());
+        for (name, value) in [
+            ("MessageSid", SID),
+            ("SmsSid", SID),
+            ("SmsMessageSid", SID),
+            ("AccountSid", ACCOUNT),
+            ("From", "Example"),
+            ("To", "+4512345678"),
+            ("Body", "Hej æ"),
+            ("NumMedia", "0"),
+            ("NumSegments", "2"),
+            ("SmsStatus", "received"),
+            ("ApiVersion", "2010-04-01"),
+            ("FromCountry", ""),
+        ] {
+            assert_eq!(form.get(name).as_deref(), Some(value), "{name}");
+        }
+        let expected = signature::sign(&account().auth_token, "https://a.example/in", &form);
+        assert_eq!(request.headers()[signature::HEADER], expected.as_str());
+    }
+
+    #[test]
+    fn only_success_is_an_acknowledgement() {
+        let of = |status: u16, body: &'static str, kind| {
+            let response = Response::builder().status(status).body(Bytes::from(body)).unwrap();
+            acknowledged(&response, kind)
+        };
+        let twiml = "<Response><Message>x</Message></Response>";
+        for status in [301, 302, 400, 404, 429, 500, 503] {
+            let found = of(status, twiml, CallbackKind::Inbound);
+            assert_eq!(found, Acknowledgement::NotTaken, "{status}");
+        }
+        let nothing = Acknowledgement::Taken { replies: Vec::new() };
+        assert_eq!(of(204, "", CallbackKind::Inbound), nothing);
+        assert_eq!(of(200, "OK", CallbackKind::Inbound), nothing);
+        assert_eq!(of(200, twiml, CallbackKind::Receipt), nothing);
+        let Acknowledgement::Taken { replies } = of(200, twiml, CallbackKind::Inbound) else {
+            panic!()
+        };
+        assert_eq!(replies.len(), 1);
+    }
 }

@@ -194,3 +194,187 @@ fn retry_after(response: &Response<Bytes>) -> Option<Duration> {
     let seconds: u64 = text.trim().parse().ok()?;
     Some(Duration::from_secs(seconds.min(MAX_PAUSE_S)))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::tests::{ACCOUNT, account, at, sms};
+    use super::*;
+    use crate::model::{MessageId, Secret, Sms};
+
+    fn upstream(url: &str) -> TwilioUpstream {
+        TwilioUpstream { url: Url::parse(url).unwrap(), account: account() }
+    }
+
+    fn outbound(sms: &Sms) -> Outbound<'_> {
+        let id = MessageId::from_u128(1);
+        Outbound { id, sms, valid_for: None, status_url: None, now: at(0) }
+    }
+
+    #[test]
+    fn what_twilio_can_not_carry_is_told() {
+        let base = sms(Some("Example"), "+4512345678", "x");
+        let check = |sms: Sms| {
+            assert!(upstream("https://a.example").request(&outbound(&sms)).is_err(), "{sms:?}");
+        };
+        check(Sms { body: SmsBody::Binary(vec![1]), ..base.clone() });
+        check(Sms { udh: vec![5, 0, 3, 1, 1, 1], ..base.clone() });
+        check(Sms { originator: None, ..base.clone() });
+        let mut bad = upstream("https://a.example");
+        bad.account.account_sid = "AC:1".into();
+        assert!(bad.request(&outbound(&base)).is_err());
+        let mut bad = upstream("https://a.example");
+        bad.url = Url::parse("mailto:a@b").unwrap();
+        assert!(bad.request(&outbound(&base)).is_err());
+    }
+
+    #[test]
+    fn the_request_is_a_form_with_basic_authentication() {
+        let sms = sms(Some("+4587654321"), "+4512345678", "Hej æ & co");
+        let mut outbound = outbound(&sms);
+        outbound.status_url = Some("https://t.example/hooks/sms/status?message=1&proof=2");
+        outbound.valid_for = Some(Duration::from_millis(59_999));
+        let request = upstream("https://u:p@api.twilio.com/?q#f").request(&outbound).unwrap();
+        let uri = format!("https://api.twilio.com/2010-04-01/Accounts/{ACCOUNT}/Messages.json");
+        assert_eq!(request.uri(), uri.as_str());
+        assert_eq!(request.method(), Method::POST);
+        assert!(request.headers()["authorization"].is_sensitive());
+        let pair = STANDARD.encode(format!("{ACCOUNT}:s3cret:token"));
+        assert_eq!(request.headers()["authorization"], format!("Basic {pair}").as_str());
+        assert_eq!(
+            std::str::from_utf8(request.body()).unwrap(),
+            "To=%2B4512345678&From=%2B4587654321&Body=Hej+%C3%A6+%26+co&StatusCallback=https%3A%2F%2F\
+             t.example%2Fhooks%2Fsms%2Fstatus%3Fmessage%3D1%26proof%3D2&ValidityPeriod=59"
+        );
+    }
+
+    #[test]
+    fn a_pool_and_a_long_or_spent_validity_are_written_as_twilio_wants() {
+        let service = "MG0123456789abcdef0123456789abcdef";
+        let sms = sms(Some(service), "+4512345678", "x");
+        let of = |left: u64| {
+            let left = Some(Duration::from_secs(left));
+            let request = upstream("https://a.example/d/twilio/")
+                .request(&Outbound { valid_for: left, ..outbound(&sms) })
+                .unwrap();
+            assert!(request.uri().path().starts_with("/d/twilio/2010-04-01/Accounts/"));
+            let form = Fields::parse(request.body());
+            assert_eq!(form.get("MessagingServiceSid").as_deref(), Some(service));
+            assert_eq!(form.get("From"), None);
+            form.get("ValidityPeriod").unwrap().into_owned()
+        };
+        assert_eq!((of(0).as_str(), of(100_000).as_str()), ("1", "36000"));
+    }
+
+    proptest! {
+        /// Whatever stands in one field, all others arrive as they were meant, at the same place.
+        #[test]
+        fn no_value_changes_another_field(
+            text in "(\\PC|[&=%+;\r\n\u{0}?#/]|%00|%c0%af|%0d%0a|&From=x){0,40}",
+            name in "[A-Za-z][A-Za-z&+./!' -]{0,9}x",
+            account in "[ -~&&[^:]]{1,20}",
+            status in "(\\PC|[&=%\r\n#]){0,30}",
+        ) {
+            let sms = sms(Some(&name), "+4512345678", &text);
+            let mut upstream = upstream("https://a.example/p");
+            upstream.account.account_sid = account;
+            upstream.account.auth_token = Secret::new("t".into());
+            let outbound = Outbound { status_url: Some(&status), ..outbound(&sms) };
+            let request = upstream.request(&outbound).unwrap();
+            let form = Fields::parse(request.body());
+            let names: Vec<&str> = form.iter().map(|(name, _)| name).collect();
+            prop_assert_eq!(names, ["To", "From", "Body", "StatusCallback"]);
+            prop_assert_eq!(form.bytes("To"), Some(&b"+4512345678"[..]));
+            prop_assert_eq!(form.bytes("From"), Some(name.as_bytes()));
+            prop_assert_eq!(form.bytes("Body"), Some(text.as_bytes()));
+            prop_assert_eq!(form.bytes("StatusCallback"), Some(status.as_bytes()));
+            prop_assert!(request.uri().path().starts_with("/p/2010-04-01/Accounts/"));
+            prop_assert!(request.uri().path().ends_with("/Messages.json"));
+            prop_assert_eq!(request.uri().query(), None);
+            prop_assert_eq!(request.uri().authority().map(|a| a.as_str()), Some("a.example"));
+        }
+    }
+
+    fn judged(status: u16, body: &'static str) -> Judgement {
+        judge(&Response::builder().status(status).body(Bytes::from(body)).unwrap())
+    }
+
+    #[test]
+    fn refusals_of_the_message_are_permanent() {
+        let check = |body: &'static str, expected: FailureReason| match judged(400, body) {
+            Judgement::Permanent { reason, .. } => assert_eq!(reason, expected, "{body}"),
+            other => panic!("{body}: {other:?}"),
+        };
+        check("", FailureReason::Unknown);
+        check("<html>", FailureReason::Unknown);
+        check("{\"code\":99999}", FailureReason::Unknown);
+        check("{\"code\":-1}", FailureReason::Unknown);
+        check("{\"code\":21211,\"message\":\"x\"}", FailureReason::InvalidNumber);
+        check("{\"code\":21610}", FailureReason::OptedOut);
+        check("{\"code\":21614}", FailureReason::Landline);
+        check("{\"code\":21408}", FailureReason::NoRoute);
+        check("{\"code\":21606}", FailureReason::BadOriginator);
+        check("{\"code\":21617}", FailureReason::BadContent);
+        check("{\"code\":30007}", FailureReason::Filtered);
+        let failed = judged(201, "{\"sid\":\"SM1\",\"status\":\"failed\",\"error_code\":30003}");
+        assert!(matches!(failed, Judgement::Permanent { reason: FailureReason::Unreachable, .. }));
+    }
+
+    #[test]
+    fn refusals_of_the_account_wait_for_the_operator() {
+        for (status, body) in [
+            (401, ""),
+            (401, "{\"code\":20003}"),
+            (403, "{\"code\":20005}"),
+            (403, ""),
+            (404, "{\"code\":20404}"),
+            (404, "not here"),
+            (302, ""),
+            (200, "<html>a portal</html>"),
+        ] {
+            let found = judged(status, body);
+            assert!(matches!(found, Judgement::Upstream { .. }), "{status} {body}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn what_passes_is_temporary_or_throttled() {
+        for (status, body) in
+            [(500, ""), (502, "<html>"), (503, "{\"code\":20503}"), (400, "{\"code\":21611}")]
+        {
+            let found = judged(status, body);
+            assert!(matches!(found, Judgement::Temporary { .. }), "{status} {body}: {found:?}");
+        }
+        let slow = |header: &str| {
+            let response = Response::builder().status(429).header("Retry-After", header);
+            match judge(&response.body(Bytes::from("{\"code\":20429}")).unwrap()) {
+                Judgement::Throttled { retry_after, .. } => retry_after.map(|d| d.as_secs()),
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(
+            (slow("x"), slow("-1"), slow("7"), slow("99999999")),
+            (None, None, Some(7), Some(MAX_PAUSE_S))
+        );
+        assert!(matches!(judged(400, "{\"code\":20429}"), Judgement::Throttled { .. }));
+    }
+
+    #[test]
+    fn success_brings_the_sid() {
+        let ids = |status, body| match judged(status, body) {
+            Judgement::Accepted { ids, .. } => ids,
+            other => panic!("{body}: {other:?}"),
+        };
+        assert_eq!(ids(201, "{\"sid\":\"SM0f\",\"status\":\"queued\"}"), ["SM0f"]);
+        assert!(ids(201, "{\"sid\":\"SM\\r\\n\"}").is_empty());
+        assert!(ids(201, "").is_empty());
+        assert!(ids(200, "{}").is_empty());
+        let Judgement::Permanent { text, .. } =
+            judged(400, "{\"code\":21211,\"message\":\"a\\r\\nb\"}")
+        else {
+            panic!()
+        };
+        assert_eq!(text, "400 21211: a  b");
+    }
+}
