@@ -26,7 +26,8 @@ use super::client_connection::{Dialer, ExchangeError, Origin};
 pub enum Reach {
     /// Anywhere: the configuration names the URL, or a pattern that it matches.
     Configured,
-    /// Only over TLS and only to public addresses.
+    /// Only over TLS and only to public addresses, at any port: with TLS nobody but an HTTPS server
+    /// that proves the name of the URL gets to read anything.
     Public,
 }
 
@@ -173,6 +174,8 @@ mod tests {
         Say(&'static str),
         /// The head, and then so many octets.
         Much(&'static str, usize),
+        /// For ever.
+        Repeat(&'static str),
         CloseAtOnce,
         CloseAfterReading,
         Hang,
@@ -201,6 +204,9 @@ mod tests {
                         Does::Much(head, octets) => {
                             _ = stream.write_all(head.as_bytes()).await;
                             _ = stream.write_all(&vec![b'x'; octets]).await;
+                        }
+                        Does::Repeat(text) => {
+                            while stream.write_all(text.as_bytes()).await.is_ok() {}
                         }
                         Does::CloseAtOnce | Does::CloseAfterReading => {}
                         Does::Hang => std::future::pending().await,
@@ -358,6 +364,7 @@ mod tests {
             Does::Say("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n"),
             Does::Say("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort"),
             Does::Say("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab"),
+            Does::Repeat("X"),
             Does::CloseAfterReading,
         ] {
             let error = fetch(does, limits()).await.unwrap_err();
@@ -389,7 +396,9 @@ mod tests {
     #[tokio::test]
     async fn a_server_that_hangs_is_given_up() {
         let short = FetchLimits { timeout: Duration::from_millis(200), ..limits() };
-        let error = fetch(Does::Hang, short).await.unwrap_err();
-        assert_eq!(error, FetchError::NoResponse("no response in time".into()));
+        for does in [Does::Hang, Does::Repeat("HTTP/1.1 100 Continue\r\n\r\n")] {
+            let error = fetch(does, short).await.unwrap_err();
+            assert_eq!(error, FetchError::NoResponse("no response in time".into()));
+        }
     }
 }

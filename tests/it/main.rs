@@ -39,6 +39,7 @@ mod sms_port_door;
 mod sms_port_once;
 mod sms_relay_once;
 mod sms_relay_pool;
+mod sms_relay_queue;
 mod sms_stop_excludes_sending;
 mod smtp_port;
 mod stop_and_send_exclude;

@@ -25,7 +25,7 @@ use waybill::model::{
 use waybill::policy::route::pattern;
 use waybill::policy::{Route, Routes};
 use waybill::relay::settings::SmtpUpstream;
-use waybill::relay::{Relay, SmtpRelay};
+use waybill::relay::{Relay, SmsRelay, SmtpRelay};
 
 use super::sink::Received;
 use super::upstream::settings;
@@ -226,6 +226,7 @@ pub struct Work {
 /// How it is set up.
 pub struct Setup {
     pub upstreams: Vec<SmtpUpstream>,
+    pub providers: Vec<SmsRelay>,
     /// Recipient pattern and the upstreams that serve it; without routes all do, in order.
     pub routes: Vec<(&'static str, Vec<&'static str>)>,
     pub waits: Vec<Duration>,
@@ -236,10 +237,16 @@ impl Setup {
     pub fn new(upstreams: Vec<SmtpUpstream>) -> Setup {
         Setup {
             upstreams,
+            providers: Vec::new(),
             routes: Vec::new(),
             waits: vec![Duration::from_millis(50)],
             clock: Arc::new(now),
         }
+    }
+
+    pub fn provider(mut self, provider: SmsRelay) -> Setup {
+        self.providers.push(provider);
+        self
     }
 
     pub fn route(mut self, recipient: &'static str, upstreams: &[&'static str]) -> Setup {
@@ -266,14 +273,18 @@ impl Setup {
             tag: None,
             upstreams: upstreams.into_iter().map(name).collect(),
         };
-        let serving = self.upstreams.iter().map(|u| (Channel::Email, u.name.clone())).collect();
+        let mail = self.upstreams.iter().map(|u| (Channel::Email, u.name.clone()));
+        let sms = self.providers.iter().map(|p| (Channel::Sms, p.settings().name.clone()));
+        let serving = mail.chain(sms).collect();
         let routes = self.routes.into_iter().map(route).collect();
         let routes = Routes { routes, upstreams: serving };
-        let relays = self.upstreams.into_iter();
+        let relays = self.upstreams.into_iter().map(smtp);
+        let providers = self.providers.into_iter();
+        let providers = providers.map(|p| (p.settings().name.clone(), Relay::Sms(p)));
         let dispatch = Dispatch {
             archive: archive.clone(),
             routes: Arc::new(ArcSwap::from_pointee(routes)),
-            relays: relays.map(smtp).collect(),
+            relays: relays.chain(providers).collect(),
             schedule: Arc::new(RetrySchedule {
                 waits: self.waits,
                 expire: Duration::from_secs(3_600),

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use waybill::archive::{Acceptance, MessagePolicy};
 use waybill::model::sms::SmsBatch;
 use waybill::model::{
-    Destination, Dialect, Digest, MessageId, Originator, Outcome, Sms, SmsBody, SmsEncoding,
-    Timestamp,
+    Destination, Dialect, Digest, Medium, MessageId, Originator, Outcome, Sms, SmsBody,
+    SmsEncoding, Timestamp,
 };
 use waybill::relay::{SmsJob, SmsRelay, SmsTimeouts, StatusUrls};
 use waybill::sms::SmsUpstream;
@@ -83,4 +84,14 @@ pub async fn attempt_of(relay: &SmsRelay, sms: &Sms) -> Outcome {
 /// One attempt with this text, in words.
 pub async fn attempt(relay: &SmsRelay, text: &str) -> String {
     super::upstream::words(&attempt_of(relay, &sms(text)).await)
+}
+
+/// An SMS that is due now, and held for a person when the outcome is unknown.
+pub fn message(sms: Sms) -> Acceptance {
+    let mail = super::queue::message("SMS", &["a@x.test"]);
+    Acceptance {
+        medium: Medium::Sms(Box::new(sms)),
+        policy: MessagePolicy { hold_unknown: true, ..mail.policy },
+        ..mail
+    }
 }
