@@ -112,7 +112,9 @@ fn of_its_own_message(
     let message = desk.with.archive.message(id)?;
     let parts = message.iter().flat_map(|m| &m.recipients).flat_map(|recipient| &recipient.parts);
     let mut ids = parts.map(|part| part.provider_id.as_str()).peekable();
-    if ids.peek().is_some() && !ids.any(|known| Some(known) == report.provider_id.as_deref()) {
+    let told = report.provider_id.as_deref().unwrap_or_default();
+    // Providers are not of one mind about the case of their ids.
+    if ids.peek().is_some() && !ids.any(|known| known.eq_ignore_ascii_case(told)) {
         report.provider_id = None;
     }
     Ok(report)

@@ -29,6 +29,10 @@ pub struct Setup {
     pub smtp: String,
     /// Lines below `[queue]`.
     pub queue: String,
+    /// Lines below `[sms]`.
+    pub sms: String,
+    /// Lines below `[public]`.
+    pub public: String,
     /// Whole tables: apps, routes, upstreams.
     pub tables: String,
     /// Where the archive is to be, when not in the test's own folder.
@@ -43,15 +47,28 @@ impl Setup {
             upstream: Some(port),
             smtp: String::new(),
             queue: "retry = [\"1s\"]".to_owned(),
+            sms: String::new(),
+            public: String::new(),
             tables: String::new(),
             data: None,
         }
     }
 
+    /// The same without any upstream for mail: those of SMS stand in `tables`.
+    pub fn for_sms(tables: String) -> Setup {
+        Setup { upstream: None, tables, ..Setup::relaying_to(0) }
+    }
+
     /// The configuration, and the ports in it.
     fn write(&self, folder: &Path, certificates: &Certificates) -> (PathBuf, Ports) {
         let smtp: Vec<u16> = self.listeners.iter().map(|_| free_port()).collect();
-        let ports = Ports { smtp, admin: free_port(), metrics: free_port() };
+        let ports = Ports {
+            smtp,
+            admin: free_port(),
+            metrics: free_port(),
+            sms: free_port(),
+            public: free_port(),
+        };
         let data = self.data.clone().unwrap_or_else(|| folder.join("data"));
         let mut text = format!(
             "data_dir = \"{}\"\nhostname = \"gateway.test\"\nlog = {{ level = \"info\" }}\n\n[smtp]\n{}\n\n[queue]\n{}\n",
@@ -76,13 +93,13 @@ impl Setup {
                 "[[upstream]]\nname = \"receiver\"\nkind = \"smtp\"\nhost = \"127.0.0.1\"\nport = {port}\ntls = \"off\""
             );
         }
-        for (zone, port) in [
-            ("admin", ports.admin),
-            ("metrics", ports.metrics),
-            ("sms", free_port()),
-            ("public", free_port()),
+        for (zone, port, more) in [
+            ("admin", ports.admin, ""),
+            ("metrics", ports.metrics, ""),
+            ("sms", ports.sms, &self.sms),
+            ("public", ports.public, &self.public),
         ] {
-            let _ = writeln!(text, "[{zone}]\nlisten = \"127.0.0.1:{port}\"");
+            let _ = writeln!(text, "[{zone}]\nlisten = \"127.0.0.1:{port}\"\n{more}");
         }
         text.push_str(&self.tables);
         let config = folder.join("waybill.toml");
@@ -95,6 +112,8 @@ struct Ports {
     smtp: Vec<u16>,
     admin: u16,
     metrics: u16,
+    sms: u16,
+    public: u16,
 }
 
 /// A daemon that runs until it is stopped, killed or dropped; its folder goes with it.
@@ -126,6 +145,16 @@ impl Daemon {
     /// The port of listener `index`.
     pub fn smtp_of(&self, index: usize) -> u16 {
         self.ports.smtp[index]
+    }
+
+    /// The port of the SMS dialects.
+    pub fn sms(&self) -> u16 {
+        self.ports.sms
+    }
+
+    /// The port that providers call.
+    pub fn public(&self) -> u16 {
+        self.ports.public
     }
 
     pub fn pid(&self) -> u32 {

@@ -11,6 +11,7 @@ pub mod queue;
 pub mod receiver;
 pub mod sink;
 pub mod sms;
+pub mod sms_app;
 pub mod sms_port;
 pub mod sms_provider;
 pub mod submitter;
