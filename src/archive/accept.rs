@@ -3,7 +3,7 @@
 //! Two writers work as a pipeline. The volume is committed before the record that points into it, so
 //! a crash between leaves bytes that nobody points to, never a record without bytes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -21,6 +21,7 @@ use super::staging::{STAGING, StagedChunk, Staging, note_moved, stage};
 use super::standing::{Entry, Standing, event_of};
 use super::stored::{Place, Record, StoredBody, StoredEvent, StoredMessage};
 use super::volume::{Location, Packed, VolumeWriter, lay_out};
+use super::wipe::Wipe;
 use super::writer::{Batch, Change, Closing, Failure, Job, OnTheWay, Urgency};
 use super::{Accepted, ArchiveError, Durable, Inner, RepeatKey, repeats, tables};
 use crate::lifecycle::Note;
@@ -36,6 +37,12 @@ const RECORD_BYTES: usize = 1 << 10;
 const RECENT_PARTS: usize = 20_000;
 /// On a small disk the reserve is at most this part of it.
 const LARGEST_RESERVE: u64 = 4;
+
+/// What the thread of the volume is told.
+pub(super) enum Order {
+    Take(Box<Intake>),
+    Wipe(Wipe),
+}
 
 /// The messages of one call on their way to the volume: all of them become durable, or none.
 pub(super) struct Intake {
@@ -65,7 +72,7 @@ impl Intake {
 }
 
 impl Piece {
-    fn of_call(intake: &Intake) -> impl Iterator<Item = &Piece> {
+    fn of_call(intake: &Box<Intake>) -> impl Iterator<Item = &Piece> {
         intake.pieces.iter()
     }
 }
@@ -140,21 +147,28 @@ pub(super) struct VolumeThread {
     pub records: Arc<Database>,
     pub files: Arc<dyn Files>,
     pub reserve_bytes: u64,
-    pub intake: Receiver<Intake>,
+    pub intake: Receiver<Order>,
     pub jobs: Sender<Job>,
     pub closing: Closing,
     pub recent: HashMap<[u8; 32], Location>,
+    /// Places of shared parts that were overwritten since the start.
+    pub wiped: HashSet<Location>,
+    /// Came while a batch was gathered.
+    pub wipes: Vec<Wipe>,
 }
 
 impl VolumeThread {
     /// Ends when every handle of the archive is gone, or at the first failure.
     pub(super) fn run(mut self) {
+        if self.contained(Self::wipe_leftovers).is_err() {
+            return;
+        }
         while let Some(first) = self.next() {
             let (mut size, mut messages) = (first.size_bytes(), first.pieces.len());
             let mut batch = vec![first];
             while messages < MAX_BATCH
                 && size < MAX_BATCH_BYTES
-                && let Ok(next) = self.intake.try_recv()
+                && let Some(next) = self.another()
             {
                 size += next.size_bytes();
                 messages += next.pieces.len();
@@ -163,6 +177,7 @@ impl VolumeThread {
             if self.closing.reason().is_some() {
                 return;
             }
+            batch.iter_mut().for_each(|intake| self.keep_shared(intake));
             if !self.has_room(size) {
                 for intake in batch {
                     let _ = intake.reply.send(Err(ArchiveError::Full));
@@ -197,24 +212,49 @@ impl VolumeThread {
         }
     }
 
-    /// The next message. While none comes, staged bytes move to the volume.
-    fn next(&mut self) -> Option<Intake> {
+    /// The next call. While none comes, staged bytes move to the volume.
+    fn next(&mut self) -> Option<Box<Intake>> {
         loop {
-            if self.staging.staged_bytes == 0 {
-                return self.intake.recv().ok();
+            for wipe in std::mem::take(&mut self.wipes) {
+                self.contained(|thread| thread.wipe(wipe)).ok()?;
             }
-            match self.intake.recv_timeout(self.staging.limits.settle_after) {
-                Ok(intake) => return Some(intake),
+            let order = match self.staging.staged_bytes {
+                0 => self.intake.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                _ => self.intake.recv_timeout(self.staging.limits.settle_after),
+            };
+            match order {
+                Ok(Order::Take(intake)) => return Some(intake),
+                Ok(Order::Wipe(wipe)) => self.wipes.push(wipe),
                 Err(RecvTimeoutError::Timeout) => self.settle().ok()?,
                 Err(RecvTimeoutError::Disconnected) => return None,
             }
         }
     }
 
+    /// One that is there already.
+    fn another(&mut self) -> Option<Box<Intake>> {
+        match self.intake.try_recv() {
+            Ok(Order::Take(intake)) => Some(intake),
+            Ok(Order::Wipe(wipe)) => {
+                self.wipes.push(wipe);
+                None
+            }
+            Err(_) => None,
+        }
+    }
+
     /// Moves the oldest staged bytes to the volume; an error has closed the archive.
     fn settle(&mut self) -> Result<(), ()> {
-        let moved = catch_unwind(AssertUnwindSafe(|| self.move_oldest()));
-        let reason = match moved {
+        self.contained(Self::move_oldest)
+    }
+
+    /// Does it; an error, or a panic, closes the archive.
+    fn contained(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> Result<(), ArchiveError>,
+    ) -> Result<(), ()> {
+        let done = catch_unwind(AssertUnwindSafe(|| work(self)));
+        let reason = match done {
             Ok(Ok(())) => return Ok(()),
             Ok(Err(error)) => error.to_string(),
             Err(_) => "the volume writer met a bug".into(),
@@ -256,11 +296,29 @@ impl VolumeThread {
         }
     }
 
+    /// A part that was there when a message came may have been erased meanwhile.
+    fn keep_shared(&self, intake: &mut Intake) {
+        if self.wiped.is_empty() {
+            return;
+        }
+        for piece in &mut intake.pieces {
+            for part in &mut piece.shared {
+                if let SharedPlace::Known(place) = part.place
+                    && self.wiped.contains(&place)
+                {
+                    let from = part.offset as usize;
+                    let raw = piece.acceptance.raw.slice(from..from + place.raw_bytes as usize);
+                    part.place = SharedPlace::New(Packed::new(raw));
+                }
+            }
+        }
+    }
+
     /// Makes the bytes of a batch durable, or, when they are few, gives the chunks that must become
     /// durable with their messages; and says for each message where its bytes lie.
     fn store(
         &mut self,
-        batch: &[Intake],
+        batch: &[Box<Intake>],
     ) -> Result<(Vec<StagedChunk>, Vec<StoredBytes>), ArchiveError> {
         let mut blobs: Vec<&Packed> = Vec::new();
         let mut own: Vec<usize> = Vec::with_capacity(batch.len());
@@ -321,8 +379,8 @@ impl VolumeThread {
 
     /// The bytes are durable or will be with it; the record follows. An error means that the records are closed, and
     /// then the dropped reply tells the caller.
-    fn hand_on(&self, intake: Intake, stored: Vec<StoredBytes>) {
-        let Intake { pieces, key, reply, on_the_way } = intake;
+    fn hand_on(&self, intake: Box<Intake>, stored: Vec<StoredBytes>) {
+        let Intake { pieces, key, reply, on_the_way } = *intake;
         let change: Change = Box::new(move |batch| {
             let accepted = record_call(batch, pieces, stored, key)?;
             Ok(Box::new(move || {

@@ -33,6 +33,7 @@ mod tables;
 #[cfg(test)]
 mod tests;
 mod volume;
+mod wipe;
 mod writer;
 
 use std::collections::BTreeSet;
@@ -59,7 +60,7 @@ use crate::model::{
     AppName, Channel, Direction, EventKind, MessageId, RecipientState, Reference, Sequence, Status,
     Tag, Timestamp, UpstreamName,
 };
-use accept::Intake;
+use accept::{Intake, Order as VolumeOrder};
 use files::Files;
 use stored::Corrupt;
 use volume::Volumes;
@@ -86,7 +87,7 @@ struct Inner {
     index: index::Index,
     files: Arc<dyn Files>,
     reserve_bytes: u64,
-    intake: std::sync::mpsc::Sender<Intake>,
+    intake: std::sync::mpsc::Sender<VolumeOrder>,
     jobs: std::sync::mpsc::Sender<Job>,
     /// Messages between their arrival here and the records writer.
     on_the_way: Arc<AtomicUsize>,
@@ -290,7 +291,7 @@ impl Archive {
         };
         let intake = Intake { pieces, key, reply, on_the_way };
         // From here the messages may become ours even if the caller goes away.
-        if self.inner.intake.send(intake).is_err() {
+        if self.inner.intake.send(VolumeOrder::Take(Box::new(intake))).is_err() {
             return Err(self.closed());
         }
         answer.await.unwrap_or_else(|_| Err(self.closed()))

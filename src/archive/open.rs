@@ -1,6 +1,6 @@
 //! Opening the archive: files, tables, threads.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::thread::{Builder, JoinHandle};
@@ -73,6 +73,8 @@ impl Archive {
             jobs: jobs.clone(),
             closing: closing.clone(),
             recent: HashMap::new(),
+            wiped: HashSet::new(),
+            wipes: Vec::new(),
         };
         let threads = Threads {
             writers: vec![
@@ -199,6 +201,7 @@ fn prepare_tables(database: &Database) -> Result<(u64, bool), Failure> {
     transaction.open_table(tables::MOVED)?;
     transaction.open_table(tables::PAUSED)?;
     transaction.open_table(tables::SMS_NUMBERS)?;
+    transaction.open_table(tables::ERASURES)?;
     transaction.open_table(tables::SUPPRESSIONS)?;
     transaction.open_table(tables::OUTBOX)?;
     transaction.open_table(tables::OUTBOX_DUE)?;

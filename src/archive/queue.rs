@@ -201,6 +201,10 @@ pub(super) fn act(
     let Some(before) = Standing::load(batch, action.message)? else {
         return Ok(Err(ActionRefusal::NoSuchMessage));
     };
+    if action.kind == ActionKind::Restart && is_erased(batch, action.message)? {
+        let why = "it can not be restarted: its content was erased";
+        return Ok(Err(ActionRefusal::TooLate(why.into())));
+    }
     let count = before.entries.len() as u16;
     let chosen: BTreeSet<u16> = match &action.recipients {
         Some(recipients) => recipients.iter().copied().collect(),
@@ -231,6 +235,11 @@ pub(super) fn act(
     }
     standing.save(batch, Some(&before))?;
     Ok(Ok(()))
+}
+
+fn is_erased(batch: &Batch<'_>, id: MessageId) -> Result<bool, Failure> {
+    let Some(bytes) = batch.messages.get(id.as_u128())? else { return Ok(false) };
+    Ok(StoredMessage::decode(bytes.value())?.redacted_at.is_some())
 }
 
 /// At most ten reasons, so that a message with a thousand recipients stays readable.

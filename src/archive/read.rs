@@ -97,7 +97,9 @@ impl Reader {
     pub(super) fn content(&self, id: MessageId) -> Result<Option<Content>, Failure> {
         let Some(stored) = self.messages.get(id.as_u128())? else { return Ok(None) };
         let stored = StoredMessage::decode(stored.value())?;
-        Ok(Some(Content { body: stored.body, digest: stored.digest }))
+        // What was erased has no bytes.
+        let content = Content { body: stored.body, digest: stored.digest };
+        Ok(stored.redacted_at.is_none().then_some(content))
     }
 }
 

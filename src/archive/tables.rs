@@ -47,6 +47,8 @@ pub(super) const OUTBOX: TableDefinition<u64, &[u8]> = TableDefinition::new("out
 pub(super) const OUTBOX_DUE: TableDefinition<(u64, u64), ()> = TableDefinition::new("outbox_due");
 /// Deliveries that were given up.
 pub(super) const OUTBOX_DEAD: TableDefinition<u64, ()> = TableDefinition::new("outbox_dead");
+/// Id of an erased message to `StoredErasure`: bytes that are still to be overwritten.
+pub(super) const ERASURES: TableDefinition<u128, &[u8]> = TableDefinition::new("erasures");
 /// Single values.
 pub(super) const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
 /// In `META`: the counters.

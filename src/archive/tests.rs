@@ -11,6 +11,8 @@ mod rot;
 mod story;
 mod walk;
 
+pub(super) use calls::{call, sms};
+
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
@@ -98,6 +100,10 @@ fn judgement_of(id: MessageId, recipient: u16, outcome: Outcome) -> Judgement {
 
 fn action_of(kind: ActionKind, id: MessageId) -> Action {
     Action { kind, message: id, recipients: None, by: "user anna".into(), at: at(15) }
+}
+
+pub(super) async fn stop(archive: &Archive, id: MessageId, kind: ActionKind) {
+    archive.act(action_of(kind, id)).await.unwrap().unwrap();
 }
 
 fn sent() -> Outcome {

@@ -33,7 +33,7 @@ const MAX_OPEN_VOLUMES: usize = 16;
 const ZSTD_LEVEL: i32 = 1;
 
 /// Where a blob lies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct Location {
     volume: u32,
     chunk: u64,
@@ -42,6 +42,23 @@ pub(super) struct Location {
     /// Length after decompression.
     pub raw_bytes: u64,
     compressed: bool,
+}
+
+/// Bytes in a volume: so many from this chunk on, behind those that are skipped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stretch {
+    pub volume: u32,
+    pub chunk: u64,
+    pub skip: u64,
+    pub len: u64,
+}
+
+impl Location {
+    /// The bytes of the blob.
+    pub(super) fn stretch(&self) -> Stretch {
+        let skip = u64::from(self.offset);
+        Stretch { volume: self.volume, chunk: self.chunk, skip, len: self.stored_bytes }
+    }
 }
 
 /// A blob as it will be stored.
@@ -171,6 +188,19 @@ impl Volumes {
         }
     }
 
+    /// Every chunk of every volume.
+    #[cfg(test)]
+    pub(super) fn chunks_for_tests(&self) -> Vec<Vec<u8>> {
+        let mut chunks = Vec::new();
+        for number in self.files.volumes().unwrap() {
+            let transaction = self.database(number).unwrap().begin_read().unwrap();
+            if let Ok(table) = transaction.open_table(CHUNKS) {
+                chunks.extend(table.iter().unwrap().map(|row| row.unwrap().1.value().to_vec()));
+            }
+        }
+        chunks
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<u32, Arc<Database>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -248,6 +278,17 @@ impl VolumeWriter {
         Ok(locations)
     }
 
+    /// Overwrites bytes for good, the one reason for which a sealed volume is written again. A volume
+    /// that is not there holds nothing.
+    pub(super) fn wipe(&mut self, stretches: &[Stretch]) -> Result<(), ArchiveError> {
+        for stretch in stretches {
+            if let Some(database) = self.volumes.existing(stretch.volume)? {
+                wipe_chunks(&database, *stretch).map_err(storage("overwrite in a volume"))?;
+            }
+        }
+        Ok(())
+    }
+
     fn seal(&mut self) -> Result<(), ArchiveError> {
         let number = self.number + 1;
         self.database = self.volumes.database(number)?;
@@ -314,6 +355,30 @@ fn write_chunks(database: &Database, chunks: &[(u64, Vec<u8>)]) -> Result<(), re
         let mut table = transaction.open_table(CHUNKS)?;
         for (number, bytes) in chunks {
             table.insert(number, &bytes[..])?;
+        }
+    }
+    Ok(transaction.commit()?)
+}
+
+fn wipe_chunks(database: &Database, stretch: Stretch) -> Result<(), redb::Error> {
+    let mut transaction = database.begin_write()?;
+    transaction.set_durability(Durability::Immediate)?;
+    transaction.set_quick_repair(true);
+    {
+        let mut table = transaction.open_table(CHUNKS)?;
+        let (mut number, mut skip, mut left) = (stretch.chunk, stretch.skip, stretch.len);
+        while left > 0 {
+            let Some(mut bytes) = table.get(number)?.map(|bytes| bytes.value().to_vec()) else {
+                break;
+            };
+            let (len, from) = (bytes.len() as u64, skip.min(bytes.len() as u64));
+            let take = (len - from).min(left);
+            let range = bytes.iter_mut().skip(from as usize).take(take as usize);
+            range.for_each(|byte| *byte = 0);
+            if take > 0 {
+                table.insert(number, &bytes[..])?;
+            }
+            (number, skip, left) = (number.saturating_add(1), skip - from, left - take);
         }
     }
     Ok(transaction.commit()?)

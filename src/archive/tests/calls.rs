@@ -6,7 +6,7 @@ use crate::model::{
 };
 
 /// An SMS that is due at once, one of `count` of its call.
-pub(super) fn sms(number: u64, (index, count): (u32, u32), raw: Bytes) -> Acceptance {
+pub(in crate::archive) fn sms(number: u64, (index, count): (u32, u32), raw: Bytes) -> Acceptance {
     let digits = format!("45{:08}", number % 100_000_000);
     Acceptance {
         medium: Medium::Sms(Box::new(Sms {
@@ -34,7 +34,7 @@ pub(super) fn sms(number: u64, (index, count): (u32, u32), raw: Bytes) -> Accept
 }
 
 /// A call to so many numbers, with its one body.
-pub(super) fn call(from: u64, count: u32, raw: Bytes) -> Vec<Acceptance> {
+pub(in crate::archive) fn call(from: u64, count: u32, raw: Bytes) -> Vec<Acceptance> {
     (0..count).map(|index| sms(from + u64::from(index), (index, count), raw.clone())).collect()
 }
 
