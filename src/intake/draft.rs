@@ -209,3 +209,164 @@ fn quoted(text: &str) -> String {
     let clean = |c: char| if c.is_control() { '\u{fffd}' } else { c };
     text.chars().take(MAX_QUOTED_CHARS).map(clean).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::archive::Client;
+    use crate::intake::tests::app;
+    use crate::model::SmsEncoding;
+    use crate::policy::AddressPattern;
+    use crate::sms::number::NumberStyle;
+
+    const NOW: Timestamp = Timestamp::EPOCH;
+
+    fn call(app: App) -> SmsSubmission {
+        SmsSubmission {
+            app: Arc::new(app),
+            client: Client {
+                address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+                helo: String::new(),
+                protocol: "HTTP/1.1".into(),
+                tls: None,
+                authenticated: None,
+                gateway: "gateway.example.com".into(),
+            },
+            dialect: Dialect::Twilio,
+            account: None,
+            raw: Bytes::new(),
+            fingerprint: [1; 16],
+            drafts: Vec::new(),
+            idempotency_key: None,
+            received_at: NOW,
+            reply_to: None,
+            confirms_opt_out: false,
+        }
+    }
+
+    fn draft(text: &str) -> Draft {
+        let body = SmsBody::Text(text.into());
+        let mut draft = Draft::new("+4512345678".into(), NumberStyle::International, body);
+        draft.from = Some("Example".into());
+        draft
+    }
+
+    fn read(change: impl FnOnce(&mut Draft)) -> Result<Sms, Refusal> {
+        let mut draft = draft("Hello");
+        change(&mut draft);
+        sms(&mut draft, &call(app()), SmsBatch { index: 0, count: 1 })
+    }
+
+    #[test]
+    fn what_can_not_be_carried_is_refused() {
+        let check = |change: fn(&mut Draft), expected: Refusal| {
+            assert_eq!(read(change), Err(expected));
+        };
+        check(|d| d.to = " ".into(), Refusal::NoDestination);
+        check(|d| d.to = "12".into(), Refusal::BadDestination("12".into()));
+        let quoted = "+4512345678\u{fffd}\u{fffd}".to_owned();
+        check(|d| d.to += "\r\n", Refusal::BadDestination(quoted));
+        check(|d| d.from = Some("a\0b".into()), Refusal::BadOriginator("a\u{fffd}b".into()));
+        check(|d| d.from = Some("A".repeat(80)), Refusal::BadOriginator("A".repeat(60)));
+        check(|d| d.body = SmsBody::Text(String::new()), Refusal::NoBody);
+        check(|d| d.body = SmsBody::Binary(Vec::new()), Refusal::NoBody);
+        check(
+            |d| {
+                d.body = SmsBody::Text("a".repeat(161));
+                d.max_segments = Some(1);
+            },
+            Refusal::TooLong { segments: 2, most: 1 },
+        );
+        check(
+            |d| d.body = SmsBody::Text("a".repeat(255 * 153 + 1)),
+            Refusal::TooLong { segments: 256, most: 255 },
+        );
+        let why = "holds the control character U+001B".to_owned();
+        check(|d| d.body = SmsBody::Text("a\u{1b}b".into()), Refusal::Field { name: "Body", why });
+        for change in [
+            (|d| d.client_reference = Some("a\nb".into())) as fn(&mut Draft),
+            |d| d.client_reference = Some("a".repeat(1_001)),
+            |d| d.udh = vec![0; 141],
+        ] {
+            assert!(matches!(read(change), Err(Refusal::Field { .. })));
+        }
+        for url in ["no url", "ftp://example.com/a", "https://example.com/\r\nx: y", "data:,x"] {
+            let receipt = ReceiptRequest { url: url.into(), mask: 31 };
+            let found = read(|d| d.receipt = Some(receipt));
+            assert!(matches!(found, Err(Refusal::BadCallback(_))), "{url:?}");
+        }
+    }
+
+    #[test]
+    fn an_app_sends_only_as_what_it_may() {
+        let mut narrow = app();
+        narrow.sms.originators = vec![AddressPattern::new("Example"), AddressPattern::new("+45*")];
+        let from = |from: Option<&str>| {
+            let mut draft = Draft { from: from.map(str::to_owned), ..draft("Hello") };
+            sms(&mut draft, &call(narrow.clone()), SmsBatch { index: 0, count: 1 })
+        };
+        assert_eq!(from(Some("Other")), Err(Refusal::OriginatorNotAllowed("Other".into())));
+        assert!(from(Some("4512345678")).is_ok());
+        assert!(from(Some("Example")).is_ok());
+        assert_eq!(from(None).unwrap().originator, None);
+        assert_eq!(from(Some("")).unwrap().originator, None);
+    }
+
+    #[test]
+    fn texts_are_composed_and_smart_only_on_request() {
+        let text = |text: &str, smart: bool| {
+            let sms = read(|d| {
+                d.body = SmsBody::Text(text.into());
+                d.smart_encoding = smart;
+            });
+            let sms = sms.unwrap();
+            (sms.text().to_owned(), sms.encoding)
+        };
+        assert_eq!(text("A\u{30a}rhus", false), ("Århus".into(), SmsEncoding::Gsm7));
+        assert_eq!(text("it\u{2019}s", false), ("it\u{2019}s".into(), SmsEncoding::Ucs2));
+        assert_eq!(text("it\u{2019}s", true), ("it's".into(), SmsEncoding::Gsm7));
+        assert_eq!(text("a\r\n\t\u{c}b", false).0, "a\r\n\t\u{c}b");
+    }
+
+    #[test]
+    fn schedules_have_a_window_and_validity_counts_from_them() {
+        let hour = Duration::from_secs(3_600);
+        let at = |wish| read(|d| d.send_at = Some(wish));
+        let between = |at| SendAt::Between { at, least: hour, most: hour * 2 };
+        for bad in [between(NOW), between(NOW.plus(hour * 3)), SendAt::After(hour * 24 * 366)] {
+            assert!(matches!(at(bad), Err(Refusal::BadSchedule(_))), "{bad:?}");
+        }
+        assert_eq!(at(between(NOW.plus(hour))).unwrap().send_at, Some(NOW.plus(hour)));
+        assert_eq!(at(between(NOW.plus(hour * 2))).unwrap().send_at, Some(NOW.plus(hour * 2)));
+        let valid = read(|d| {
+            d.send_at = Some(SendAt::After(hour));
+            d.valid_for = Some(hour);
+        });
+        assert_eq!(valid.unwrap().valid_until, Some(NOW.plus(hour * 2)));
+        assert_eq!(read(|d| d.valid_for = Some(hour)).unwrap().valid_until, Some(NOW.plus(hour)));
+    }
+
+    #[test]
+    fn the_latest_hold_wins_and_a_person_over_any_time() {
+        let hour = Duration::from_secs(3_600);
+        let mut app = app();
+        let until = |hours: u32| RecipientState::Held { hold: Hold::Until(NOW.plus(hour * hours)) };
+        let due = RecipientState::Due { at: NOW, rank: 0 };
+        let later = Some(NOW.plus(hour * 2));
+        assert_eq!(start(None, &app, None, NOW), due);
+        assert_eq!(start(None, &app, Some(NOW), NOW), due);
+        assert_eq!(start(Some(HoldWish::For(hour)), &app, later, NOW), until(2));
+        app.hold = HoldRule::For(hour * 3);
+        assert_eq!(start(None, &app, later, NOW), until(3));
+        assert_eq!(start(Some(HoldWish::None), &app, later, NOW), until(2));
+        app.hold = HoldRule::Manual;
+        let manual = RecipientState::Held { hold: Hold::Manual };
+        assert_eq!(start(None, &app, later, NOW), manual);
+        assert_eq!(start(Some(HoldWish::None), &app, None, NOW), due);
+    }
+}

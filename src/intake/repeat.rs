@@ -24,7 +24,10 @@ use crate::sms::call::{Draft, HoldWish, Refusal, SendAt};
 /// How long a lost answer is remembered.
 const MEMORY: Duration = Duration::from_secs(60);
 /// Calls that are remembered at one time.
-const MAX_CALLS: usize = 200_000;
+const MAX_CALLS: usize = 120_000;
+/// Equal calls that are asked whether their answer was lost: each costs a look at its socket, and
+/// so many equal ones at one time are a test of speed.
+const MAX_ASKED: usize = 64;
 /// Messages that are read at one time when the calls before a crash are remembered.
 const PAGE: usize = 500;
 
@@ -194,7 +197,8 @@ impl Repeats {
         let mut book = self.lock();
         book.prune(now);
         let entries = book.calls.entry(fingerprint).or_default();
-        if let Some(entry) = entries.iter_mut().find(|entry| entry.reply.is_lost()) {
+        if let Some(entry) = entries.iter_mut().take(MAX_ASKED).find(|entry| entry.reply.is_lost())
+        {
             entry.reply = Arc::clone(reply);
             entry.last = now;
             let (number, progress) = (entry.number, entry.progress.clone());
@@ -346,5 +350,141 @@ impl Intake {
             book.add(Instant::now(), fingerprint, Arc::new(BeforeTheCrash), progress);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    /// An answer whose fate a test decides.
+    #[derive(Default)]
+    struct Reply {
+        lost: AtomicBool,
+        calls: Mutex<Vec<Box<dyn FnOnce() + Send>>>,
+    }
+
+    impl ReplyFate for Reply {
+        fn is_lost(&self) -> bool {
+            self.lost.load(Ordering::Relaxed)
+        }
+
+        fn when_delivered(&self, call: Box<dyn FnOnce() + Send>) {
+            self.calls.lock().unwrap().push(call);
+        }
+    }
+
+    impl Reply {
+        fn lose(&self) {
+            self.lost.store(true, Ordering::Relaxed);
+        }
+
+        fn deliver(&self) {
+            for call in std::mem::take(&mut *self.calls.lock().unwrap()) {
+                call();
+            }
+        }
+    }
+
+    fn begin(repeats: &Repeats, at: Instant, call: u8) -> (Begun, Arc<Reply>) {
+        let reply = Arc::new(Reply::default());
+        let fate: Arc<dyn ReplyFate> = reply.clone();
+        (repeats.begin(at, [call; 16], &fate), reply)
+    }
+
+    fn first(begun: Begun) -> Ticket {
+        match begun {
+            Begun::First(ticket) => ticket,
+            Begun::Again(_) => panic!("it was made before"),
+        }
+    }
+
+    #[test]
+    fn only_a_lost_answer_makes_a_call_the_same() {
+        let (repeats, now) = (Repeats::default(), Instant::now());
+        let (call, lost) = begin(&repeats, now, 1);
+        let ticket = first(call);
+        // The first still waits for its answer, or is another call.
+        first(begin(&repeats, now, 1).0).done(&[]);
+        first(begin(&repeats, now, 2).0).done(&[]);
+        lost.lose();
+        let Begun::Again(progress) = begin(&repeats, now, 1).0 else { panic!() };
+        assert!(progress.borrow().is_none());
+        ticket.done(&[]);
+        assert!(progress.borrow().is_some());
+    }
+
+    #[test]
+    fn an_answer_that_arrived_ends_it() {
+        let (repeats, now) = (Repeats::default(), Instant::now());
+        let (call, lost) = begin(&repeats, now, 1);
+        first(call).done(&[]);
+        lost.lose();
+        let (again, reply) = begin(&repeats, now, 1);
+        assert!(matches!(again, Begun::Again(_)));
+        // The second answer is under way: whoever asks now asks for something else.
+        let (other, others) = begin(&repeats, now, 1);
+        first(other).done(&[]);
+        reply.deliver();
+        others.deliver();
+        assert!(repeats.lock().calls.is_empty());
+    }
+
+    #[test]
+    fn what_was_refused_is_judged_anew() {
+        let (repeats, now) = (Repeats::default(), Instant::now());
+        let (call, lost) = begin(&repeats, now, 1);
+        lost.lose();
+        drop(first(call));
+        first(begin(&repeats, now, 1).0).done(&[]);
+    }
+
+    #[test]
+    fn a_minute_is_the_memory_and_it_is_bounded() {
+        let (repeats, now) = (Repeats::default(), Instant::now());
+        let lose = |at, call| {
+            let (begun, reply) = begin(&repeats, at, call);
+            reply.lose();
+            begun
+        };
+        first(lose(now, 1)).done(&[]);
+        let almost = now + MEMORY - Duration::from_millis(1);
+        assert!(matches!(lose(almost, 1), Begun::Again(_)));
+        // Made again, it is remembered from then on.
+        assert!(matches!(lose(now + MEMORY, 1), Begun::Again(_)));
+        first(lose(now + MEMORY * 2, 1)).done(&[]);
+
+        let repeats = Repeats::default();
+        for number in 0..MAX_CALLS + 100 {
+            let reply: Arc<dyn ReplyFate> = Arc::new(BeforeTheCrash);
+            let mut call = [0; 16];
+            call[..8].copy_from_slice(&number.to_be_bytes());
+            if let Begun::First(ticket) = repeats.begin(now, call, &reply) {
+                ticket.done(&[]);
+            }
+        }
+        let book = repeats.lock();
+        assert!(book.calls.len() <= MAX_CALLS && book.order.len() <= MAX_CALLS);
+    }
+
+    #[test]
+    fn fingerprints_tell_fields_apart() {
+        use crate::sms::number::NumberStyle;
+        let app = |name: &str| AppName::parse(name).unwrap();
+        let draft = |to: &str, text: &str| {
+            Draft::new(to.into(), NumberStyle::International, SmsBody::Text(text.into()))
+        };
+        let of = |drafts: &[Draft]| fingerprint(&app("erp"), Dialect::Twilio, None, drafts);
+        let base = of(&[draft("12", "34")]);
+        assert_eq!(base, of(&[draft("12", "34")]));
+        assert_ne!(base, of(&[draft("123", "4")]));
+        assert_ne!(base, of(&[draft("12", "34"), draft("12", "34")]));
+        assert_ne!(base, of(&[Draft { from: Some(String::new()), ..draft("12", "34") }]));
+        let drafts = [draft("12", "34")];
+        assert_ne!(base, fingerprint(&app("crm"), Dialect::Twilio, None, &drafts));
+        assert_ne!(base, fingerprint(&app("erp"), Dialect::Vonage, None, &drafts));
+        assert_ne!(base, fingerprint(&app("erp"), Dialect::Twilio, Some("AC"), &drafts));
     }
 }

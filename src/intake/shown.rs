@@ -17,7 +17,7 @@ pub fn shown(message: &Message) -> Option<Shown> {
         Direction::Inbound => ShownState::Received,
         Direction::Outbound => state(message, sms, recipient),
     };
-    let (updated_at, sent_at, done_at) = times(message, recipient);
+    let (moved_at, sent_at, done_at) = moments(recipient);
     Some(Shown {
         id: message.id,
         sequence: message.sequence,
@@ -27,9 +27,9 @@ pub fn shown(message: &Message) -> Option<Shown> {
         failure: failure(recipient),
         provider_code: provider_code(recipient),
         accepted_at: message.accepted_at,
-        updated_at,
+        updated_at: moved_at.unwrap_or(message.accepted_at),
         sent_at,
-        done_at,
+        done_at: done_at.or((state == ShownState::NotSent).then_some(message.accepted_at)),
         parts: recipient.parts.iter().map(|part| part.state).collect(),
     })
 }
@@ -94,26 +94,114 @@ fn failure(recipient: &Recipient) -> Option<FailureReason> {
 fn provider_code(recipient: &Recipient) -> Option<String> {
     match &recipient.state {
         RecipientState::Failed { cause: Cause::Undelivered { code, .. }, .. } => code.clone(),
-        _ => None,
+        RecipientState::Failed { .. }
+        | RecipientState::Held { .. }
+        | RecipientState::Due { .. }
+        | RecipientState::Claimed { .. }
+        | RecipientState::Sent { .. }
+        | RecipientState::Stopped { .. }
+        | RecipientState::NotSent { .. } => None,
     }
 }
 
-/// When it last moved, when a provider took it, and when it came to its end.
-fn times(
-    message: &Message,
-    recipient: &Recipient,
-) -> (Timestamp, Option<Timestamp>, Option<Timestamp>) {
-    let accepted = message.accepted_at;
+/// When it last moved, when a provider took it, and when it came to its end; `None` for what is
+/// as it was accepted.
+fn moments(recipient: &Recipient) -> (Option<Timestamp>, Option<Timestamp>, Option<Timestamp>) {
     match &recipient.state {
-        RecipientState::Held { .. } | RecipientState::Due { .. } => (accepted, None, None),
-        RecipientState::Claimed { at, .. } => (*at, None, None),
+        RecipientState::Held { .. }
+        | RecipientState::Due { .. }
+        | RecipientState::NotSent { .. } => (None, None, None),
+        RecipientState::Claimed { at, .. } => (Some(*at), None, None),
         RecipientState::Sent { at, .. } => {
             let delivered = recipient.delivered_at;
-            (delivered.unwrap_or(*at), Some(*at), delivered)
+            (delivered.or(Some(*at)), Some(*at), delivered)
         }
         RecipientState::Stopped { at, .. } | RecipientState::Failed { at, .. } => {
-            (*at, None, Some(*at))
+            (Some(*at), None, Some(*at))
         }
-        RecipientState::NotSent { .. } => (accepted, None, Some(accepted)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::Part;
+    use crate::model::{Digest, RecipientKind, Reply, UpstreamName};
+
+    fn at(ms: i64) -> Timestamp {
+        Timestamp::from_millis(ms)
+    }
+
+    fn upstream() -> UpstreamName {
+        UpstreamName::parse("provider").unwrap()
+    }
+
+    fn recipient(state: RecipientState, parts: &[ReceiptState]) -> Recipient {
+        let part = |state: &ReceiptState| Part { provider_id: "1".into(), state: *state };
+        Recipient {
+            index: 0,
+            name: None,
+            kind: RecipientKind::To,
+            state,
+            attempts: 1,
+            first_due_at: at(0),
+            upstream: None,
+            reply: None,
+            possible_duplicate: false,
+            delivered_at: None,
+            parts: parts.iter().map(part).collect(),
+        }
+    }
+
+    #[test]
+    fn failures_say_who_failed() {
+        let check = |cause: Cause, parts: &[ReceiptState], state, reason| {
+            let recipient =
+                recipient(RecipientState::Failed { at: at(1), cause: cause.clone() }, parts);
+            assert_eq!(failed(&cause, &recipient), state, "{cause:?} {parts:?}");
+            assert_eq!(failure(&recipient), Some(reason));
+        };
+        let undelivered = |reason| Cause::Undelivered { upstream: upstream(), reason, code: None };
+        use FailureReason as Reason;
+        use ReceiptState::{Delivered, Expired, Rejected, Undelivered};
+        let reply = Reply::new(400, None, "no");
+        check(
+            Cause::Refused { upstream: upstream(), reply },
+            &[],
+            ShownState::Rejected,
+            Reason::Unknown,
+        );
+        check(undelivered(Reason::Barred), &[], ShownState::Rejected, Reason::Barred);
+        check(undelivered(Reason::Barred), &[Rejected], ShownState::Rejected, Reason::Barred);
+        check(
+            undelivered(Reason::Unreachable),
+            &[Delivered, Undelivered],
+            ShownState::Undelivered,
+            Reason::Unreachable,
+        );
+        check(undelivered(Reason::Expired), &[Expired], ShownState::Expired, Reason::Expired);
+        check(
+            Cause::Expired { last_reply: None, detail: String::new() },
+            &[],
+            ShownState::Expired,
+            Reason::Expired,
+        );
+        check(
+            Cause::Unanswered { upstream: upstream(), detail: String::new() },
+            &[],
+            ShownState::Undelivered,
+            Reason::NetworkError,
+        );
+    }
+
+    #[test]
+    fn a_delivery_is_the_last_that_happened() {
+        let reply = Reply::new(200, None, "ok");
+        let digest = Digest([0; 32]);
+        let sent = RecipientState::Sent { at: at(2), upstream: upstream(), reply, digest };
+        let mut recipient = recipient(sent, &[ReceiptState::Delivered]);
+        assert_eq!(moments(&recipient), (Some(at(2)), Some(at(2)), None));
+        recipient.delivered_at = Some(at(3));
+        assert_eq!(moments(&recipient), (Some(at(3)), Some(at(2)), Some(at(3))));
     }
 }

@@ -79,9 +79,9 @@ impl Intake {
     async fn take_call(&self, mut call: SmsSubmission) -> Result<SmsAccepted, Refusal> {
         let key = repeat_key(&call);
         if let Some(key) = key {
-            match self.archive.repeated(key).map_err(|error| not_now(&error))? {
-                Some(accepted) => return taken(accepted),
-                None => {}
+            let earlier = self.archive.repeated(key).map_err(|error| not_now(&error))?;
+            if let Some(accepted) = earlier {
+                return taken(accepted);
             }
         }
         if call.drafts.len() > MAX_DESTINATIONS {
@@ -123,7 +123,8 @@ impl Intake {
         for (mut draft, batch) in drafts.into_iter().zip(batches) {
             let sms = draft::sms(&mut draft, call, batch)?;
             self.check_suppressed(call, &sms)?;
-            let shared = if together { vec![0..call.raw.len()] } else { Vec::new() };
+            // One call is stored once, however many messages it is.
+            let shared = together.then_some(0..call.raw.len()).into_iter().collect();
             acceptances.push(self.acceptance(call, draft, sms, digest, shared));
         }
         Ok(acceptances)

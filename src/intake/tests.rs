@@ -9,7 +9,7 @@ use crate::model::envelope::BodyType;
 use crate::model::{AppName, EnvelopeRecipient, ForwardPath, ReversePath, Status, UpstreamName};
 use crate::policy::{OnUnknownByChannel, Rate, SmsPolicy, Track};
 
-fn app() -> App {
+pub(super) fn app() -> App {
     App {
         name: AppName::parse("erp").unwrap(),
         networks: Vec::new(),

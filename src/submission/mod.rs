@@ -11,6 +11,7 @@ mod door;
 mod guard;
 mod server;
 pub mod settings;
+mod sms_body;
 mod sms_dispatch;
 mod sms_identity;
 mod sms_operation;

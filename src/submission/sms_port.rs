@@ -19,9 +19,9 @@ use axum::{Extension, Router};
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST};
 use http::{HeaderValue, StatusCode, Uri};
-use http_body_util::{BodyExt, Limited};
 
 use super::guard::AuthGuard;
+use super::sms_body::{BodyRoom, Unread};
 use super::sms_dispatch::{dispatch, prefixes};
 use super::sms_identity::identify;
 use super::sms_operation::Doing;
@@ -36,10 +36,6 @@ use crate::sms::call::{Answer, CloseConnection, Refusal};
 use crate::sms::{self, Port};
 use crate::telemetry::record;
 
-/// Longest body: ten thousand recipients with their values.
-const MAX_BODY_BYTES: usize = 4 << 20;
-/// How long a body may take to arrive.
-const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a connection may wait for its next request: clients keep theirs for a minute.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// Idle connections cost little, and pools of clients keep many.
@@ -54,10 +50,12 @@ pub struct SmsPort {
     intake: Intake,
     archive: Archive,
     guard: AuthGuard,
+    bodies: BodyRoom,
 }
 
 impl SmsPort {
-    /// A port for these apps; they are looked up anew for each call.
+    /// A port for these apps; they are looked up anew for each call. Reads the last minute of the
+    /// archive if it was not closed.
     pub fn new(
         settings: &SmsPortSettings,
         gateway: String,
@@ -65,8 +63,12 @@ impl SmsPort {
         intake: Intake,
         archive: Archive,
     ) -> SmsPort {
-        let hosts = settings.hosts.clone();
-        SmsPort { hosts, gateway, apps, intake, archive, guard: AuthGuard::default() }
+        if let Err(error) = intake.remember_calls(now()) {
+            tracing::error!(%error, "the calls before the crash are not remembered");
+        }
+        let (hosts, guard, bodies) =
+            (settings.hosts.clone(), AuthGuard::default(), BodyRoom::new());
+        SmsPort { hosts, gateway, apps, intake, archive, guard, bodies }
     }
 
     /// What the listener grants.
@@ -160,11 +162,15 @@ async fn handle(
         record::http_request("sms", "none", 404, started.elapsed());
         return nobodys();
     };
-    let response = match read(body, length).await {
+    let response = match port.bodies.read(body, length).await {
         Ok(body) => {
-            *request.body_mut() = body;
+            *request.body_mut() = body.bytes;
             // In a task of its own: from here the call is done, whether or not the client waits.
-            let done = async move { port.respond((dialect, request), peer, watch).await };
+            let done = async move {
+                let response = port.respond((dialect, request), peer, watch).await;
+                drop(body.room);
+                response
+            };
             tokio::spawn(done).await.map_or_else(|bug| went_wrong(&bug), finished)
         }
         Err(unread) => refuse_body(sms::port(dialect), &request, unread),
@@ -185,36 +191,21 @@ fn name_host(request: &mut http::Request<Bytes>) {
     *request.uri_mut() = path.map_or_else(|| Uri::from_static("/"), Uri::from);
 }
 
-/// Why a body was not read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Unread {
-    TooLarge,
-    TooSlow,
-    Broken,
-}
-
-async fn read(body: Body, length: Option<usize>) -> Result<Bytes, Unread> {
-    if length.is_some_and(|length| length > MAX_BODY_BYTES) {
-        return Err(Unread::TooLarge);
-    }
-    let whole = Limited::new(body, MAX_BODY_BYTES).collect();
-    match tokio::time::timeout(BODY_TIMEOUT, whole).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(Unread::TooLarge),
-        Ok(Err(_)) => Err(Unread::Broken),
-        Err(_) => Err(Unread::TooSlow),
-    }
-}
-
 /// Says so in the dialect's words. Those that put errors into a success keep its status.
 fn refuse_body(port: &dyn Port, request: &http::Request<Bytes>, unread: Unread) -> Response {
-    let (status, why) = match unread {
-        Unread::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "The body is larger than 4 MiB"),
-        Unread::TooSlow => (StatusCode::REQUEST_TIMEOUT, "The body did not arrive in time"),
-        Unread::Broken => (StatusCode::BAD_REQUEST, "The body can not be read"),
+    let refused = |why: &str| Refusal::Malformed(why.into());
+    let (status, refusal) = match unread {
+        Unread::TooLarge => {
+            (StatusCode::PAYLOAD_TOO_LARGE, refused("The body is larger than 4 MiB"))
+        }
+        Unread::TooSlow => {
+            (StatusCode::REQUEST_TIMEOUT, refused("The body did not arrive in time"))
+        }
+        Unread::Broken => (StatusCode::BAD_REQUEST, refused("The body can not be read")),
+        Unread::NoRoom => (StatusCode::SERVICE_UNAVAILABLE, Refusal::NotNow),
     };
     let mut response = match port.read(request) {
-        Ok(call) => port.answer(&call, &Answer::Refused(&Refusal::Malformed(why.into()))),
+        Ok(call) => port.answer(&call, &Answer::Refused(&refusal)),
         Err(response) => *response,
     };
     if !response.status().is_success() {
