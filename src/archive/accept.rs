@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 
 use bytes::{Bytes, BytesMut};
-use redb::Database;
+use redb::{Database, ReadableDatabase};
 use tokio::sync::oneshot;
 
 use super::files::{Files, Space};
@@ -22,7 +22,7 @@ use super::standing::{Entry, Standing, event_of};
 use super::stored::{Place, Record, StoredBody, StoredEvent, StoredMessage};
 use super::volume::{Location, Packed, VolumeWriter, lay_out};
 use super::writer::{Batch, Change, Closing, Failure, Job, OnTheWay, Urgency};
-use super::{Accepted, ArchiveError, Durable, RepeatKey, repeats, tables};
+use super::{Accepted, ArchiveError, Durable, Inner, RepeatKey, repeats, tables};
 use crate::lifecycle::Note;
 use crate::model::{Direction, EventKind, Hold, MessageId, RecipientState};
 
@@ -331,6 +331,59 @@ impl VolumeThread {
         });
         let _ = self.jobs.send(Job { change, urgency: Urgency::Now });
         drop(on_the_way);
+    }
+}
+
+impl Inner {
+    /// The messages of a call. Where all have the same bytes, these are prepared and stored once.
+    pub(super) fn prepare_all(
+        &self,
+        acceptances: Vec<Acceptance>,
+    ) -> Result<Vec<Piece>, ArchiveError> {
+        let is_one = acceptances.len() > 1 && has_one_body(&acceptances);
+        let mut pieces = Vec::with_capacity(acceptances.len());
+        for acceptance in acceptances {
+            pieces.push(match is_one && !pieces.is_empty() {
+                true => Piece { acceptance, own: None, shared: Vec::new(), duplicate_of: None },
+                false => self.prepare(acceptance)?,
+            });
+        }
+        Ok(pieces)
+    }
+
+    /// Everything about a message that needs no writer: what is shared, what is its own, compressed.
+    fn prepare(&self, acceptance: Acceptance) -> Result<Piece, ArchiveError> {
+        let spans = shared_spans(&acceptance);
+        let own = Packed::new(own_bytes(&acceptance.raw, &spans));
+        let mut shared = Vec::with_capacity(spans.len());
+        for span in spans {
+            let part = acceptance.raw.slice(span.clone());
+            let hash = *blake3::hash(&part).as_bytes();
+            let place = match self.shared_location(&hash)? {
+                Some(location) => SharedPlace::Known(location),
+                None => SharedPlace::New(Packed::new(part)),
+            };
+            shared.push(SharedPart { offset: span.start as u64, hash, place });
+        }
+        let message_id = acceptance.summary.message_id.as_deref();
+        let duplicate_of = message_id.and_then(|id| {
+            self.index.earliest(id).unwrap_or_else(|error| {
+                // The index can be built anew; it is no reason to refuse a message.
+                tracing::error!(%error, "the look-up index can not be read");
+                None
+            })
+        });
+        Ok(Piece { acceptance, own: Some(own), shared, duplicate_of })
+    }
+
+    fn shared_location(&self, hash: &[u8; 32]) -> Result<Option<Location>, ArchiveError> {
+        let look = || -> Result<Option<Location>, Failure> {
+            let table = self.database.begin_read()?.open_table(tables::SHARED)?;
+            let found = table.get(hash)?;
+            // A place that can not be read is as good as none: the part is stored again.
+            Ok(found.and_then(|bytes| postcard::from_bytes(bytes.value()).ok()))
+        };
+        Ok(look()?)
     }
 }
 

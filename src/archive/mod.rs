@@ -40,7 +40,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use bytes::Bytes;
-use redb::{Database, ReadTransaction, ReadableDatabase};
+use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable};
 use tokio::sync::{oneshot, watch};
 
 pub use accounts::{TokenRecord, UserRecord};
@@ -59,9 +59,10 @@ use crate::model::{
     AppName, Channel, Direction, EventKind, MessageId, RecipientState, Reference, Sequence, Status,
     Tag, Timestamp, UpstreamName,
 };
-use accept::{Intake, Piece, SharedPart, SharedPlace};
+use accept::Intake;
 use files::Files;
-use volume::{Packed, Volumes};
+use stored::Corrupt;
+use volume::Volumes;
 use writer::{Batch, Change, Closing, Failure, Job, OnTheWay, Urgency};
 
 /// From this size on compressing and hashing leave the async threads.
@@ -91,6 +92,7 @@ struct Inner {
     on_the_way: Arc<AtomicUsize>,
     journal: watch::Receiver<Sequence>,
     closing: Closing,
+    was_closed: bool,
     threads: open::Threads,
 }
 
@@ -295,19 +297,35 @@ impl Archive {
     }
 
     /// A random key that was made when it was first asked for, by its name.
-    pub async fn key(&self, _name: &'static str) -> Result<[u8; 32], ArchiveError> {
-        todo!()
+    pub async fn key(&self, name: &'static str) -> Result<[u8; 32], ArchiveError> {
+        let mut fresh = [0; 32];
+        aws_lc_rs::rand::fill(&mut fresh)
+            .map_err(|_| storage("make a key")("there is no randomness"))?;
+        let found = self.write(Urgency::Now, move |batch| {
+            let row = format!("{}{name}", tables::KEY_PREFIX);
+            let mut meta = batch.transaction.open_table(tables::META)?;
+            let found = meta.get(row.as_str())?.map(|bytes| bytes.value().try_into());
+            match found {
+                Some(Ok(found)) => Ok(found),
+                Some(Err(_)) => Err(Corrupt::new("key", name).into()),
+                None => {
+                    meta.insert(row.as_str(), &fresh[..])?;
+                    Ok(fresh)
+                }
+            }
+        });
+        found.await
     }
 
     /// Whether the process before this one closed the archive; a crash did not.
     pub fn was_closed(&self) -> bool {
-        todo!()
+        self.inner.was_closed
     }
 
     /// Adds an event to the history of a message, for what moves no recipient: `replied`,
-    /// `suppressed`, `viewed`.
-    pub async fn note(&self, _note: MessageNote) -> Result<(), ArchiveError> {
-        todo!()
+    /// `suppressed`, `viewed`. Of a message that is not there nothing is noted.
+    pub async fn note(&self, note: MessageNote) -> Result<(), ArchiveError> {
+        self.write(Urgency::Now, move |batch| queue::note(batch, &note)).await
     }
 
     /// Stop, restart, release.
@@ -538,55 +556,5 @@ impl Archive {
         ArchiveError::Closed(
             reason.unwrap_or("this change could not be made; see the log").to_owned(),
         )
-    }
-}
-
-impl Inner {
-    /// The messages of a call. Where all have the same bytes, these are prepared and stored once.
-    fn prepare_all(&self, acceptances: Vec<Acceptance>) -> Result<Vec<Piece>, ArchiveError> {
-        let is_one = acceptances.len() > 1 && accept::has_one_body(&acceptances);
-        let mut pieces = Vec::with_capacity(acceptances.len());
-        for acceptance in acceptances {
-            pieces.push(match is_one && !pieces.is_empty() {
-                true => Piece { acceptance, own: None, shared: Vec::new(), duplicate_of: None },
-                false => self.prepare(acceptance)?,
-            });
-        }
-        Ok(pieces)
-    }
-
-    /// Everything about a message that needs no writer: what is shared, what is its own, compressed.
-    fn prepare(&self, acceptance: Acceptance) -> Result<Piece, ArchiveError> {
-        let spans = accept::shared_spans(&acceptance);
-        let own = Packed::new(accept::own_bytes(&acceptance.raw, &spans));
-        let mut shared = Vec::with_capacity(spans.len());
-        for span in spans {
-            let part = acceptance.raw.slice(span.clone());
-            let hash = *blake3::hash(&part).as_bytes();
-            let place = match self.shared_location(&hash)? {
-                Some(location) => SharedPlace::Known(location),
-                None => SharedPlace::New(Packed::new(part)),
-            };
-            shared.push(SharedPart { offset: span.start as u64, hash, place });
-        }
-        let message_id = acceptance.summary.message_id.as_deref();
-        let duplicate_of = message_id.and_then(|id| {
-            self.index.earliest(id).unwrap_or_else(|error| {
-                // The index can be built anew; it is no reason to refuse a message.
-                tracing::error!(%error, "the look-up index can not be read");
-                None
-            })
-        });
-        Ok(Piece { acceptance, own: Some(own), shared, duplicate_of })
-    }
-
-    fn shared_location(&self, hash: &[u8; 32]) -> Result<Option<volume::Location>, ArchiveError> {
-        let look = || -> Result<Option<volume::Location>, Failure> {
-            let table = self.database.begin_read()?.open_table(tables::SHARED)?;
-            let found = table.get(hash)?;
-            // A place that can not be read is as good as none: the part is stored again.
-            Ok(found.and_then(|bytes| postcard::from_bytes(bytes.value()).ok()))
-        };
-        Ok(look()?)
     }
 }

@@ -9,11 +9,11 @@ use redb::ReadableTable;
 use serde::{Deserialize, Serialize};
 
 use super::provider_report;
-use super::standing::Standing;
-use super::stored::{Record, StoredMessage};
+use super::standing::{Standing, event_of};
+use super::stored::{Record, StoredEvent, StoredMessage};
 use super::writer::{Batch, Failure};
-use super::{Action, ActionKind, ActionRefusal};
-use crate::lifecycle::{Input, RetrySchedule};
+use super::{Action, ActionKind, ActionRefusal, MessageNote};
+use crate::lifecycle::{Input, Note, RetrySchedule};
 use crate::model::{MessageId, Outcome, RecipientState, Timestamp, UpstreamName};
 
 /// A wish to send some recipients of one message now.
@@ -266,6 +266,16 @@ pub(super) fn set_paused(
         batch.paused.remove(upstream.as_str())?;
     }
     Ok(())
+}
+
+/// Adds an event that moves no recipient.
+pub(super) fn note(batch: &mut Batch<'_>, note: &MessageNote) -> Result<(), Failure> {
+    if batch.messages.get(note.message.as_u128())?.is_none() {
+        tracing::warn!(id = %note.message, kind = note.kind.as_str(), "a note on no message");
+        return Ok(());
+    }
+    let told = Note { detail: note.detail.clone(), ..Note::of(note.kind) };
+    StoredEvent::append(batch, event_of(note.message, note.at, None, told, note.by.as_deref()))
 }
 
 fn change(

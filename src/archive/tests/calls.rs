@@ -166,3 +166,29 @@ async fn an_old_key_is_forgotten_and_may_be_used_again() {
     assert!(archive.repeated(key(1, 1)).unwrap().is_none(), "it went in passing");
     assert!(archive.repeated(key(3, 1)).unwrap().is_some());
 }
+
+#[tokio::test]
+async fn keys_notes_and_an_orderly_end_are_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let archive = Archive::open(&settings(dir.path())).unwrap();
+    assert!(archive.was_closed(), "a new archive has lost nothing");
+    let key = archive.key("callbacks").await.unwrap();
+    assert_eq!(archive.key("callbacks").await.unwrap(), key);
+    assert!(archive.key("clicks").await.unwrap() != key && key != [0; 32]);
+    let id = archive.accept(sms(1, (0, 1), Bytes::from("x"))).await.unwrap().get();
+    let note = MessageNote {
+        message: id,
+        kind: EventKind::Replied,
+        by: Some("sms".into()),
+        detail: Some("STOP".into()),
+        at: at(5),
+    };
+    archive.note(note.clone()).await.unwrap();
+    archive.note(MessageNote { message: MessageId::from_u128(3), ..note }).await.unwrap();
+    assert_eq!(kinds(&archive, id), [EventKind::Accepted, EventKind::Replied]);
+    archive.close().await;
+    let archive = Archive::open(&settings(dir.path())).unwrap();
+    assert!(archive.was_closed());
+    assert_eq!(archive.key("callbacks").await.unwrap(), key);
+    drop(archive);
+}
