@@ -32,6 +32,8 @@ mod relay_refusals;
 mod relay_tls;
 mod relay_wire;
 mod slow_clients;
+mod sms_feedback_inbound;
+mod sms_feedback_receipts;
 mod sms_relay_once;
 mod sms_relay_pool;
 mod smtp_port;
