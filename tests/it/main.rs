@@ -34,6 +34,8 @@ mod relay_refusals;
 mod relay_tls;
 mod relay_wire;
 mod slow_clients;
+mod sms_feedback_inbound;
+mod sms_feedback_receipts;
 mod sms_is_never_lost;
 mod sms_port_door;
 mod sms_port_once;
