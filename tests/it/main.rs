@@ -21,6 +21,7 @@ mod interop_msmtp;
 mod interop_nodemailer;
 mod interop_postfix;
 mod interop_python;
+mod interop_sms_gatewayapi;
 mod interop_sms_vonage;
 mod interop_smtp_source;
 mod interop_swaks;
