@@ -20,6 +20,7 @@ mod interop_msmtp;
 mod interop_nodemailer;
 mod interop_postfix;
 mod interop_python;
+mod interop_sms_twilio;
 mod interop_smtp_source;
 mod interop_swaks;
 mod milestones_are_told;

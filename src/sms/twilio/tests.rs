@@ -399,3 +399,37 @@ fn without_json_in_the_path_the_answer_is_xml() {
     assert!(list.contains("PageSize=1&amp;Page=0"), "{list}");
     assert!(text(&Answer::Probed(Probe::Numbers)).contains("</IncomingPhoneNumbers>"));
 }
+
+#[test]
+fn both_sides_understand_each_other() {
+    use crate::sms::provider::{Judgement, Outbound, Provider};
+    let url = url::Url::parse("http://127.0.0.1:8026").unwrap();
+    let upstream = TwilioUpstream { url, account: account() };
+    for (from, text) in [("+4587654321", "a&Body=b\r\n\u{0}%00"), ("Ærø & co", "+"), (MG, "😀")]
+    {
+        let sms = sms(Some(from), "+4512345678", text);
+        let outbound = Outbound {
+            id: MessageId::from_u128(1),
+            sms: &sms,
+            valid_for: Some(Duration::from_secs(90)),
+            status_url: Some("https://t.example/hooks/sms/status?message=1&proof=2"),
+            now: at(0),
+        };
+        let request = upstream.request(&outbound).unwrap();
+        assert_eq!(TwilioPort.verify(&request, &accounts(), at(0)), Verdict::Proven);
+        let call = TwilioPort.read(&request).unwrap();
+        let Operation::Submit(Ok(drafts)) = &call.operation else { panic!("{call:?}") };
+        assert_eq!(drafts[0].to, "+4512345678");
+        assert_eq!(drafts[0].from.as_deref(), Some(from));
+        assert_eq!(drafts[0].body, SmsBody::Text(text.into()));
+        assert_eq!(drafts[0].valid_for, outbound.valid_for);
+        assert_eq!(drafts[0].receipt.as_ref().map(|r| r.url.as_str()), outbound.status_url);
+        let one = [shown(ShownState::Queued)];
+        let response = TwilioPort.answer(&call, &Answer::Submitted(&one));
+        let expected = Judgement::Accepted { ids: vec![SID.into()], text: "201 queued".into() };
+        assert_eq!(upstream.judge(&response), expected);
+        let response = TwilioPort.answer(&call, &Answer::Refused(&Refusal::OptedOut("x".into())));
+        let judged = upstream.judge(&response);
+        assert!(matches!(judged, Judgement::Permanent { reason: FailureReason::OptedOut, .. }));
+    }
+}
