@@ -9,6 +9,8 @@ pub mod config;
 pub mod daemon;
 pub mod dispatch;
 pub mod evidence;
+pub mod feedback;
+pub mod flow;
 pub mod intake;
 pub mod lifecycle;
 pub mod mime;

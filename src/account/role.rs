@@ -27,18 +27,27 @@ pub enum Permission {
     ReadQueue,
     /// Pause and resume upstreams: it holds up the mail of every app.
     ManageUpstreams,
+    /// Add to and take from the suppression list.
+    ManageSuppressions,
+    /// See what applications are still to be told, try it again, drop it.
+    ManageDeliveries,
+    /// Take the content of messages away for good.
+    DeleteMessages,
     /// Users and tokens.
     ManageAccounts,
 }
 
 impl Permission {
     /// Every permission.
-    pub const ALL: [Permission; 6] = [
+    pub const ALL: [Permission; 9] = [
         Permission::Identify,
         Permission::ReadMessages,
         Permission::ActOnMessages,
         Permission::ReadQueue,
         Permission::ManageUpstreams,
+        Permission::ManageSuppressions,
+        Permission::ManageDeliveries,
+        Permission::DeleteMessages,
         Permission::ManageAccounts,
     ];
 
@@ -47,10 +56,15 @@ impl Permission {
     /// could create one without the limit.
     pub fn spans_apps(self) -> bool {
         match self {
-            Permission::Identify | Permission::ReadMessages | Permission::ActOnMessages => false,
-            Permission::ReadQueue | Permission::ManageUpstreams | Permission::ManageAccounts => {
-                true
-            }
+            Permission::Identify
+            | Permission::ReadMessages
+            | Permission::ActOnMessages
+            | Permission::DeleteMessages => false,
+            Permission::ReadQueue
+            | Permission::ManageUpstreams
+            | Permission::ManageSuppressions
+            | Permission::ManageDeliveries
+            | Permission::ManageAccounts => true,
         }
     }
 }
@@ -78,10 +92,12 @@ impl Role {
     pub fn may(self, permission: Permission) -> bool {
         match permission {
             Permission::Identify | Permission::ReadMessages | Permission::ReadQueue => true,
-            Permission::ActOnMessages => matches!(self, Role::Operator | Role::Admin),
-            Permission::ManageUpstreams | Permission::ManageAccounts => {
-                matches!(self, Role::Admin)
-            }
+            Permission::ActOnMessages
+            | Permission::ManageSuppressions
+            | Permission::ManageDeliveries => matches!(self, Role::Operator | Role::Admin),
+            Permission::ManageUpstreams
+            | Permission::DeleteMessages
+            | Permission::ManageAccounts => matches!(self, Role::Admin),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `POST …/stop`, `…/restart`, `…/release`: what a person does to a message in the queue.
+//! `POST …/stop`, `…/restart`, `…/release`, `DELETE`: what a person does to a message.
 //!
 //! The archive's one writer decides, so a stop and a sending never both win; this file only carries
 //! the wish there and the answer back.
@@ -15,7 +15,7 @@ use super::problem::{Problem, ProblemKind};
 use super::state::AdminState;
 use super::views::MessageView;
 use crate::account::Identity;
-use crate::archive::{Action, ActionKind, ActionRefusal};
+use crate::archive::{Action, ActionKind, ActionRefusal, Erasure, ErasureKind};
 
 /// `{"recipients": [0, 2]}`; without it, all recipients for which the action is possible.
 #[derive(Debug, Deserialize)]
@@ -78,6 +78,41 @@ async fn act(kind: ActionKind, wish: Wish) -> Result<Json<MessageView>, Problem>
             let recipients = recipients.as_ref().map(tracing::field::debug);
             tracing::info!(id = %message, by, recipients, "{}", word(kind));
             Ok(Json(MessageView::new(&changed)))
+        }
+        Err(refusal) => Err(refused(&refusal)),
+    }
+}
+
+/// `{"reason": "…"}`, which may be left out.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DeleteBody {
+    reason: Option<String>,
+}
+
+/// `DELETE …/{id}`: the content goes; what proves that it was there stays.
+pub(super) async fn delete(
+    State(state): State<AdminState>,
+    Extension(identity): Extension<Identity>,
+    Segment(id): Segment<String>,
+    uri: Uri,
+    OptionalJsonBody(body): OptionalJsonBody<DeleteBody>,
+) -> Result<Json<MessageView>, Problem> {
+    parameters::none(&uri)?;
+    let message = message_id(&id)?;
+    let reason = body.and_then(|body| body.reason);
+    if reason.as_ref().is_some_and(|reason| reason.chars().any(char::is_control)) {
+        let detail = "reason is one line of text.";
+        return Err(Problem::of_field(ProblemKind::InvalidBody, "reason", detail));
+    }
+    let scope = identity.scope.clone();
+    state.read(move |state| state.message(message, &scope).map(drop)).await?;
+    let (by, at) = (identity.actor.to_string(), super::now());
+    let erasure = Erasure { message, kind: ErasureKind::Delete, by: by.clone(), reason, at };
+    match state.archive.erase(erasure).await? {
+        Ok(left) => {
+            tracing::info!(id = %message, by, "deleted");
+            Ok(Json(MessageView::new(&left)))
         }
         Err(refusal) => Err(refused(&refusal)),
     }

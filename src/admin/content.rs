@@ -21,7 +21,7 @@ use crate::account::Identity;
 use crate::archive::Message;
 use crate::evidence::{self, Proof};
 use crate::mime;
-use crate::model::MessageId;
+use crate::model::{Channel, MessageId};
 
 /// What a preview may do: show itself, with the images that it brings along.
 const PREVIEW_POLICY: &str =
@@ -47,17 +47,24 @@ pub(super) async fn raw(
     parameters.finish()?;
     let read = move |state: &AdminState| {
         let message = state.message(id, &identity.scope)?;
-        match sent_to {
+        let bytes = match sent_to {
             None => state.raw(id),
             Some(recipient) => relayed(state, &message, recipient),
-        }
+        };
+        Ok((bytes?, message.channel()))
     };
-    let bytes = state.read(read).await?;
+    let (bytes, channel) = state.read(read).await?;
+    let (kind, ending) = match (channel, sent_to) {
+        (Channel::Email, _) => ("message/rfc822", "eml"),
+        // The request that brought it (RFC 9112 §10.1), and the text that left.
+        (Channel::Sms, None) => ("message/http", "http"),
+        (Channel::Sms, Some(_)) => ("text/plain; charset=utf-8", "txt"),
+    };
     let name = match sent_to {
-        None => format!("{id}.eml"),
-        Some(recipient) => format!("{id}-{recipient}.eml"),
+        None => format!("{id}.{ending}"),
+        Some(recipient) => format!("{id}-{recipient}.{ending}"),
     };
-    Ok(download(bytes.into(), "message/rfc822", disposition::attachment(None, &name)))
+    Ok(download(bytes.into(), kind, disposition::attachment(None, &name)))
 }
 
 /// The bytes as relayed: made again from the record, and only shown when they are what the digest
@@ -91,7 +98,11 @@ pub(super) async fn html(
 ) -> Result<Response, Problem> {
     parameters::none(&uri)?;
     let id = message_id(&id)?;
-    let preview = read_raw(&state, identity, id, mime::preview_html).await?;
+    let preview = |message: &Message, raw: &[u8]| match message.medium.sms() {
+        Some(sms) => mime::preview_text(sms.text()),
+        None => mime::preview_html(raw),
+    };
+    let preview = read_raw(&state, identity, id, preview).await?;
     Ok(shown(preview, "text/html; charset=utf-8", PREVIEW_POLICY))
 }
 
@@ -104,7 +115,11 @@ pub(super) async fn text(
 ) -> Result<Response, Problem> {
     parameters::none(&uri)?;
     let id = message_id(&id)?;
-    let text = read_raw(&state, identity, id, mime::text).await?;
+    let text = |message: &Message, raw: &[u8]| match message.medium.sms() {
+        Some(sms) => Some(sms.text().to_owned()),
+        None => mime::text(raw),
+    };
+    let text = read_raw(&state, identity, id, text).await?;
     let text = text.ok_or_else(|| Problem::not_found("text in this message"))?;
     Ok(shown(text, "text/plain; charset=utf-8", DOWNLOAD_POLICY))
 }
@@ -120,7 +135,9 @@ pub(super) async fn attachment(
     let id = message_id(&id)?;
     let missing = || Problem::not_found("attachment");
     let index: u16 = index.parse().map_err(|_| missing())?;
-    let read = move |raw: &[u8]| mime::attachment(raw, usize::from(index));
+    let read = move |message: &Message, raw: &[u8]| {
+        message.medium.mail().and_then(|_| mime::attachment(raw, usize::from(index)))
+    };
     let content = read_raw(&state, identity, id, read).await?.ok_or_else(missing)?;
     let fallback = format!("attachment-{index}");
     let name = disposition::attachment(content.filename.as_deref(), &fallback);
@@ -133,12 +150,12 @@ async fn read_raw<T: Send + 'static>(
     state: &AdminState,
     identity: Identity,
     id: MessageId,
-    make: impl FnOnce(&[u8]) -> T + Send + 'static,
+    make: impl FnOnce(&Message, &[u8]) -> T + Send + 'static,
 ) -> Result<T, Problem> {
     state
         .read(move |state| {
-            state.message(id, &identity.scope)?;
-            Ok(make(&state.raw(id)?))
+            let message = state.message(id, &identity.scope)?;
+            Ok(make(&message, &state.raw(id)?))
         })
         .await
 }

@@ -27,6 +27,8 @@ pub(super) enum List {
     Events,
     Tokens,
     Users,
+    Suppressions,
+    Deliveries,
 }
 
 impl List {
@@ -36,6 +38,8 @@ impl List {
             List::Events => b'e',
             List::Tokens => b't',
             List::Users => b'u',
+            List::Suppressions => b's',
+            List::Deliveries => b'd',
         }
     }
 }

@@ -23,6 +23,7 @@ pub mod health;
 mod limiter;
 pub(crate) mod manage;
 mod messages;
+mod outbox;
 mod parameters;
 pub(crate) mod problem;
 mod query;
@@ -30,6 +31,7 @@ mod queue;
 pub mod router;
 pub mod settings;
 mod state;
+mod suppressions;
 mod views;
 
 pub use health::Readiness;

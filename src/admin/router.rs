@@ -13,7 +13,9 @@ use serde::Serialize;
 
 use super::problem::{Problem, ProblemKind};
 use super::state::AdminState;
-use super::{actions, auth, content, edge, manage, messages, parameters, queue};
+use super::{
+    actions, auth, content, edge, manage, messages, outbox, parameters, queue, suppressions,
+};
 use crate::account::{Identity, Permission};
 
 /// One row of the table.
@@ -53,7 +55,8 @@ fn delete<H: Handler<T, AdminState>, T: 'static>(
 /// Everything that the admin port serves.
 pub fn routes() -> Vec<Route> {
     use Permission::{
-        ActOnMessages, Identify, ManageAccounts, ManageUpstreams, ReadMessages, ReadQueue,
+        ActOnMessages, DeleteMessages, Identify, ManageAccounts, ManageDeliveries,
+        ManageSuppressions, ManageUpstreams, ReadMessages, ReadQueue,
     };
     vec![
         get("/api/v1/me", Identify, me),
@@ -67,6 +70,13 @@ pub fn routes() -> Vec<Route> {
         post("/api/v1/messages/{id}/stop", ActOnMessages, actions::stop),
         post("/api/v1/messages/{id}/restart", ActOnMessages, actions::restart),
         post("/api/v1/messages/{id}/release", ActOnMessages, actions::release),
+        delete("/api/v1/messages/{id}", DeleteMessages, actions::delete),
+        get("/api/v1/suppressions", ReadQueue, suppressions::list),
+        post("/api/v1/suppressions", ManageSuppressions, suppressions::add),
+        delete("/api/v1/suppressions/{id}", ManageSuppressions, suppressions::remove),
+        get("/api/v1/deliveries", ReadQueue, outbox::list),
+        post("/api/v1/deliveries/{id}/retry", ManageDeliveries, outbox::again),
+        delete("/api/v1/deliveries/{id}", ManageDeliveries, outbox::drop_one),
         get("/api/v1/queue", ReadQueue, queue::show),
         post("/api/v1/upstreams/{name}/pause", ManageUpstreams, queue::pause),
         post("/api/v1/upstreams/{name}/resume", ManageUpstreams, queue::resume),

@@ -8,7 +8,9 @@ use serde::Serialize;
 
 use super::state::UpstreamHealth;
 use crate::archive::{Attachment, Event, Message, QueueView, Recipient};
-use crate::model::{Cause, Hold, Named, RecipientState, Status, Timestamp, UpstreamName};
+use crate::model::{
+    Cause, Hold, Named, RecipientState, Sms, SmsBody, Status, Timestamp, UpstreamName,
+};
 
 /// Part of a list.
 #[derive(Debug, Serialize)]
@@ -29,6 +31,16 @@ pub(super) struct MessageView {
     envelope_from: String,
     subject: Option<String>,
     preview: String,
+    /// The whole text of an SMS; `null` for mail and for binary messages.
+    text: Option<String>,
+    /// How many segments an SMS takes; `null` for mail.
+    segments: Option<u16>,
+    /// `gsm7`, `ucs2`, `binary`; `null` for mail.
+    encoding: Option<&'static str>,
+    /// The API that the application spoke; `null` for mail.
+    dialect: Option<&'static str>,
+    /// The message that this one answers.
+    reply_to: Option<String>,
     recipients: Vec<RecipientView>,
     references: Vec<String>,
     tag: Option<String>,
@@ -187,6 +199,7 @@ impl MessageView {
         });
         let recipients = message.recipients.iter().map(|r| RecipientView::new(message, r));
         let attachments = message.summary.attachments.iter().enumerate();
+        let sms = message.medium.sms();
         MessageView {
             id: word(message.id),
             channel: message.channel().as_str(),
@@ -197,6 +210,11 @@ impl MessageView {
             envelope_from: message.medium.sender().unwrap_or_default(),
             subject: message.summary.subject.clone(),
             preview: message.summary.preview.clone(),
+            text: sms.and_then(text_of),
+            segments: sms.map(|sms| sms.segments),
+            encoding: sms.map(|sms| sms.encoding.as_str()),
+            dialect: sms.map(|sms| sms.dialect.as_str()),
+            reply_to: sms.and_then(|sms| sms.reply_to).map(word),
             recipients: recipients.collect(),
             references: message.references.iter().map(word).collect(),
             tag: message.tag.as_ref().map(word),
@@ -220,6 +238,13 @@ impl MessageView {
                 authenticated: message.client.authenticated.clone(),
             },
         }
+    }
+}
+
+fn text_of(sms: &Sms) -> Option<String> {
+    match &sms.body {
+        SmsBody::Text(text) => Some(text.clone()),
+        SmsBody::Binary(_) => None,
     }
 }
 

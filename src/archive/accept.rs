@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 
 use bytes::{Bytes, BytesMut};
-use redb::Database;
+use redb::{Database, ReadableDatabase};
 use tokio::sync::oneshot;
 
 use super::files::{Files, Space};
@@ -22,28 +22,52 @@ use super::standing::{Entry, Standing, event_of};
 use super::stored::{Place, Record, StoredBody, StoredEvent, StoredMessage};
 use super::volume::{Location, Packed, VolumeWriter, lay_out};
 use super::writer::{Batch, Change, Closing, Failure, Job, OnTheWay, Urgency};
-use super::{ArchiveError, Durable};
+use super::{Accepted, ArchiveError, Durable, Inner, RepeatKey, repeats, tables};
 use crate::lifecycle::Note;
-use crate::model::{EventKind, Hold, MessageId, RecipientState};
+use crate::model::{Direction, EventKind, Hold, MessageId, RecipientState};
 
 /// Messages in one volume transaction at the most.
 const MAX_BATCH: usize = 500;
 /// Bytes in one volume transaction at the most, unless one message alone has more.
 const MAX_BATCH_BYTES: usize = 32 << 20;
+/// About what the records hold of a message, beside its bytes.
+const RECORD_BYTES: usize = 1 << 10;
 /// Recently stored shared parts that are found without a look into the records.
 const RECENT_PARTS: usize = 20_000;
 /// On a small disk the reserve is at most this part of it.
 const LARGEST_RESERVE: u64 = 4;
 
-/// A message on its way to the volume.
+/// The messages of one call on their way to the volume: all of them become durable, or none.
 pub(super) struct Intake {
+    /// At least one.
+    pub pieces: Vec<Piece>,
+    pub key: Option<RepeatKey>,
+    pub reply: oneshot::Sender<Result<Accepted, ArchiveError>>,
+    pub on_the_way: OnTheWay,
+}
+
+/// One message of a call.
+pub(super) struct Piece {
     pub acceptance: Acceptance,
-    /// The message without its shared parts.
-    pub own: Packed,
+    /// The message without its shared parts; `None` when it is the same as the first of its call.
+    pub own: Option<Packed>,
     pub shared: Vec<SharedPart>,
     pub duplicate_of: Option<MessageId>,
-    pub reply: oneshot::Sender<Result<Durable<MessageId>, ArchiveError>>,
-    pub on_the_way: OnTheWay,
+}
+
+impl Intake {
+    /// Bytes as submitted, what several messages have in common counted once.
+    fn size_bytes(&self) -> usize {
+        let own = self.pieces.iter().filter(|piece| piece.own.is_some());
+        let records = self.pieces.len() * RECORD_BYTES;
+        own.map(|piece| piece.acceptance.raw.len()).sum::<usize>() + records
+    }
+}
+
+impl Piece {
+    fn of_call(intake: &Intake) -> impl Iterator<Item = &Piece> {
+        intake.pieces.iter()
+    }
 }
 
 /// A part that is stored once.
@@ -94,6 +118,21 @@ pub(super) fn own_bytes(raw: &Bytes, spans: &[Range<usize>]) -> Bytes {
     own.freeze()
 }
 
+/// Whether the messages are those of one SMS call, all with the very bytes of that call and nothing
+/// beside them. Erasing relies on it: who else has the bytes of a message is told by its batch.
+pub(super) fn has_one_body(acceptances: &[Acceptance]) -> bool {
+    let Some(first) = acceptances.first() else { return false };
+    let is_same = |raw: &Bytes| raw.as_ptr() == first.raw.as_ptr() && raw.len() == first.raw.len();
+    (0u32..).zip(acceptances).all(|(index, acceptance)| {
+        let batch = acceptance.medium.sms().map(|sms| sms.batch);
+        is_same(&acceptance.raw)
+            && acceptance.shared.is_empty()
+            && batch.is_some_and(|batch| {
+                batch.index == index && batch.count as usize == acceptances.len()
+            })
+    })
+}
+
 /// The thread of the volume.
 pub(super) struct VolumeThread {
     pub writer: VolumeWriter,
@@ -111,13 +150,14 @@ impl VolumeThread {
     /// Ends when every handle of the archive is gone, or at the first failure.
     pub(super) fn run(mut self) {
         while let Some(first) = self.next() {
-            let mut size = first.acceptance.raw.len();
+            let (mut size, mut messages) = (first.size_bytes(), first.pieces.len());
             let mut batch = vec![first];
-            while batch.len() < MAX_BATCH
+            while messages < MAX_BATCH
                 && size < MAX_BATCH_BYTES
                 && let Ok(next) = self.intake.try_recv()
             {
-                size += next.acceptance.raw.len();
+                size += next.size_bytes();
+                messages += next.pieces.len();
                 batch.push(next);
             }
             if self.closing.reason().is_some() {
@@ -144,7 +184,9 @@ impl VolumeThread {
                 });
                 let _ = self.jobs.send(Job { change, urgency: Urgency::Now });
             }
-            for (intake, stored) in batch.into_iter().zip(bodies) {
+            let mut bodies = bodies.into_iter();
+            for intake in batch {
+                let stored = bodies.by_ref().take(intake.pieces.len()).collect();
                 self.hand_on(intake, stored);
             }
             if self.staging.staged_bytes > self.staging.limits.max_staged_bytes
@@ -223,10 +265,16 @@ impl VolumeThread {
         let mut blobs: Vec<&Packed> = Vec::new();
         let mut own: Vec<usize> = Vec::with_capacity(batch.len());
         let mut fresh: HashMap<[u8; 32], usize> = HashMap::new();
-        for intake in batch {
-            own.push(blobs.len());
-            blobs.push(&intake.own);
-            for part in &intake.shared {
+        for piece in batch.iter().flat_map(Piece::of_call) {
+            match &piece.own {
+                Some(packed) => {
+                    own.push(blobs.len());
+                    blobs.push(packed);
+                }
+                // Only a message that is not the first of its call has no bytes of its own.
+                None => own.push(own.last().copied().unwrap_or_default()),
+            }
+            for part in &piece.shared {
                 if let SharedPlace::New(packed) = &part.place
                     && !self.recent.contains_key(&part.hash)
                     && !fresh.contains_key(&part.hash)
@@ -247,10 +295,10 @@ impl VolumeThread {
         drop(blobs);
         self.recent.extend(fresh.iter().map(|(hash, index)| (*hash, locations[*index])));
         let mut bodies = Vec::with_capacity(batch.len());
-        for (intake, own) in batch.iter().zip(own) {
-            let mut shared = Vec::with_capacity(intake.shared.len());
+        for (piece, own) in batch.iter().flat_map(Piece::of_call).zip(own) {
+            let mut shared = Vec::with_capacity(piece.shared.len());
             let mut new = Vec::new();
-            for part in &intake.shared {
+            for part in &piece.shared {
                 let location = match &part.place {
                     SharedPlace::Known(location) => *location,
                     SharedPlace::New(_) => {
@@ -273,12 +321,12 @@ impl VolumeThread {
 
     /// The bytes are durable or will be with it; the record follows. An error means that the records are closed, and
     /// then the dropped reply tells the caller.
-    fn hand_on(&self, intake: Intake, stored: StoredBytes) {
-        let Intake { acceptance, duplicate_of, reply, on_the_way, .. } = intake;
+    fn hand_on(&self, intake: Intake, stored: Vec<StoredBytes>) {
+        let Intake { pieces, key, reply, on_the_way } = intake;
         let change: Change = Box::new(move |batch| {
-            let id = record(batch, &acceptance, stored, duplicate_of)?;
+            let accepted = record_call(batch, pieces, stored, key)?;
             Ok(Box::new(move || {
-                let _ = reply.send(Ok(Durable(id)));
+                let _ = reply.send(Ok(accepted));
             }))
         });
         let _ = self.jobs.send(Job { change, urgency: Urgency::Now });
@@ -286,9 +334,88 @@ impl VolumeThread {
     }
 }
 
+impl Inner {
+    /// The messages of a call. Where all have the same bytes, these are prepared and stored once.
+    pub(super) fn prepare_all(
+        &self,
+        acceptances: Vec<Acceptance>,
+    ) -> Result<Vec<Piece>, ArchiveError> {
+        let is_one = acceptances.len() > 1 && has_one_body(&acceptances);
+        let mut pieces = Vec::with_capacity(acceptances.len());
+        for acceptance in acceptances {
+            pieces.push(match is_one && !pieces.is_empty() {
+                true => Piece { acceptance, own: None, shared: Vec::new(), duplicate_of: None },
+                false => self.prepare(acceptance)?,
+            });
+        }
+        Ok(pieces)
+    }
+
+    /// Everything about a message that needs no writer: what is shared, what is its own, compressed.
+    fn prepare(&self, acceptance: Acceptance) -> Result<Piece, ArchiveError> {
+        let spans = shared_spans(&acceptance);
+        let own = Packed::new(own_bytes(&acceptance.raw, &spans));
+        let mut shared = Vec::with_capacity(spans.len());
+        for span in spans {
+            let part = acceptance.raw.slice(span.clone());
+            let hash = *blake3::hash(&part).as_bytes();
+            let place = match self.shared_location(&hash)? {
+                Some(location) => SharedPlace::Known(location),
+                None => SharedPlace::New(Packed::new(part)),
+            };
+            shared.push(SharedPart { offset: span.start as u64, hash, place });
+        }
+        let message_id = acceptance.summary.message_id.as_deref();
+        let duplicate_of = message_id.and_then(|id| {
+            self.index.earliest(id).unwrap_or_else(|error| {
+                // The index can be built anew; it is no reason to refuse a message.
+                tracing::error!(%error, "the look-up index can not be read");
+                None
+            })
+        });
+        Ok(Piece { acceptance, own: Some(own), shared, duplicate_of })
+    }
+
+    fn shared_location(&self, hash: &[u8; 32]) -> Result<Option<Location>, ArchiveError> {
+        let look = || -> Result<Option<Location>, Failure> {
+            let table = self.database.begin_read()?.open_table(tables::SHARED)?;
+            let found = table.get(hash)?;
+            // A place that can not be read is as good as none: the part is stored again.
+            Ok(found.and_then(|bytes| postcard::from_bytes(bytes.value()).ok()))
+        };
+        Ok(look()?)
+    }
+}
+
 /// What is kept free on a disk of this size.
 pub(super) fn reserve(wanted_bytes: u64, space: Space) -> u64 {
     wanted_bytes.min(space.total_bytes / LARGEST_RESERVE)
+}
+
+/// Records all messages of a call in the transaction at hand, or finds that it was made before.
+fn record_call(
+    batch: &mut Batch<'_>,
+    pieces: Vec<Piece>,
+    stored: Vec<StoredBytes>,
+    key: Option<RepeatKey>,
+) -> Result<Accepted, Failure> {
+    let times = pieces.first().map(|piece| {
+        let kept = repeats::kept_for(piece.acceptance.direction);
+        (piece.acceptance.accepted_at, kept)
+    });
+    if let (Some(key), Some((now, _))) = (key, times)
+        && let Some(earlier) = repeats::find(batch.transaction, key, now)?
+    {
+        return Ok(earlier);
+    }
+    let mut ids = Vec::with_capacity(pieces.len());
+    for (piece, stored) in pieces.iter().zip(stored) {
+        ids.push(Durable(record(batch, &piece.acceptance, stored, piece.duplicate_of)?));
+    }
+    if let (Some(key), Some((now, kept))) = (key, times) {
+        repeats::remember(batch.transaction, key, &ids, now, kept)?;
+    }
+    Ok(Accepted::New(ids))
 }
 
 fn record(
@@ -312,14 +439,23 @@ fn record(
         batch.shared.insert(hash, &location[..])?;
     }
     let states = acceptance.recipients.iter().map(|r| Entry::new(r.state.clone(), at));
-    let standing = Standing { id, entries: states.collect() };
+    let valid_until = acceptance.medium.sms().and_then(|sms| sms.valid_until);
+    let standing = Standing { id, entries: states.collect(), valid_until };
     let detail = duplicate_of.map(|id| format!("it has the same Message-ID as {id}"));
-    let accepted = Note { detail, ..Note::of(EventKind::Accepted) };
+    let first = match acceptance.direction {
+        Direction::Outbound => EventKind::Accepted,
+        Direction::Inbound => EventKind::Received,
+    };
+    let accepted = Note { detail, ..Note::of(first) };
     StoredEvent::append(batch, event_of(id, at, None, accepted, None))?;
     if let Some(note) = held(&standing) {
         StoredEvent::append(batch, event_of(id, at, None, note, None))?;
     }
     standing.save(batch, None)?;
+    if acceptance.medium.sms().is_some() {
+        let mut numbers = batch.transaction.open_table(tables::SMS_NUMBERS)?;
+        numbers.insert(sequence.0, id.as_u128())?;
+    }
     let counters = batch.memory.counters();
     counters.messages += 1;
     counters.raw_bytes += acceptance.raw.len() as u64;

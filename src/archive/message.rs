@@ -5,9 +5,11 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
+use super::Durable;
+pub use crate::lifecycle::Part;
 use crate::model::{
-    AppName, Channel, Digest, Direction, EventKind, Medium, MessageId, Named, ReceiptState,
-    RecipientKind, RecipientState, Reference, Sequence, Status, Tag, Timestamp, UpstreamName,
+    AppName, Channel, Digest, Direction, EventKind, Medium, MessageId, Named, RecipientKind,
+    RecipientState, Reference, Sequence, Status, Tag, Timestamp, UpstreamName,
 };
 
 /// What arrived over a connection, and how.
@@ -121,12 +123,21 @@ pub struct Message {
     pub resend_of: Option<MessageId>,
     /// An earlier message with the same Message-ID.
     pub duplicate_of: Option<MessageId>,
+    /// Since when its text and bytes are gone; of a deleted message too.
+    pub redacted_at: Option<Timestamp>,
+    /// Since when it only says that it was there.
+    pub deleted_at: Option<Timestamp>,
 }
 
 impl Message {
     /// How it travels.
     pub fn channel(&self) -> Channel {
         self.medium.channel()
+    }
+
+    /// Its id, with the proof that it is on disk: nothing else is ever read.
+    pub fn durable_id(&self) -> Durable<MessageId> {
+        Durable(self.id)
     }
 
     /// Derived from its recipients.
@@ -155,13 +166,6 @@ pub struct Recipient {
     pub delivered_at: Option<Timestamp>,
     /// What an SMS provider tells apart; one for each segment, or one for all.
     pub parts: Vec<Part>,
-}
-
-/// A part of an SMS as its provider names it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Part {
-    pub provider_id: String,
-    pub state: ReceiptState,
 }
 
 /// One thing that happened to a message.

@@ -23,6 +23,7 @@ mod outbox;
 mod provider_report;
 mod queue;
 mod read;
+mod repeats;
 pub mod settings;
 mod staging;
 mod standing;
@@ -39,7 +40,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use bytes::Bytes;
-use redb::{Database, ReadTransaction, ReadableDatabase};
+use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable};
 use tokio::sync::{oneshot, watch};
 
 pub use accounts::{TokenRecord, UserRecord};
@@ -58,13 +59,17 @@ use crate::model::{
     AppName, Channel, Direction, EventKind, MessageId, RecipientState, Reference, Sequence, Status,
     Tag, Timestamp, UpstreamName,
 };
-use accept::{Intake, SharedPart, SharedPlace};
+use accept::Intake;
 use files::Files;
-use volume::{Packed, Volumes};
+use stored::Corrupt;
+use volume::Volumes;
 use writer::{Batch, Change, Closing, Failure, Job, OnTheWay, Urgency};
 
 /// From this size on compressing and hashing leave the async threads.
 const LARGE_MESSAGE_BYTES: usize = 256 << 10;
+
+/// And from this many messages in one call.
+const LARGE_CALL: usize = 100;
 
 /// Rows of the queue whose waits are looked at in one transaction.
 const SHORTENED_AT_ONCE: usize = 500;
@@ -87,6 +92,7 @@ struct Inner {
     on_the_way: Arc<AtomicUsize>,
     journal: watch::Receiver<Sequence>,
     closing: Closing,
+    was_closed: bool,
     threads: open::Threads,
 }
 
@@ -250,53 +256,76 @@ pub type DueEntry = (Timestamp, MessageId);
 impl Archive {
     /// Makes a message durable, with its recipients, events and queue entry.
     pub async fn accept(&self, acceptance: Acceptance) -> Result<Durable<MessageId>, ArchiveError> {
+        match self.accept_all(vec![acceptance], None).await? {
+            Accepted::New(ids) | Accepted::Repeated(ids) => {
+                ids.first().copied().ok_or_else(|| self.closed())
+            }
+            // Only a key can be in conflict.
+            Accepted::Conflict => Err(self.closed()),
+        }
+    }
+
+    /// Makes the messages of one call durable: all of them, or none. Their sequence numbers follow
+    /// each other. With a key, a call that was made before is not made again.
+    pub async fn accept_all(
+        &self,
+        acceptances: Vec<Acceptance>,
+        key: Option<RepeatKey>,
+    ) -> Result<Accepted, ArchiveError> {
         self.check_open()?;
+        if acceptances.is_empty() {
+            return Ok(Accepted::New(Vec::new()));
+        }
         let (reply, answer) = oneshot::channel();
-        let intake = match acceptance.raw.len() >= LARGE_MESSAGE_BYTES {
+        let size: usize = acceptances.iter().map(|acceptance| acceptance.raw.len()).sum();
+        let on_the_way = OnTheWay::new(&self.inner.on_the_way);
+        let pieces = match size >= LARGE_MESSAGE_BYTES || acceptances.len() >= LARGE_CALL {
             true => {
                 let inner = self.inner.clone();
-                tokio::task::spawn_blocking(move || inner.prepare(acceptance, reply))
+                tokio::task::spawn_blocking(move || inner.prepare_all(acceptances))
                     .await
                     .map_err(storage("prepare a message"))??
             }
-            false => self.inner.prepare(acceptance, reply)?,
+            false => self.inner.prepare_all(acceptances)?,
         };
-        // From here the message may become ours even if the caller goes away.
+        let intake = Intake { pieces, key, reply, on_the_way };
+        // From here the messages may become ours even if the caller goes away.
         if self.inner.intake.send(intake).is_err() {
             return Err(self.closed());
         }
         answer.await.unwrap_or_else(|_| Err(self.closed()))
     }
 
-    /// Makes the messages of one call durable: all of them, or none. With a key, a call that was made
-    /// before is not made again.
-    pub async fn accept_all(
-        &self,
-        _acceptances: Vec<Acceptance>,
-        _key: Option<RepeatKey>,
-    ) -> Result<Accepted, ArchiveError> {
-        todo!()
-    }
-
-    /// What a key stands for already.
-    pub fn repeated(&self, _key: RepeatKey) -> Result<Option<Accepted>, ArchiveError> {
-        todo!()
-    }
-
     /// A random key that was made when it was first asked for, by its name.
-    pub async fn key(&self, _name: &'static str) -> Result<[u8; 32], ArchiveError> {
-        todo!()
+    pub async fn key(&self, name: &'static str) -> Result<[u8; 32], ArchiveError> {
+        let mut fresh = [0; 32];
+        aws_lc_rs::rand::fill(&mut fresh)
+            .map_err(|_| storage("make a key")("there is no randomness"))?;
+        let found = self.write(Urgency::Now, move |batch| {
+            let row = format!("{}{name}", tables::KEY_PREFIX);
+            let mut meta = batch.transaction.open_table(tables::META)?;
+            let found = meta.get(row.as_str())?.map(|bytes| bytes.value().try_into());
+            match found {
+                Some(Ok(found)) => Ok(found),
+                Some(Err(_)) => Err(Corrupt::new("key", name).into()),
+                None => {
+                    meta.insert(row.as_str(), &fresh[..])?;
+                    Ok(fresh)
+                }
+            }
+        });
+        found.await
     }
 
     /// Whether the process before this one closed the archive; a crash did not.
     pub fn was_closed(&self) -> bool {
-        todo!()
+        self.inner.was_closed
     }
 
     /// Adds an event to the history of a message, for what moves no recipient: `replied`,
-    /// `suppressed`, `viewed`.
-    pub async fn note(&self, _note: MessageNote) -> Result<(), ArchiveError> {
-        todo!()
+    /// `suppressed`, `viewed`. Of a message that is not there nothing is noted.
+    pub async fn note(&self, note: MessageNote) -> Result<(), ArchiveError> {
+        self.write(Urgency::Now, move |batch| queue::note(batch, &note)).await
     }
 
     /// Stop, restart, release.
@@ -527,47 +556,5 @@ impl Archive {
         ArchiveError::Closed(
             reason.unwrap_or("this change could not be made; see the log").to_owned(),
         )
-    }
-}
-
-impl Inner {
-    /// Everything about a message that needs no writer: what is shared, what is its own, compressed.
-    fn prepare(
-        &self,
-        acceptance: Acceptance,
-        reply: oneshot::Sender<Result<Durable<MessageId>, ArchiveError>>,
-    ) -> Result<Intake, ArchiveError> {
-        let on_the_way = OnTheWay::new(&self.on_the_way);
-        let spans = accept::shared_spans(&acceptance);
-        let own = Packed::new(accept::own_bytes(&acceptance.raw, &spans));
-        let mut shared = Vec::with_capacity(spans.len());
-        for span in spans {
-            let part = acceptance.raw.slice(span.clone());
-            let hash = *blake3::hash(&part).as_bytes();
-            let place = match self.shared_location(&hash)? {
-                Some(location) => SharedPlace::Known(location),
-                None => SharedPlace::New(Packed::new(part)),
-            };
-            shared.push(SharedPart { offset: span.start as u64, hash, place });
-        }
-        let message_id = acceptance.summary.message_id.as_deref();
-        let duplicate_of = message_id.and_then(|id| {
-            self.index.earliest(id).unwrap_or_else(|error| {
-                // The index can be built anew; it is no reason to refuse a message.
-                tracing::error!(%error, "the look-up index can not be read");
-                None
-            })
-        });
-        Ok(Intake { acceptance, own, shared, duplicate_of, reply, on_the_way })
-    }
-
-    fn shared_location(&self, hash: &[u8; 32]) -> Result<Option<volume::Location>, ArchiveError> {
-        let look = || -> Result<Option<volume::Location>, Failure> {
-            let table = self.database.begin_read()?.open_table(tables::SHARED)?;
-            let found = table.get(hash)?;
-            // A place that can not be read is as good as none: the part is stored again.
-            Ok(found.and_then(|bytes| postcard::from_bytes(bytes.value()).ok()))
-        };
-        Ok(look()?)
     }
 }

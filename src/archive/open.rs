@@ -43,7 +43,7 @@ impl Archive {
         files: Arc<dyn Files>,
         settings: &ArchiveSettings,
     ) -> Result<Archive, ArchiveError> {
-        let database = open_records(&*files, settings)?;
+        let (database, was_closed) = open_records(&*files, settings)?;
         let index = Index::open(&*files, settings.cache_bytes)?;
         let volumes = Arc::new(Volumes::new(database.clone(), files.clone(), VOLUME_CACHE_BYTES));
         let snapshot = database.begin_read().map_err(storage("read the records"))?;
@@ -98,6 +98,7 @@ impl Archive {
             on_the_way,
             journal,
             closing,
+            was_closed,
             threads,
         };
         Ok(Archive { inner: Arc::new(inner) })
@@ -107,7 +108,7 @@ impl Archive {
     /// handle of this archive lives.
     pub async fn close(self) {
         let Some(inner) = Arc::into_inner(self.inner) else { return };
-        let Inner { database, volumes, index, intake, jobs, threads, .. } = inner;
+        let Inner { database, volumes, index, intake, jobs, closing, threads, .. } = inner;
         threads.stop_index.cancel();
         threads.index.wait().await;
         drop((intake, jobs));
@@ -115,6 +116,12 @@ impl Archive {
             for writer in threads.writers {
                 // A writer's panic was told when it happened.
                 let _ = writer.join();
+            }
+            // After an error nothing more is written.
+            if closing.reason().is_none()
+                && let Err(error) = mark_closed(&database)
+            {
+                tracing::error!(%error, "the archive's end could not be noted");
             }
             drop((database, volumes, index));
         };
@@ -129,7 +136,7 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<(
 fn open_records(
     files: &dyn Files,
     settings: &ArchiveSettings,
-) -> Result<Arc<Database>, ArchiveError> {
+) -> Result<(Arc<Database>, bool), ArchiveError> {
     let database = match files.open(RECORDS, settings.cache_bytes) {
         Ok(database) => database,
         Err(DatabaseError::DatabaseAlreadyOpen) => {
@@ -139,35 +146,46 @@ fn open_records(
         }
         Err(error) => return Err(storage("open the records")(error)),
     };
-    let found = prepare_tables(&database)?;
+    let (found, was_closed) = prepare_tables(&database)?;
     if found != SCHEMA_VERSION {
         let why = format!(
             "the data folder has layout {found} and this Waybill reads layout {SCHEMA_VERSION}; use a newer Waybill"
         );
         return Err(storage("open the records")(why));
     }
-    Ok(Arc::new(database))
+    Ok((Arc::new(database), was_closed))
 }
 
-/// Creates what is not there, so that reading never meets a missing table; gives the layout.
-fn prepare_tables(database: &Database) -> Result<u64, Failure> {
+/// The last thing that an orderly end writes.
+fn mark_closed(database: &Database) -> Result<(), Failure> {
     let mut transaction = database.begin_write()?;
     transaction.set_quick_repair(true);
-    let version = {
+    transaction.open_table(tables::META)?.insert(tables::CLOSED, &b""[..])?;
+    Ok(transaction.commit()?)
+}
+
+/// Creates what is not there, so that reading never meets a missing table; gives the layout, and
+/// whether it was closed in order: its mark goes before anything else can be written. A new archive
+/// has lost nothing either.
+fn prepare_tables(database: &Database) -> Result<(u64, bool), Failure> {
+    let mut transaction = database.begin_write()?;
+    transaction.set_quick_repair(true);
+    let (version, was_closed) = {
         let mut meta = transaction.open_table(tables::META)?;
         let found = meta.get(tables::SCHEMA)?.map(|bytes| bytes.value().try_into());
+        let is_marked = meta.remove(tables::CLOSED)?.is_some();
         match found {
-            Some(Ok(bytes)) => u64::from_be_bytes(bytes),
-            Some(Err(_)) => u64::MAX,
+            Some(Ok(bytes)) => (u64::from_be_bytes(bytes), is_marked),
+            Some(Err(_)) => (u64::MAX, is_marked),
             None => {
                 meta.insert(tables::SCHEMA, &SCHEMA_VERSION.to_be_bytes()[..])?;
-                SCHEMA_VERSION
+                (SCHEMA_VERSION, true)
             }
         }
     };
     if version != SCHEMA_VERSION {
         transaction.abort()?;
-        return Ok(version);
+        return Ok((version, was_closed));
     }
     transaction.open_table(tables::MESSAGES)?;
     transaction.open_table(tables::STATES)?;
@@ -180,6 +198,15 @@ fn prepare_tables(database: &Database) -> Result<u64, Failure> {
     transaction.open_table(tables::STAGED)?;
     transaction.open_table(tables::MOVED)?;
     transaction.open_table(tables::PAUSED)?;
+    transaction.open_table(tables::SMS_NUMBERS)?;
+    transaction.open_table(tables::SUPPRESSIONS)?;
+    transaction.open_table(tables::OUTBOX)?;
+    transaction.open_table(tables::OUTBOX_DUE)?;
+    transaction.open_table(tables::OUTBOX_DEAD)?;
+    transaction.open_table(tables::VALIDITY)?;
+    transaction.open_table(tables::PARTS)?;
+    transaction.open_table(tables::REPEATS)?;
+    transaction.open_table(tables::REPEAT_ENDS)?;
     transaction.commit()?;
-    Ok(version)
+    Ok((version, was_closed))
 }

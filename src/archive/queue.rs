@@ -8,11 +8,12 @@ use std::collections::BTreeSet;
 use redb::ReadableTable;
 use serde::{Deserialize, Serialize};
 
-use super::standing::Standing;
-use super::stored::{Record, StoredMessage};
+use super::provider_report;
+use super::standing::{Standing, event_of};
+use super::stored::{Record, StoredEvent, StoredMessage};
 use super::writer::{Batch, Failure};
-use super::{Action, ActionKind, ActionRefusal};
-use crate::lifecycle::{Input, RetrySchedule};
+use super::{Action, ActionKind, ActionRefusal, MessageNote};
+use crate::lifecycle::{Input, Note, RetrySchedule};
 use crate::model::{MessageId, Outcome, RecipientState, Timestamp, UpstreamName};
 
 /// A wish to send some recipients of one message now.
@@ -86,6 +87,11 @@ pub(super) fn judge(
             let step = standing.step(batch, *recipient, judgement.now, &input, None)?;
             if let Err(refusal) = &step {
                 tracing::error!(id = %judgement.message, recipient, %refusal, "a judgement without a claim");
+            }
+            if let Outcome::Sent { parts, .. } = outcome
+                && let Ok(RecipientState::Sent { upstream, .. }) = &step
+            {
+                provider_report::remember(batch, upstream, parts, judgement.message)?;
             }
             judged.push(step.ok());
         }
@@ -218,6 +224,11 @@ pub(super) fn act(
     if done == 0 {
         return Ok(Err(ActionRefusal::TooLate(reasons(action.kind, &refusals))));
     }
+    // Whoever starts it again after its validity was over wants it to go all the same.
+    if action.kind == ActionKind::Restart && standing.valid_until.is_some_and(|at| at <= action.at)
+    {
+        standing.valid_until = None;
+    }
     standing.save(batch, Some(&before))?;
     Ok(Ok(()))
 }
@@ -255,6 +266,16 @@ pub(super) fn set_paused(
         batch.paused.remove(upstream.as_str())?;
     }
     Ok(())
+}
+
+/// Adds an event that moves no recipient.
+pub(super) fn note(batch: &mut Batch<'_>, note: &MessageNote) -> Result<(), Failure> {
+    if batch.messages.get(note.message.as_u128())?.is_none() {
+        tracing::warn!(id = %note.message, kind = note.kind.as_str(), "a note on no message");
+        return Ok(());
+    }
+    let told = Note { detail: note.detail.clone(), ..Note::of(note.kind) };
+    StoredEvent::append(batch, event_of(note.message, note.at, None, told, note.by.as_deref()))
 }
 
 fn change(

@@ -78,7 +78,7 @@ impl Reader {
     fn standing(&self, id: MessageId) -> Result<Standing, Failure> {
         Ok(match self.states.get(id.as_u128())? {
             Some(states) => Standing::decode(id, states.value())?,
-            None => Standing { id, entries: Vec::new() },
+            None => Standing { id, entries: Vec::new(), valid_until: None },
         })
     }
 
@@ -119,8 +119,8 @@ pub(super) fn assemble(
             upstream: entry.last_upstream.as_deref().and_then(UpstreamName::parse),
             reply: entry.last_reply,
             possible_duplicate: progress.possible_duplicate,
-            delivered_at: None,
-            parts: Vec::new(),
+            delivered_at: progress.delivered_at,
+            parts: progress.parts,
         });
     }
     Ok(Message {
@@ -142,6 +142,8 @@ pub(super) fn assemble(
         policy: stored.policy(),
         resend_of: stored.resend_of(),
         duplicate_of: stored.duplicate_of.map(MessageId::from_u128),
+        redacted_at: stored.redacted_at.map(Timestamp::from_millis),
+        deleted_at: stored.deleted_at.map(Timestamp::from_millis),
     })
 }
 

@@ -8,7 +8,8 @@ use std::collections::BTreeSet;
 use redb::ReadableTable;
 
 use super::message::Event;
-use super::stored::{Corrupt, Record, StoredEvent, StoredProgress, StoredStates};
+use super::stored::{Corrupt, Record, StoredEvent, StoredProgress, StoredReceipts, StoredStates};
+use super::tables;
 use super::writer::{Batch, Failure};
 use crate::lifecycle::{Input, Note, Progress, Refusal, step};
 use crate::model::{MessageId, RecipientState, Sequence, Status, Timestamp};
@@ -25,14 +26,7 @@ impl Entry {
     /// A recipient that was just accepted.
     pub(super) fn new(state: RecipientState, accepted_at: Timestamp) -> Entry {
         let first_due_at = state.wakes_at().unwrap_or(accepted_at);
-        let progress = Progress {
-            state,
-            attempts: 0,
-            rounds: 0,
-            first_due_at,
-            possible_duplicate: false,
-            crashes: 0,
-        };
+        let progress = Progress::new(state, first_due_at);
         Entry { progress, last_upstream: None, last_reply: None }
     }
 }
@@ -42,18 +36,28 @@ impl Entry {
 pub(super) struct Standing {
     pub id: MessageId,
     pub entries: Vec<Entry>,
+    /// What waits longer than this expires; only an SMS has it.
+    pub valid_until: Option<Timestamp>,
 }
 
 impl Standing {
     pub(super) fn decode(id: MessageId, bytes: &[u8]) -> Result<Standing, Corrupt> {
-        let entries = StoredStates::decode(bytes)?.0.into_iter().map(|stored| {
+        let stored = StoredStates::decode(bytes)?;
+        let valid_until = stored.valid_until();
+        let entries = stored.recipients.iter().map(|one| {
             Ok(Entry {
-                progress: stored.progress()?,
-                last_upstream: stored.last_upstream,
-                last_reply: stored.last_reply,
+                progress: one.progress()?,
+                last_upstream: one.last_upstream.clone(),
+                last_reply: one.last_reply.clone(),
             })
         });
-        Ok(Standing { id, entries: entries.collect::<Result<Vec<_>, Corrupt>>()? })
+        let mut entries = entries.collect::<Result<Vec<_>, Corrupt>>()?;
+        for receipts in stored.receipts {
+            if let Some(entry) = entries.get_mut(receipts.recipient()) {
+                receipts.tell(&mut entry.progress);
+            }
+        }
+        Ok(Standing { id, entries, valid_until })
     }
 
     /// Reads it for a change.
@@ -106,8 +110,13 @@ impl Standing {
             let (upstream, reply) = (entry.last_upstream.clone(), entry.last_reply.clone());
             StoredProgress::new(&entry.progress, upstream, reply)
         });
-        let bytes = StoredStates(stored.collect()).encode();
+        let receipts = (0..).zip(&self.entries);
+        let receipts =
+            receipts.filter_map(|(index, entry)| StoredReceipts::new(index, &entry.progress));
+        let stored = StoredStates::new(stored.collect(), receipts.collect(), self.valid_until);
+        let bytes = stored.encode();
         batch.states.insert(id, &bytes[..])?;
+        self.save_validity(batch, before)?;
         let (was, is) = (before.map(Standing::wakes).unwrap_or_default(), self.wakes());
         for at in was.difference(&is) {
             batch.due.remove((*at, id))?;
@@ -135,6 +144,37 @@ impl Standing {
         }
         self.entries.iter().for_each(|entry| counters.enter(&entry.progress.state));
         Ok(())
+    }
+
+    /// The row of what expires; the table is touched only where a row comes or goes.
+    fn save_validity(
+        &self,
+        batch: &mut Batch<'_>,
+        before: Option<&Standing>,
+    ) -> Result<(), Failure> {
+        let (was, is) = (before.and_then(Standing::expires), self.expires());
+        if was == is {
+            return Ok(());
+        }
+        let id = self.id.as_u128();
+        let mut validity = batch.transaction.open_table(tables::VALIDITY)?;
+        if let Some(at) = was {
+            validity.remove((at, id))?;
+        }
+        if let Some(at) = is {
+            validity.insert((at, id), ())?;
+        }
+        Ok(())
+    }
+
+    /// When what waits of it expires. What is claimed is judged first, and then it waits again or
+    /// has come to an end.
+    fn expires(&self) -> Option<u64> {
+        let waits = |e: &Entry| {
+            matches!(e.progress.state, RecipientState::Held { .. } | RecipientState::Due { .. })
+        };
+        let at = self.valid_until.filter(|_| self.entries.iter().any(waits))?;
+        Some(at.as_millis().unsigned_abs())
     }
 
     fn wakes(&self) -> BTreeSet<u64> {

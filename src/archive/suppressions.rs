@@ -1,5 +1,14 @@
 //! Who must not be written to.
+//!
+//! An entry holds for one channel and one recipient, and for all originators or one. Addresses are
+//! compared without case.
 
+use redb::{ReadTransaction, ReadableTable};
+use serde::{Deserialize, Serialize};
+
+use super::stored::{Corrupt, Record};
+use super::tables::SUPPRESSIONS;
+use super::writer::{Failure, Urgency};
 use super::{Archive, ArchiveError, Page};
 use crate::model::{Channel, Timestamp};
 
@@ -18,40 +27,272 @@ pub struct Suppression {
     pub at: Timestamp,
 }
 
+/// An entry as it is stored; its key says for whom it holds, but for the case of letters.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct StoredSuppression {
+    recipient: String,
+    originator: Option<String>,
+    reason: String,
+    by: String,
+    at: i64,
+}
+
+impl Record for StoredSuppression {
+    const KIND: &'static str = "suppression";
+}
+
+impl StoredSuppression {
+    fn new(entry: Suppression) -> StoredSuppression {
+        let Suppression { channel: _, recipient, originator, reason, by, at } = entry;
+        StoredSuppression { recipient, originator, reason, by, at: at.as_millis() }
+    }
+
+    fn suppression(self, channel: Channel) -> Suppression {
+        let StoredSuppression { recipient, originator, reason, by, at } = self;
+        let at = Timestamp::from_millis(at);
+        Suppression { channel, recipient, originator, reason, by, at }
+    }
+}
+
+/// Key of an entry: channel, recipient, originator (empty: all), both in lower case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Key(u8, String, String);
+
+impl Key {
+    fn new(channel: Channel, recipient: &str, originator: Option<&str>) -> Key {
+        Key(number(channel), recipient.to_lowercase(), originator.unwrap_or("").to_lowercase())
+    }
+
+    fn row(&self) -> (u8, &str, &str) {
+        (self.0, &self.1, &self.2)
+    }
+
+    /// In characters that pass through a URL as they are.
+    fn cursor(&self) -> String {
+        let text = format!("{}\0{}\0{}", self.0, self.1, self.2);
+        text.bytes().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// `None` when it is no cursor of ours.
+    fn from_cursor(cursor: &str) -> Option<Key> {
+        let pairs = cursor.as_bytes().chunks(2);
+        let bytes = pairs.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok());
+        let text = String::from_utf8(bytes.collect::<Option<Vec<u8>>>()?).ok()?;
+        let mut parts = text.splitn(3, '\0');
+        let channel = parts.next()?.parse().ok()?;
+        Some(Key(channel, parts.next()?.to_owned(), parts.next()?.to_owned()))
+    }
+}
+
+/// The stored number of a channel; it never changes.
+fn number(channel: Channel) -> u8 {
+    match channel {
+        Channel::Email => 0,
+        Channel::Sms => 1,
+    }
+}
+
+fn channel(number: u8) -> Result<Channel, Corrupt> {
+    match number {
+        0 => Ok(Channel::Email),
+        1 => Ok(Channel::Sms),
+        other => Err(Corrupt::new("suppression", format!("{other} is no channel"))),
+    }
+}
+
 impl Archive {
     /// Adds an entry, or leaves the one that is there; true when it is new.
-    pub async fn suppress(&self, _entry: Suppression) -> Result<bool, ArchiveError> {
-        todo!()
+    pub async fn suppress(&self, entry: Suppression) -> Result<bool, ArchiveError> {
+        let key = Key::new(entry.channel, &entry.recipient, entry.originator.as_deref());
+        let bytes = StoredSuppression::new(entry).encode();
+        let add = move |batch: &mut super::writer::Batch<'_>| {
+            let mut table = batch.transaction.open_table(SUPPRESSIONS)?;
+            if table.get(key.row())?.is_some() {
+                return Ok(false);
+            }
+            table.insert(key.row(), &bytes[..])?;
+            Ok(true)
+        };
+        self.write(Urgency::Now, add).await
     }
 
     /// Takes an entry away; true when there was one.
     pub async fn unsuppress(
         &self,
-        _channel: Channel,
-        _recipient: &str,
-        _originator: Option<&str>,
+        channel: Channel,
+        recipient: &str,
+        originator: Option<&str>,
     ) -> Result<bool, ArchiveError> {
-        todo!()
+        let key = Key::new(channel, recipient, originator);
+        let remove = move |batch: &mut super::writer::Batch<'_>| {
+            let mut table = batch.transaction.open_table(SUPPRESSIONS)?;
+            let removed = table.remove(key.row())?.is_some();
+            Ok(removed)
+        };
+        self.write(Urgency::Now, remove).await
     }
 
-    /// The entry that forbids a message from this originator to this recipient.
+    /// The entry that forbids a message from this originator to this recipient. Where the provider
+    /// picks the originator, every entry of the recipient does, because it may pick that one.
     pub fn suppressed(
         &self,
-        _channel: Channel,
-        _recipient: &str,
-        _originator: Option<&str>,
+        channel: Channel,
+        recipient: &str,
+        originator: Option<&str>,
     ) -> Result<Option<Suppression>, ArchiveError> {
-        todo!()
+        let all = Key::new(channel, recipient, None);
+        let look = |snapshot: &ReadTransaction| -> Result<Option<Suppression>, Failure> {
+            let table = snapshot.open_table(SUPPRESSIONS)?;
+            let mut found = table.get(all.row())?;
+            if found.is_none() {
+                found = match originator {
+                    Some(_) => table.get(Key::new(channel, recipient, originator).row())?,
+                    None => match table.range(all.row()..)?.next().transpose()? {
+                        Some((key, bytes)) if (key.value().0, key.value().1) == (all.0, &all.1) => {
+                            Some(bytes)
+                        }
+                        Some(_) | None => None,
+                    },
+                };
+            }
+            let Some(bytes) = found else { return Ok(None) };
+            Ok(Some(StoredSuppression::decode(bytes.value())?.suppression(channel)))
+        };
+        Ok(look(&self.snapshot()?)?)
     }
 
     /// The list, by channel and recipient; the cursor is an opaque key.
     pub fn suppressions(
         &self,
-        _channel: Option<Channel>,
-        _recipient: Option<&str>,
-        _after: Option<String>,
-        _limit: usize,
+        channel: Option<Channel>,
+        recipient: Option<&str>,
+        after: Option<String>,
+        limit: usize,
     ) -> Result<Page<Suppression, String>, ArchiveError> {
-        todo!()
+        let after = after.as_deref().and_then(Key::from_cursor);
+        Ok(list(&self.snapshot()?, channel, recipient, after, limit)?)
+    }
+}
+
+fn list(
+    snapshot: &ReadTransaction,
+    wanted: Option<Channel>,
+    recipient: Option<&str>,
+    after: Option<Key>,
+    limit: usize,
+) -> Result<Page<Suppression, String>, Failure> {
+    let table = snapshot.open_table(SUPPRESSIONS)?;
+    let recipient = recipient.map(str::to_lowercase);
+    let first = match (wanted, &recipient) {
+        (Some(channel), recipient) => {
+            Key::new(channel, recipient.as_deref().unwrap_or_default(), None)
+        }
+        (None, _) => Key(0, String::new(), String::new()),
+    };
+    let first = match &after {
+        Some(after) if after.row() > first.row() => after.clone(),
+        Some(_) | None => first,
+    };
+    let mut page = Page { items: Vec::new(), next: None };
+    let mut last = None;
+    for entry in table.range(first.row()..)? {
+        let (key, bytes) = entry?;
+        let (number, address, originator) = key.value();
+        let key = Key(number, address.to_owned(), originator.to_owned());
+        if wanted.is_some_and(|channel| self::number(channel) != number) {
+            break;
+        }
+        if after.as_ref() == Some(&key) || recipient.as_deref().is_some_and(|one| one != address) {
+            // The rows of one recipient of one channel lie together.
+            match wanted.is_some() && recipient.as_deref().is_some_and(|one| one < address) {
+                true => break,
+                false => continue,
+            }
+        }
+        if page.items.len() >= limit {
+            page.next = last;
+            break;
+        }
+        page.items.push(StoredSuppression::decode(bytes.value())?.suppression(channel(number)?));
+        last = Some(key.cursor());
+    }
+    Ok(page)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::tests::{at, settings};
+
+    fn entry(channel: Channel, recipient: &str, originator: Option<&str>) -> Suppression {
+        Suppression {
+            channel,
+            recipient: recipient.into(),
+            originator: originator.map(str::to_owned),
+            reason: "STOP".into(),
+            by: "sms".into(),
+            at: at(1),
+        }
+    }
+
+    #[tokio::test]
+    async fn an_entry_holds_for_its_recipient_and_originator_and_nobody_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let archive = Archive::open(&settings(dir.path())).unwrap();
+        let sms = |recipient, originator| entry(Channel::Sms, recipient, originator);
+        assert!(archive.suppress(sms("+4512345678", Some("Shop"))).await.unwrap());
+        assert!(!archive.suppress(sms("+4512345678", Some("SHOP"))).await.unwrap());
+        assert!(archive.suppress(sms("+4587654321", None)).await.unwrap());
+        assert!(archive.suppress(entry(Channel::Email, "Kim@Example.org", None)).await.unwrap());
+        archive.close().await;
+        let archive = Archive::open(&settings(dir.path())).unwrap();
+        let is = |channel, recipient, originator| {
+            archive.suppressed(channel, recipient, originator).unwrap().is_some()
+        };
+        assert!(!is(Channel::Sms, "+4512345678", Some("Bank")));
+        assert!(!is(Channel::Sms, "+451234567", None) && !is(Channel::Sms, "+45123456789", None));
+        assert!(!is(Channel::Email, "+4512345678", Some("Shop")));
+        assert!(is(Channel::Sms, "+4512345678", Some("shop")));
+        assert!(is(Channel::Sms, "+4512345678", None), "the provider may pick that one");
+        assert!(is(Channel::Sms, "+4587654321", Some("Bank")));
+        assert!(is(Channel::Email, "kim@example.ORG", Some("anna@example.com")));
+        assert!(!archive.unsuppress(Channel::Sms, "+4512345678", None).await.unwrap());
+        assert!(archive.unsuppress(Channel::Sms, "+4512345678", Some("shop")).await.unwrap());
+        assert!(!is(Channel::Sms, "+4512345678", Some("Shop")));
+    }
+
+    #[tokio::test]
+    async fn the_list_follows_its_cursor() {
+        let dir = tempfile::tempdir().unwrap();
+        let archive = Archive::open(&settings(dir.path())).unwrap();
+        for number in 0..5 {
+            for originator in [None, Some("Shop")] {
+                let one = entry(Channel::Sms, &format!("+451234567{number}"), originator);
+                archive.suppress(one).await.unwrap();
+            }
+        }
+        archive.suppress(entry(Channel::Email, "kim@example.org", None)).await.unwrap();
+        let count = |channel, recipient, limit| {
+            let (mut found, mut after) = (0, None);
+            loop {
+                let page = archive.suppressions(channel, recipient, after, limit).unwrap();
+                assert!(page.items.len() <= limit);
+                found += page.items.len();
+                after = page.next;
+                if after.is_none() {
+                    return found;
+                }
+            }
+        };
+        for limit in [1, 3, 100] {
+            assert_eq!(count(None, None, limit), 11);
+            assert_eq!(count(Some(Channel::Sms), None, limit), 10);
+            assert_eq!(count(Some(Channel::Sms), Some("+4512345673"), limit), 2);
+            assert_eq!(count(None, Some("+4512345673"), limit), 2);
+            assert_eq!(count(Some(Channel::Email), Some("+4512345673"), limit), 0);
+        }
+        for no_cursor in ["", "x", "zz", "ff", "é"] {
+            assert!(archive.suppressions(None, None, Some(no_cursor.into()), 1).is_ok());
+        }
     }
 }

@@ -27,9 +27,37 @@ pub(super) const STAGED: TableDefinition<u64, &[u8]> = TableDefinition::new("sta
 pub(super) const MOVED: TableDefinition<u64, &[u8]> = TableDefinition::new("moved");
 /// Upstreams that are paused, with who paused them.
 pub(super) const PAUSED: TableDefinition<&str, &[u8]> = TableDefinition::new("paused");
+/// When (ms) which SMS expires that waits.
+pub(super) const VALIDITY: TableDefinition<(u64, u128), ()> = TableDefinition::new("validity");
+/// Upstream and provider's id in lower case to the message; only judgements of SMS write it.
+pub(super) const PARTS: TableDefinition<(&str, &str), u128> = TableDefinition::new("parts");
+/// Sequence number of an SMS to its id; only acceptances of SMS write it.
+pub(super) const SMS_NUMBERS: TableDefinition<u64, u128> = TableDefinition::new("sms_numbers");
+/// The key of a call to `StoredRepeat`.
+pub(super) const REPEATS: TableDefinition<[u8; 32], &[u8]> = TableDefinition::new("repeats");
+/// When (ms) a key may be forgotten, and which.
+pub(super) const REPEAT_ENDS: TableDefinition<(u64, [u8; 32]), ()> =
+    TableDefinition::new("repeat_ends");
+/// Channel, recipient and originator to `StoredSuppression`.
+pub(super) const SUPPRESSIONS: TableDefinition<(u8, &str, &str), &[u8]> =
+    TableDefinition::new("suppressions");
+/// Number to `StoredDelivery`.
+pub(super) const OUTBOX: TableDefinition<u64, &[u8]> = TableDefinition::new("outbox");
+/// When (ms) which delivery is due.
+pub(super) const OUTBOX_DUE: TableDefinition<(u64, u64), ()> = TableDefinition::new("outbox_due");
+/// Deliveries that were given up.
+pub(super) const OUTBOX_DEAD: TableDefinition<u64, ()> = TableDefinition::new("outbox_dead");
 /// Single values.
 pub(super) const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
 /// In `META`: the counters.
 pub(super) const COUNTERS: &str = "counters";
+/// In `META`: the last event whose deliveries are planned.
+pub(super) const PLANNED_UNTIL: &str = "planned_until";
+/// In `META`: the number of the last delivery.
+pub(super) const LAST_DELIVERY: &str = "last_delivery";
+/// In `META`: there while nobody has the archive open that closed in order.
+pub(super) const CLOSED: &str = "closed";
+/// In `META`: a random key, before its name.
+pub(super) const KEY_PREFIX: &str = "key.";
 /// In `META`: the version of the file's layout.
 pub(super) const SCHEMA: &str = "schema";

@@ -1,9 +1,11 @@
 //! The archive as its neighbours see it, on a real folder.
 
+mod calls;
 mod check;
 mod disk;
 mod errors;
 mod power;
+mod receipts;
 mod records;
 mod rot;
 mod story;

@@ -16,8 +16,13 @@ use super::pattern::{ORIGINATOR, REGEX, SENDER, URL_GLOB};
 use super::problem::Place;
 use super::secret::OneLine;
 use super::section::Section;
+use super::sms::COUNTRY;
 use crate::model::{AppName, parse_duration, write_duration};
-use crate::policy::{App, HoldRule, OnUnknown, OnUnknownByChannel, Rate, SmtpCredential, Track};
+use crate::policy::{
+    AddressPattern, App, HoldRule, OnUnknown, OnUnknownByChannel, Rate, SmsPolicy, SmtpCredential,
+    Track, UrlPattern,
+};
+use crate::sms::number::{self, Country, NumberStyle};
 
 /// The name of the app that exists when none is written.
 const DEFAULT_APP: &str = "default";
@@ -75,12 +80,12 @@ fn read_app(section: &Section<'_, '_>) -> Option<ReadApp> {
     let retention = section.optional("retention", &RetentionKind);
     let callbacks = section.get("callbacks", &List(URL_GLOB), Vec::new());
     let originators = section.get("originators", &List(ORIGINATOR), Vec::new());
-    for key in ["retention", "callbacks", "originators", "track"] {
+    for key in ["retention", "track"] {
         section.no_effect_yet(key);
     }
     let smtp = section.optional_table("smtp", read_smtp_credential);
-    let sms = section.optional_table("sms", read_sms_credentials).unwrap_or_default();
-    section.no_effect_yet("sms");
+    let country = section.optional("country", &COUNTRY).unwrap_or_default();
+    let accounts = section.optional_table("sms", read_sms_credentials).unwrap_or_default();
     let places = Places {
         table: section.place(""),
         name: section.place("name"),
@@ -89,7 +94,13 @@ fn read_app(section: &Section<'_, '_>) -> Option<ReadApp> {
         track: section.place("track"),
     };
     let name = name?;
-    let later = AppLater { name: name.clone(), retention, callbacks, originators, sms };
+    let later = AppLater { name: name.clone(), retention };
+    let sms = SmsPolicy {
+        accounts,
+        callbacks: callbacks.iter().map(|glob| UrlPattern::new(&glob.text)).collect(),
+        originators: originators.iter().map(|text| AddressPattern::new(&normal(text))).collect(),
+        country,
+    };
     let senders = senders.into_iter().map(|(_, pattern)| pattern).collect();
     let app = Arc::new(App {
         name,
@@ -101,10 +112,16 @@ fn read_app(section: &Section<'_, '_>) -> Option<ReadApp> {
         rate,
         on_unknown,
         smtp,
-        sms: crate::policy::SmsPolicy::default(),
+        sms,
     });
     let has_networks = !app.networks.is_empty() || section.is_filled("networks");
     Some(ReadApp { app, later, places, has_networks, has_sms: section.is_filled("sms") })
+}
+
+/// An originator in the form in which it is compared: a number with its plus sign.
+fn normal(text: &str) -> String {
+    let found = number::originator(text, NumberStyle::International, &Country::NONE);
+    found.map_or_else(|| text.to_owned(), |originator| originator.to_string())
 }
 
 fn read_identity(section: &Section<'_, '_>) -> (Option<AppName>, Vec<IpNet>) {
@@ -139,7 +156,6 @@ fn read_on_unknown(section: &Section<'_, '_>) -> OnUnknownByChannel {
     section.table("on_unknown", |on_unknown| {
         let email = on_unknown.get("email", &ON_UNKNOWN, default.email);
         let sms = on_unknown.get("sms", &ON_UNKNOWN, default.sms);
-        on_unknown.no_effect_yet("sms");
         OnUnknownByChannel { email, sms }
     })
 }

@@ -1,24 +1,26 @@
 //! What follows a message after it left: `[tracking]`, `[dkim]`, `[feedback]`, `[[flow]]`.
-//! No room does any of it yet.
+//! Of these only flows and the public URL have an effect yet.
 
 use super::address::{DOMAIN, LISTEN, MAILBOX};
 use super::kind::{Complaint, Flag, List, Word};
-use super::later::{
-    DkimKey, FeedbackListener, FeedbackSettings, Flow, FlowMatcher, TrackingSettings, Webhook,
-};
+use super::later::{DkimKey, FeedbackListener, FeedbackSettings, TrackingSettings};
 use super::listener::{Ports, read_listener_tls};
 use super::pattern::{GLOB, Glob, HTTP_URL, REGEX};
 use super::problem::closest;
 use super::secret::{OneLine, PemKey};
 use super::section::Section;
-use crate::model::{Channel, EventKind};
+use super::sms::REPLY;
+use crate::flow::{Flow, FlowAction, FlowMatcher};
+use crate::model::{Channel, EventKind, Secret};
+use url::Url;
 
 pub(super) fn read_tracking(top: &Section<'_, '_>) -> Option<TrackingSettings> {
-    top.no_effect_yet("tracking");
     top.optional_table("tracking", |tracking| {
         let public_url = tracking.required("public_url", &HTTP_URL);
         let exclude = tracking.get("exclude", &List(GLOB), Vec::new());
         let anonymize_ip = tracking.get("anonymize_ip", &Flag, true);
+        tracking.no_effect_yet("exclude");
+        tracking.no_effect_yet("anonymize_ip");
         if public_url.as_ref().is_some_and(|url| url.scheme() == "http") {
             let what = "public_url is not https, so mail programs warn of its links";
             let advice = "write an https:// URL that a TLS proxy or Waybill's own TLS answers";
@@ -104,18 +106,28 @@ const ON: Word<(Option<Channel>, EventKind)> = Word {
 };
 
 pub(super) fn read_flows(top: &Section<'_, '_>) -> Vec<Flow> {
-    top.no_effect_yet("flow");
     let flows = top.tables("flow", |flow| {
         let on = flow.required("on", &ON);
         let matcher = flow.optional_table("match", read_matcher).unwrap_or_default();
-        if !flow.is_set("webhook") {
-            let what = "[[flow]] does nothing, because it has no webhook";
-            let advice = "write webhook = { url = \"https://…\", secret = { file = \"…\" } }";
+        let webhook = flow.optional_table("webhook", read_webhook);
+        let reply = flow.optional("reply", &REPLY);
+        if flow.is_set("webhook") == flow.is_set("reply") {
+            let what = match reply {
+                None => "[[flow]] does nothing, because it has neither webhook nor reply",
+                Some(_) => "[[flow]] has both webhook and reply",
+            };
+            let advice = "write webhook = { url = \"https://…\", secret = { file = \"…\" } }, \
+                          or reply = \"…\"";
             flow.context.report.error(flow.place(""), what, advice);
         }
-        let webhook = flow.optional_table("webhook", read_webhook);
+        if reply.is_some() && on.is_some_and(|on| on != (Some(Channel::Sms), EventKind::Received)) {
+            let what = "only an SMS that came in can be replied to";
+            flow.context.report.error(flow.place("on"), what, "write on = \"sms.received\"");
+        }
         let (channel, event) = on?;
-        Some(Flow { channel, event, matcher, webhook: webhook? })
+        let webhook = webhook.map(|Webhook { url, secret }| FlowAction::Webhook { url, secret });
+        let action = webhook.or(reply.map(|text| FlowAction::Reply { text }))?;
+        Some(Flow { channel, event, matcher, action })
     });
     flows.into_iter().flatten().collect()
 }
@@ -129,6 +141,12 @@ fn read_matcher(matcher: &Section<'_, '_>) -> Option<FlowMatcher> {
         recipient: glob("recipient"),
         tag: glob("tag"),
     })
+}
+
+/// Where a signed notice goes.
+struct Webhook {
+    url: Url,
+    secret: Option<Secret>,
 }
 
 fn read_webhook(webhook: &Section<'_, '_>) -> Option<Webhook> {

@@ -154,7 +154,7 @@ pub(super) fn read_admin(top: &Section<'_, '_>, ports: &mut Ports) -> Option<Adm
     })
 }
 
-/// `[metrics]`, `[sms]`, `[public]`: a port and nothing more.
+/// `[metrics]`: a port and nothing more.
 pub(super) fn read_port(
     top: &Section<'_, '_>,
     key: &'static str,
@@ -164,7 +164,11 @@ pub(super) fn read_port(
     top.table(key, |section| read_listen(section, port, ports))
 }
 
-fn read_listen(section: &Section<'_, '_>, port: u16, ports: &mut Ports) -> Option<SocketAddr> {
+pub(super) fn read_listen(
+    section: &Section<'_, '_>,
+    port: u16,
+    ports: &mut Ports,
+) -> Option<SocketAddr> {
     let default = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let listen = section.get("listen", &LISTEN, Some(default))?;
     ports.take(listen, section);

@@ -10,7 +10,7 @@
 //!
 //! Modules in reading order: `problem` (what is wrong and where), `section` (one table, key by
 //! key), `kind`, `measure`, `address`, `pattern`, `secret`, `pem` (kinds of values), then the
-//! tables: `general`, `listener`, `app`, `app_sms`, `upstream`, `upstream_sms`, `route`,
+//! tables: `general`, `listener`, `sms`, `app`, `app_sms`, `upstream`, `upstream_sms`, `route`,
 //! `feedback`; `later` holds the settings of rooms that do not exist yet.
 
 use std::fs::File;
@@ -38,6 +38,7 @@ mod problem;
 mod route;
 mod secret;
 mod section;
+pub mod sms;
 mod upstream;
 mod upstream_sms;
 
@@ -51,15 +52,19 @@ pub use problem::{Problem, Severity};
 
 use crate::admin::AdminSettings;
 use crate::archive::ArchiveSettings;
+use crate::flow::Flow;
+use crate::intake::KeywordSettings;
 use crate::lifecycle::RetrySchedule;
 use crate::net::TlsSettings;
 use crate::policy::{Apps, Routes};
 use crate::relay::SmtpUpstream;
-use crate::submission::SmtpSettings;
+use crate::sms::SmsUpstream;
+use crate::submission::{SmsPortSettings, SmtpSettings};
 use crate::telemetry::LogSettings;
 use listener::{Ports, Surroundings};
 use problem::{Report, Scope};
 use section::{Context, Section};
+use sms::PublicSettings;
 use upstream::UpstreamSettings;
 
 /// A configuration of thousands of apps has some hundred kilobytes.
@@ -79,6 +84,13 @@ pub struct Config {
     pub routes: Routes,
     /// Those of kind `smtp`, in the order of the file.
     pub upstreams: Vec<SmtpUpstream>,
+    /// Those of the SMS providers with an HTTP API.
+    pub sms_upstreams: Vec<SmsUpstream>,
+    pub flows: Vec<Flow>,
+    /// `None` is off.
+    pub sms: Option<SmsPortSettings>,
+    pub keywords: KeywordSettings,
+    pub public: PublicSettings,
     pub queue: RetrySchedule,
     /// `None` is off.
     pub admin: Option<AdminSettings>,
@@ -169,38 +181,28 @@ fn read(top: &Section<'_, '_>, environment: &Environment) -> Config {
     let queue = general::read_queue(top);
     let admin = general::read_admin(top, ports);
     let metrics = general::read_port(top, "metrics", 9025, ports);
-    let sms = general::read_port(top, "sms", 8026, ports);
-    let public = general::read_port(top, "public", 8027, ports);
-    top.no_effect_yet("sms");
-    top.no_effect_yet("public");
+    let (sms, keywords) = sms::read_sms(top, has_tls, ports);
+    let mut public = sms::read_public(top, has_tls, ports);
     let feedback = feedback::read_feedback(top, has_tls, ports);
     let read_upstreams = upstream::read_upstreams(top, &hostname, ports);
     let names: Vec<_> = read_apps.iter().map(|read| read.app.name.clone()).collect();
     let known = route::Known { apps: &names, upstreams: &read_upstreams };
     let routes = route::read_routes(top, known);
     let tracking = feedback::read_tracking(top);
+    public.url = public.url.or(tracking.as_ref().map(|tracking| tracking.public_url.clone()));
     app::check_tracking(top, &read_apps, top.is_set("tracking"));
     let dkim = feedback::read_dkim(top);
     let flows = feedback::read_flows(top);
     let (apps, later_apps) = read_apps.into_iter().map(|read| (read.app, read.later)).unzip();
-    let (mut upstreams, mut sms_upstreams) = (Vec::new(), Vec::new());
+    let (mut upstreams, mut sms_upstreams, mut smpp) = (Vec::new(), Vec::new(), Vec::new());
     for settings in read_upstreams.into_iter().filter_map(|read| read.settings) {
         match settings {
             UpstreamSettings::Smtp(upstream) => upstreams.push(upstream),
-            UpstreamSettings::Sms(upstream) => sms_upstreams.push(upstream),
+            UpstreamSettings::Sms(upstream) => sms_upstreams.push(*upstream),
+            UpstreamSettings::Smpp(upstream) => smpp.push(upstream),
         }
     }
-    let later = Later {
-        retention,
-        apps: later_apps,
-        upstreams: sms_upstreams,
-        tracking,
-        dkim,
-        feedback,
-        flows,
-        sms,
-        public,
-    };
+    let later = Later { retention, apps: later_apps, upstreams: smpp, tracking, dkim, feedback };
     let apps = Apps(apps);
     Config {
         data_dir,
@@ -212,6 +214,11 @@ fn read(top: &Section<'_, '_>, environment: &Environment) -> Config {
         apps,
         routes,
         upstreams,
+        sms_upstreams,
+        flows,
+        sms,
+        keywords,
+        public,
         queue,
         admin,
         metrics,

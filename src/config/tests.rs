@@ -57,6 +57,12 @@ fn write_files(folder: &Path) {
         "erp.kannel",
         "erp.gatewayapi",
         "erp.token",
+        "erp.callbacks",
+        "vonage.callbacks",
+        "kannel.callbacks",
+        "gatewayapi.callbacks",
+        "gatewayapi.webhooks",
+        "http.callbacks",
         "erp-twilio",
         "provider-password",
         "twilio-token",
@@ -142,8 +148,8 @@ fn without_a_file_everything_is_on_loopback() {
         config.smtp.listeners.first().map(|listener| listener.listen),
         config.admin.map(|admin| admin.listen),
         config.metrics,
-        config.later.sms,
-        config.later.public,
+        config.sms.map(|sms| sms.listen),
+        config.public.listen,
     ];
     let ports = ports.map(|port| port.map(|address| (address.ip(), address.port())));
     let loopback = IpAddr::from(Ipv4Addr::LOCALHOST);
@@ -201,7 +207,7 @@ fn every_port_can_be_turned_off() {
     source += "[[smtp.listener]]\nlisten = 'off'\n";
     let config = good(&source).config;
     assert!(config.admin.is_none() && config.metrics.is_none());
-    assert!(config.later.sms.is_none() && config.later.public.is_none());
+    assert!(config.sms.is_none() && config.public.listen.is_none());
     assert!(config.smtp.listeners.is_empty());
 }
 
@@ -230,7 +236,7 @@ fn a_route_takes_the_channel_of_its_upstreams() {
     let config = good(&format!("{sms}{mail}{routes}")).config;
     let channels: Vec<_> = config.routes.routes.iter().map(|route| route.channel).collect();
     assert_eq!(channels, [Some(Channel::Sms), Some(Channel::Email)]);
-    assert_eq!(config.later.upstreams.len(), 1);
+    assert_eq!(config.sms_upstreams.len(), 1);
 }
 
 #[test]

@@ -2,15 +2,16 @@
 
 use super::address::{HOST, UPSTREAM_NAME, is_loopback, is_private};
 use super::kind::{Choice, Count, Kind, TEXT};
-use super::later::SmsUpstream;
+use super::later::SmppUpstream;
 use super::listener::Ports;
 use super::pem::read_ca;
 use super::problem::Place;
 use super::secret::OneLine;
 use super::section::Section;
-use super::upstream_sms::{UpstreamKind, read_provider};
+use super::upstream_sms::{UpstreamKind, read_callbacks, read_protocol, read_smpp};
 use crate::model::{Channel, UpstreamName};
 use crate::relay::settings::{RelayTimeouts, SmtpUpstream, UpstreamCredential, UpstreamTls};
+use crate::sms::SmsUpstream;
 
 const KIND: Choice<UpstreamKind> = Choice(&[
     ("smtp", UpstreamKind::Smtp),
@@ -47,7 +48,8 @@ pub(super) struct ReadUpstream {
 
 pub(super) enum UpstreamSettings {
     Smtp(SmtpUpstream),
-    Sms(SmsUpstream),
+    Sms(Box<SmsUpstream>),
+    Smpp(SmppUpstream),
 }
 
 pub(super) fn read_upstreams(
@@ -95,10 +97,7 @@ fn read_upstream(section: &Section<'_, '_>, hostname: &str, ports: &Ports) -> Re
             let place = Peer { hostname, ports };
             read_smtp(section, name.clone(), host, place).map(UpstreamSettings::Smtp)
         }
-        Channel::Sms => {
-            section.whole_has_no_effect_yet();
-            read_sms(section, name.clone(), kind, host).map(UpstreamSettings::Sms)
-        }
+        Channel::Sms => read_sms(section, name.clone(), kind, host),
     };
     let (channel, place) = (Some(kind.channel()), section.place("name"));
     ReadUpstream { name, channel, settings, place }
@@ -164,11 +163,26 @@ fn read_sms(
     name: Option<UpstreamName>,
     kind: UpstreamKind,
     host: Option<String>,
-) -> Option<SmsUpstream> {
+) -> Option<UpstreamSettings> {
     let connections = read_connections(section);
     let rate_per_second = read_rate(section);
-    let provider = read_provider(section, kind, host);
-    Some(SmsUpstream { name: name?, connections, rate_per_second, provider: provider? })
+    if kind == UpstreamKind::Smpp {
+        section.whole_has_no_effect_yet();
+        let provider = read_smpp(section, host)?;
+        let smpp = SmppUpstream { name: name?, connections, rate_per_second, provider };
+        return Some(UpstreamSettings::Smpp(smpp));
+    }
+    let protocol = read_protocol(section, kind);
+    let callbacks = read_callbacks(section, kind);
+    let tls_ca = read_ca(section);
+    Some(UpstreamSettings::Sms(Box::new(SmsUpstream {
+        name: name?,
+        connections,
+        rate_per_second,
+        protocol: protocol?,
+        callbacks,
+        tls_ca,
+    })))
 }
 
 /// Port 465 is TLS from the first byte (RFC 8314 §3.3). Else nothing may be read or changed on the

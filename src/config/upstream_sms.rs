@@ -1,4 +1,4 @@
-//! What an `[[upstream]]` of each SMS provider is told. No room sends SMS yet.
+//! What an `[[upstream]]` of each SMS provider is told. SMPP is not spoken yet.
 
 use std::net::IpAddr;
 
@@ -6,14 +6,18 @@ use regex::Regex;
 use toml::de::DeValue;
 use url::Url;
 
-use super::app_sms::{read_kannel, read_token, read_twilio, read_vonage};
-use super::kind::{Choice, Kind, Spot, TEXT, Word};
-use super::later::{HttpMethod, HttpProvider, SmppProvider, SmsProvider};
+use super::address::NETWORK;
+use super::app_sms::{Side, read_kannel, read_token, read_twilio, read_vonage};
+use super::kind::{Choice, Kind, List, Spot, TEXT, Word};
+use super::later::SmppProvider;
 use super::pattern::{HTTP_URL, REGEX};
 use super::secret::OneLine;
 use super::section::Section;
 use super::upstream::PORT;
 use crate::model::{Channel, Secret};
+use crate::sms::ProviderProtocol;
+use crate::sms::generic::{HttpMethod, HttpProvider};
+use crate::sms::provider::ProviderCallbacks;
 
 /// Which protocol an upstream speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,36 +62,45 @@ const BODY: Word<String> = Word {
     write: String::clone,
 };
 
-/// The settings of an SMS provider; `host` was read already where the kind has one.
-pub(super) fn read_provider(
+/// The protocol of an SMS provider with an HTTP API.
+pub(super) fn read_protocol(
     section: &Section<'_, '_>,
     kind: UpstreamKind,
-    host: Option<String>,
-) -> Option<SmsProvider> {
+) -> Option<ProviderProtocol> {
     match kind {
-        UpstreamKind::Smtp => None,
+        UpstreamKind::Smtp | UpstreamKind::Smpp => None,
         UpstreamKind::Twilio => {
             let url = read_url(section, Some("https://api.twilio.com"));
-            let account = read_twilio(section);
-            Some(SmsProvider::Twilio { url: url?, account: account? })
+            let account = read_twilio(section, Side::Provider);
+            Some(ProviderProtocol::Twilio { url: url?, account: account? })
         }
         UpstreamKind::Vonage => {
             let url = read_url(section, Some("https://rest.nexmo.com"));
-            let account = read_vonage(section);
-            Some(SmsProvider::Vonage { url: url?, account: account? })
+            let account = read_vonage(section, Side::Provider);
+            Some(ProviderProtocol::Vonage { url: url?, account: account? })
         }
         UpstreamKind::Kannel => {
             let url = read_url(section, None);
-            let account = read_kannel(section);
-            Some(SmsProvider::Kannel { url: url?, account: account? })
+            let account = read_kannel(section, Side::Provider);
+            Some(ProviderProtocol::Kannel { url: url?, account: account? })
         }
         UpstreamKind::GatewayApi => {
             let url = read_url(section, Some("https://gatewayapi.com"));
-            let token = read_token(section);
-            Some(SmsProvider::GatewayApi { url: url?, token: token? })
+            let account = read_token(section, Side::Provider);
+            Some(ProviderProtocol::GatewayApi { url: url?, account: account? })
         }
-        UpstreamKind::Http => read_http(section).map(SmsProvider::Http),
-        UpstreamKind::Smpp => read_smpp(section, host).map(SmsProvider::Smpp),
+        UpstreamKind::Http => read_http(section).map(ProviderProtocol::Http),
+    }
+}
+
+/// What tells callbacks that the provider does not sign from forgeries.
+pub(super) fn read_callbacks(section: &Section<'_, '_>, kind: UpstreamKind) -> ProviderCallbacks {
+    // Twilio signs all of its callbacks.
+    let is_signed = kind == UpstreamKind::Twilio;
+    let token = || section.optional("callback_token", &OneLine);
+    ProviderCallbacks {
+        token: if is_signed { None } else { token() },
+        networks: section.get("callback_networks", &List(NETWORK), Vec::new()),
     }
 }
 
@@ -128,7 +141,7 @@ fn read_http(section: &Section<'_, '_>) -> Option<HttpProvider> {
     Some(HttpProvider { url: url?, method, headers, body, success, permanent, temporary })
 }
 
-fn read_smpp(section: &Section<'_, '_>, host: Option<String>) -> Option<SmppProvider> {
+pub(super) fn read_smpp(section: &Section<'_, '_>, host: Option<String>) -> Option<SmppProvider> {
     let port = section.get("port", &PORT, SMPP_PORT);
     let is_encrypted = section.get("tls", &SMPP_TLS, false);
     let system_id = section.required("system_id", &TEXT);

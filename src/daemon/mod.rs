@@ -9,6 +9,7 @@ pub(crate) mod control;
 mod gauges;
 mod reload;
 mod service;
+mod sms;
 mod start;
 
 pub use control::{ControlSocket, ControlSocketError};

@@ -62,7 +62,8 @@ pub async fn run_service(
     let shown =
         |address: Option<_>| address.map_or("off".into(), |a: std::net::SocketAddr| a.to_string());
     let (admin, metrics) = (shown(at.admin), shown(at.metrics));
-    tracing::info!(smtp = ?at.smtp, admin, metrics, "ready");
+    let (sms, public) = (shown(at.sms), shown(at.public));
+    tracing::info!(smtp = ?at.smtp, sms, public, admin, metrics, "ready");
     tell(&[NotifyState::Ready]);
     tokio::spawn(feed_watchdog());
     loop {

@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use super::control::{ControlSocket, ControlSocketError};
 use super::reload::{Reloadable, fixed_part};
+use super::sms::{Shared, SmsParts};
 use super::{gauges, now};
 use crate::account::Accounts;
 use crate::admin::{self, AdminState, Readiness, UpstreamHealth, Upstreams};
@@ -21,8 +22,8 @@ use crate::dispatch::{Clock, Dispatch};
 use crate::intake::Intake;
 use crate::model::UpstreamName;
 use crate::net::http::{HttpLimits, serve};
-use crate::net::{Stop, Tls, TlsError};
-use crate::relay::{RelayError, SmtpRelay};
+use crate::net::{Stop, Tls, TlsError, TlsListener};
+use crate::relay::{Relay, RelayError, SmtpRelay};
 use crate::submission::{SmtpServer, SubmissionError};
 use crate::telemetry::Metrics;
 
@@ -54,6 +55,8 @@ pub enum StartError {
 #[derive(Clone, Debug, Default)]
 pub struct Addresses {
     pub smtp: Vec<SocketAddr>,
+    pub sms: Option<SocketAddr>,
+    pub public: Option<SocketAddr>,
     pub admin: Option<SocketAddr>,
     pub metrics: Option<SocketAddr>,
 }
@@ -70,8 +73,8 @@ pub struct Daemon {
     /// Ends the other doors.
     doors: CancellationToken,
     /// Ends the queue.
-    queue: CancellationToken,
-    tasks: TaskTracker,
+    pub(super) queue: CancellationToken,
+    pub(super) tasks: TaskTracker,
     dispatch: JoinHandle<Result<(), ArchiveError>>,
 }
 
@@ -80,6 +83,7 @@ impl Daemon {
     pub async fn start(config: Config, metrics: Metrics) -> Result<Daemon, StartError> {
         let fixed = fixed_part(&config);
         let archive = Archive::open(&config.archive)?;
+        let sms = SmsParts::new(&config, &archive).await?;
         let accounts = Accounts::new(archive.clone());
         let routes = Arc::new(ArcSwap::from_pointee(config.routes));
         let intake = Intake::new(archive.clone(), routes.clone(), &config.apps);
@@ -87,9 +91,10 @@ impl Daemon {
         let tls = config.tls.map(Tls::load).transpose()?;
         let relays = config.upstreams.into_iter().map(|settings| {
             let name = settings.name.clone();
-            Ok((name, SmtpRelay::new(settings)?))
+            Ok((name, Relay::Smtp(SmtpRelay::new(settings)?)))
         });
-        let relays = relays.collect::<Result<Vec<_>, RelayError>>()?;
+        let mut relays = relays.collect::<Result<Vec<_>, RelayError>>()?;
+        relays.extend(sms.relays()?);
         let upstreams = health_of(&relays);
         let spool = config.data_dir.join("spool");
         let smtp = SmtpServer::bind(config.smtp, tls.clone(), apps.clone(), intake.clone(), spool);
@@ -99,8 +104,14 @@ impl Daemon {
         let clock: Clock = Arc::new(now);
         let dispatch =
             Dispatch { archive: archive.clone(), routes: routes.clone(), relays, schedule, clock };
+        let shared = Shared {
+            archive: archive.clone(),
+            intake: intake.clone(),
+            apps: apps.clone(),
+            tls: tls.clone(),
+        };
         let mut daemon = Daemon {
-            addresses: Addresses { smtp: smtp.addresses(), admin: None, metrics: None },
+            addresses: Addresses { smtp: smtp.addresses(), ..Addresses::default() },
             reloadable: Reloadable { apps, routes, intake, tls, fixed },
             readiness: Readiness::waiting_for(&["ports"]),
             smtp: Stop::new(),
@@ -120,6 +131,7 @@ impl Daemon {
             let router = admin::health::router(metrics.clone(), daemon.readiness.clone());
             daemon.addresses.metrics = Some(daemon.open("metrics", address, router).await?);
         }
+        daemon.open_sms(sms, shared).await?;
         let control = ControlSocket::bind(&config.data_dir)?;
         daemon.tasks.spawn(control.serve(accounts, doors.clone()));
         daemon.tasks.spawn(gauges::keep(archive, metrics, doors));
@@ -135,10 +147,28 @@ impl Daemon {
         address: SocketAddr,
         router: axum::Router,
     ) -> Result<SocketAddr, StartError> {
+        self.open_with(door, address, router, HttpLimits::default(), None).await
+    }
+
+    /// The same within limits of its own, and with TLS from the first byte where there is some.
+    pub(super) async fn open_with(
+        &self,
+        door: &'static str,
+        address: SocketAddr,
+        router: axum::Router,
+        limits: HttpLimits,
+        tls: Option<Arc<Tls>>,
+    ) -> Result<SocketAddr, StartError> {
         let failed = |source| StartError::Listen { door, address, source };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let bound = listener.local_addr().map_err(failed)?;
-        self.tasks.spawn(serve(listener, router, HttpLimits::default(), self.doors.clone()));
+        let stop = self.doors.clone();
+        match tls {
+            Some(tls) => {
+                self.tasks.spawn(serve(TlsListener::new(listener, tls), router, limits, stop))
+            }
+            None => self.tasks.spawn(serve(listener, router, limits, stop)),
+        };
         Ok(bound)
     }
 
@@ -167,9 +197,9 @@ impl Daemon {
 }
 
 /// How the relays are doing, as the admin port asks for it.
-fn health_of(relays: &[(UpstreamName, SmtpRelay)]) -> Upstreams {
+fn health_of(relays: &[(UpstreamName, Relay)]) -> Upstreams {
     let relays = relays.to_vec();
-    let health = |(name, relay): &(UpstreamName, SmtpRelay)| {
+    let health = |(name, relay): &(UpstreamName, Relay)| {
         let state = relay.state();
         let until = |at: Instant| now().plus(at.saturating_duration_since(Instant::now()));
         UpstreamHealth {

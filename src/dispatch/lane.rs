@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 
 use crate::archive::DueEntry;
 use crate::model::{MessageId, Timestamp, UpstreamName};
-use crate::relay::SmtpRelay;
+use crate::relay::Relay;
 
 /// Planned messages of one upstream; the rest stays on disk.
 const MAX_PLANNED: usize = 2_000;
@@ -59,7 +59,7 @@ impl Feedback {
 /// The work of one upstream.
 pub(super) struct Lane {
     name: UpstreamName,
-    relay: SmtpRelay,
+    relay: Relay,
     work: Mutex<Work>,
     /// Somebody may take a plan.
     filled: Notify,
@@ -77,7 +77,7 @@ struct Work {
 }
 
 impl Lane {
-    pub(super) fn new(name: UpstreamName, relay: SmtpRelay, feedback: Arc<Feedback>) -> Lane {
+    pub(super) fn new(name: UpstreamName, relay: Relay, feedback: Arc<Feedback>) -> Lane {
         Lane { name, relay, work: Mutex::default(), filled: Notify::new(), feedback }
     }
 
@@ -85,7 +85,7 @@ impl Lane {
         &self.name
     }
 
-    pub(super) fn relay(&self) -> &SmtpRelay {
+    pub(super) fn relay(&self) -> &Relay {
         &self.relay
     }
 
@@ -200,6 +200,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::relay::SmtpRelay;
     use crate::relay::settings::{RelayTimeouts, SmtpUpstream, UpstreamTls};
 
     fn lane() -> Lane {
@@ -216,7 +217,8 @@ mod tests {
             timeouts: RelayTimeouts::default(),
         };
         let name = settings.name.clone();
-        Lane::new(name, SmtpRelay::new(settings).unwrap(), Arc::new(Feedback::default()))
+        let relay = Relay::Smtp(SmtpRelay::new(settings).unwrap());
+        Lane::new(name, relay, Arc::new(Feedback::default()))
     }
 
     fn row(number: usize) -> DueEntry {

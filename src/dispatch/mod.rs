@@ -4,7 +4,8 @@
 //! Each upstream has a lane of planned work and as many workers as connections, so an upstream that
 //! hangs delays nobody else. A worker claims durably, then sends, then records what came of it in
 //! the same commit that claims its next message. A claim is the only licence to send: the archive's
-//! one writer grants it or, when somebody stopped the recipient first, does not.
+//! one writer grants it or, when somebody stopped the recipient first, does not. Before it is asked for,
+//! recipients who must not be written to are stopped.
 //!
 //! What a crash leaves: a claimed recipient, whose outcome is unknown; `recover` judges these at the
 //! next start.
@@ -12,6 +13,8 @@
 mod feeder;
 mod lane;
 mod setback;
+mod suppression;
+mod validity;
 mod worker;
 
 use std::collections::HashMap;
@@ -25,7 +28,7 @@ use crate::archive::{Archive, ArchiveError};
 use crate::lifecycle::RetrySchedule;
 use crate::model::{Timestamp, UpstreamName};
 use crate::policy::Routes;
-use crate::relay::SmtpRelay;
+use crate::relay::Relay;
 use feeder::Feeder;
 use lane::{Feedback, Lane};
 use setback::Setback;
@@ -38,7 +41,7 @@ pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 pub struct Dispatch {
     pub archive: Archive,
     pub routes: Arc<ArcSwap<Routes>>,
-    pub relays: Vec<(UpstreamName, SmtpRelay)>,
+    pub relays: Vec<(UpstreamName, Relay)>,
     pub schedule: Arc<RetrySchedule>,
     pub clock: Clock,
 }
@@ -67,6 +70,8 @@ impl Dispatch {
             }
             lanes.insert(name, lane);
         }
+        let validities = validity::keep(self.archive.clone(), self.clock.clone(), stop.clone());
+        tracker.spawn(validities);
         let setback = Setback::new(self.archive.clone(), self.schedule, self.clock.clone());
         let feeder =
             Feeder::new(self.archive, self.routes, lanes.clone(), feedback, self.clock, setback);

@@ -7,11 +7,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::Clock;
 use super::lane::{Lane, Plan};
+use super::suppression;
 use crate::archive::{Archive, ArchiveError, ClaimRequest, Content, Judgement, Message};
 use crate::evidence;
 use crate::lifecycle::RetrySchedule;
-use crate::model::{EnvelopeRecipient, Outcome, Outgoing, RecipientState, Scope};
-use crate::relay::Transaction;
+use crate::model::{
+    Envelope, EnvelopeRecipient, Medium, Outcome, Outgoing, RecipientState, Scope, Timestamp,
+};
+use crate::relay::{Relay, SmsJob, Transaction};
 use crate::telemetry::record;
 
 /// After a storage error the archive is closed and the daemon ends; until then nothing is hurried.
@@ -74,29 +77,37 @@ impl Worker {
             self.lane.clear();
             return None;
         }
-        let request = ClaimRequest {
-            message: id,
-            recipients: plan.recipients.clone(),
-            upstream: self.lane.name().clone(),
-            rank: plan.rank,
-            now: (self.clock)(),
-        };
-        let claimed = match self.archive.claim(request).await {
-            Ok(granted) if granted.is_empty() => None,
-            Ok(granted) => match self.archive.message_with_content(id) {
-                Ok(Some((message, content))) => {
-                    let plan = Plan { recipients: granted, ..plan };
-                    Some(Claimed { plan, message: Arc::new(message), content })
-                }
-                Ok(None) => None,
-                Err(error) => self.trouble(&error).await,
-            },
+        let claimed = match self.claim_of(plan).await {
+            Ok(claimed) => claimed,
             Err(error) => self.trouble(&error).await,
         };
         if claimed.is_none() {
             self.lane.give_up(id);
         }
         claimed
+    }
+
+    /// Stops who must not be written to, and claims the others.
+    async fn claim_of(&self, plan: Plan) -> Result<Option<Claimed>, ArchiveError> {
+        let now = (self.clock)();
+        let found = self.archive.message_with_content(plan.message)?;
+        let Some((message, content)) = found else { return Ok(None) };
+        let recipients =
+            suppression::stop_suppressed(&self.archive, &message, &plan.recipients, now).await?;
+        if recipients.is_empty() {
+            return Ok(None);
+        }
+        let request = ClaimRequest {
+            message: plan.message,
+            recipients,
+            upstream: self.lane.name().clone(),
+            rank: plan.rank,
+            now,
+        };
+        let recipients = self.archive.claim(request).await?;
+        let is_granted = !recipients.is_empty();
+        let plan = Plan { recipients, ..plan };
+        Ok(is_granted.then(|| Claimed { plan, message: Arc::new(message), content }))
     }
 
     /// One attempt in a task of its own, so that a bug that one message meets stays with it.
@@ -106,10 +117,10 @@ impl Worker {
         let (archive, lane) = (self.archive.clone(), self.lane.clone());
         let (message, content) = (claimed.message.clone(), claimed.content.clone());
         let recipients = claimed.plan.recipients.clone();
-        let started = Instant::now();
+        let (started, now) = (Instant::now(), (self.clock)());
         let attempt = tokio::spawn(async move {
             match render(archive, message.clone(), content).await {
-                Ok(rendered) => relay(&lane, &message, &recipients, rendered).await,
+                Ok(rendered) => relay(&lane, &message, &recipients, rendered, now).await,
                 Err(error) => unreadable(recipients.len(), error.to_string()),
             }
         });
@@ -147,7 +158,7 @@ impl Worker {
             now: (self.clock)(),
         };
         self.lane.forget(message.id);
-        let has_turn = self.lane.relay().settings().rate_per_second.is_none();
+        let has_turn = !self.lane.relay().has_rate();
         let next = if has_turn && !self.stop.is_cancelled() { self.lane.try_take() } else { None };
         let judged = self.archive.judge(judgement, self.schedule.clone());
         let claimed = async {
@@ -158,7 +169,11 @@ impl Worker {
         };
         let (judged, claimed) = tokio::join!(judged, claimed);
         match judged {
-            Ok(judged) => tell(&message, self.lane.name().as_str(), &outcomes, &judged),
+            Ok(judged) => {
+                let (upstream, now) = (self.lane.name(), (self.clock)());
+                suppression::learn(&self.archive, &message, upstream, &outcomes, now).await;
+                tell(&message, upstream.as_str(), &outcomes, &judged);
+            }
             Err(error) => {
                 tracing::error!(id = %message.id, ?outcomes, %error, "the outcome of an attempt can not be recorded");
             }
@@ -221,17 +236,32 @@ async fn relay(
     message: &Message,
     recipients: &[u16],
     rendered: Rendered,
+    now: Timestamp,
 ) -> Vec<Outcome> {
-    let Some(envelope) = message.medium.mail() else {
-        return unreadable(recipients.len(), "an SMS can not be relayed as mail".into());
-    };
+    match (lane.relay(), &message.medium) {
+        (Relay::Smtp(relay), Medium::Mail(envelope)) => {
+            relay.attempt(&transaction(envelope, recipients, rendered)).await
+        }
+        (Relay::Sms(relay), Medium::Sms(sms)) => {
+            let digest = rendered.outgoing.digest;
+            vec![relay.attempt(&SmsJob { id: message.id, sms, digest, now }).await]
+        }
+        // The configuration refuses such a route; it can come with a later one.
+        (Relay::Smtp(_), Medium::Sms(_)) => impossible(recipients, "SMTP carries no SMS"),
+        (Relay::Sms(_), Medium::Mail(_)) => {
+            impossible(recipients, "an SMS provider carries no mail")
+        }
+    }
+}
+
+fn transaction(envelope: &Envelope, recipients: &[u16], rendered: Rendered) -> Transaction {
     let chosen: Vec<EnvelopeRecipient> = recipients
         .iter()
         .filter_map(|index| envelope.recipients.get(usize::from(*index)).cloned())
         .collect();
     let needs_utf8 = envelope.reverse_path.needs_smtputf8()
         || chosen.iter().any(|recipient| recipient.path.needs_smtputf8());
-    let transaction = Transaction {
+    Transaction {
         reverse_path: envelope.reverse_path.clone(),
         recipients: chosen,
         // What counts is what is there: clients say 8BITMIME of plain ASCII too.
@@ -240,8 +270,14 @@ async fn relay(
         ret: envelope.ret,
         envid: envelope.envid.clone(),
         message: rendered.outgoing,
-    };
-    lane.relay().attempt(&transaction).await
+    }
+}
+
+/// This upstream can not carry it; another one of the route may.
+fn impossible(recipients: &[u16], detail: &str) -> Vec<Outcome> {
+    let outcome =
+        Outcome::Permanent { scope: Scope::Message, reply: None, detail: detail.to_owned() };
+    vec![outcome; recipients.len()]
 }
 
 /// A message that can not be read now is tried again: it may be the disk, and an operator sees it.

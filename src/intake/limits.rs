@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use governor::clock::Clock;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 
 use crate::model::AppName;
@@ -36,6 +37,19 @@ impl Limits {
         for (name, limiter) in self.0.get(app).into_iter().flatten() {
             if limiter.check().is_err() {
                 return Err(name);
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts the messages of one call, all or none; the error says when to come back.
+    pub(super) fn check_all(&self, app: &AppName, count: NonZeroU32) -> Result<(), Duration> {
+        for (_, limiter) in self.0.get(app).into_iter().flatten() {
+            match limiter.check_n(count) {
+                Ok(Ok(())) => {}
+                Ok(Err(until)) => return Err(until.wait_time_from(limiter.clock().now())),
+                // More at one time than the limit ever grants.
+                Err(_) => return Err(DAY),
             }
         }
         Ok(())

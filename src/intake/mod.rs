@@ -5,9 +5,12 @@
 //! 4yz reply, what can never be accepted a 5yz one. Reading never decides: a message that makes no
 //! sense is archived with its defects and relayed as it came.
 
+mod draft;
 mod inbound;
+mod keyword;
 mod limits;
 mod reading;
+mod repeat;
 mod shown;
 mod sms;
 
@@ -28,10 +31,13 @@ use crate::policy::steering::Steering;
 use crate::policy::{App, Apps, HoldRule, OnUnknown, RouteQuery, Routes};
 use crate::telemetry;
 use limits::Limits;
+use repeat::Repeats;
 
 pub use inbound::SmsArrival;
+pub use keyword::{Keyword, KeywordSettings};
+pub use repeat::{ReplyFate, fingerprint};
 pub use shown::shown;
-pub use sms::{SmsAccepted, SmsSubmission};
+pub use sms::{MAX_DESTINATIONS, SmsAccepted, SmsSubmission};
 
 /// From this size on a message is read off the async threads.
 const LARGE_MESSAGE_BYTES: usize = 256 << 10;
@@ -55,13 +61,14 @@ pub struct Intake {
     archive: Archive,
     routes: Arc<ArcSwap<Routes>>,
     limits: Arc<ArcSwap<Limits>>,
+    repeats: Repeats,
 }
 
 impl Intake {
     /// A door into this archive. Routes are only asked whether a recipient has anywhere to go.
     pub fn new(archive: Archive, routes: Arc<ArcSwap<Routes>>, apps: &Apps) -> Intake {
         let limits = Arc::new(ArcSwap::from_pointee(Limits::new(apps)));
-        Intake { archive, routes, limits }
+        Intake { archive, routes, limits, repeats: Repeats::default() }
     }
 
     /// Takes over the rates of a new configuration; counts begin anew.

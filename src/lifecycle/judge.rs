@@ -7,6 +7,7 @@
 use crate::model::UpstreamName;
 use crate::model::{Cause, EventKind, Hold, Outcome, RecipientState, Reply, Scope, Timestamp};
 
+use super::receipt::Part;
 use super::retry::RetrySchedule;
 use super::step::{Note, Progress, Refusal, Step, moved, refuse};
 
@@ -55,7 +56,8 @@ pub(super) fn judge(
         ..Note::of(kind)
     };
     match outcome {
-        Outcome::Sent { reply, digest, .. } => {
+        Outcome::Sent { reply, digest, parts } => {
+            let tried = Progress { parts: Part::all(parts), delivered_at: None, ..tried };
             let sent = note(EventKind::Sent, &Some(reply.clone()), "");
             let state =
                 RecipientState::Sent { at: now, upstream, reply: reply.clone(), digest: *digest };
@@ -141,14 +143,8 @@ mod tests {
     }
 
     fn claimed(rounds: u32) -> Progress {
-        Progress {
-            state: RecipientState::Claimed { at: at(0), rank: 0, upstream: upstream() },
-            attempts: rounds,
-            rounds,
-            first_due_at: at(0),
-            possible_duplicate: false,
-            crashes: 0,
-        }
+        let state = RecipientState::Claimed { at: at(0), rank: 0, upstream: upstream() };
+        Progress { attempts: rounds, rounds, ..Progress::new(state, at(0)) }
     }
 
     fn temporary(scope: Scope) -> Outcome {

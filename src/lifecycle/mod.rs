@@ -6,15 +6,18 @@
 //!
 //! | state | leaves by | to |
 //! |---|---|---|
-//! | `Held` | its time or a release, stop | `Claimed` or `Due`, `Stopped` |
-//! | `Due` | claim, stop | `Claimed`, `Stopped` |
+//! | `Held` | its time or a release, stop, expiry | `Claimed` or `Due`, `Stopped`, `Failed` |
+//! | `Due` | claim, stop, expiry | `Claimed`, `Stopped`, `Failed` |
+//! | `Held`, `Due` after an unknown outcome | a receipt too | `Sent`, `Failed` |
 //! | `Claimed` | judgement, return, recovery | `Sent`, `Due`, `Held`, `Failed` |
-//! | `Sent` | nothing here | |
+//! | `Sent` | a receipt that it was lost | `Failed` |
 //! | `Stopped`, `Failed`, `NotSent` | restart | `Due` |
 
 mod judge;
+mod receipt;
 pub mod retry;
 mod step;
 
+pub use receipt::{Part, Receipt};
 pub use retry::RetrySchedule;
 pub use step::{Input, Note, Progress, Refusal, Step, step};

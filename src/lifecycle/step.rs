@@ -4,10 +4,11 @@
 //! it, or a refusal that says in words why it is too late or does not apply.
 
 use crate::model::{
-    Digest, EventKind, Hold, Outcome, RecipientState, Reply, Timestamp, UpstreamName,
+    Cause, Digest, EventKind, Hold, Outcome, RecipientState, Reply, Timestamp, UpstreamName,
 };
 
 use super::judge;
+use super::receipt::{self, Part, Receipt};
 use super::retry::RetrySchedule;
 
 /// Where a recipient stands.
@@ -24,6 +25,26 @@ pub struct Progress {
     pub possible_duplicate: bool,
     /// Times in a row that the daemon ended while it was claimed.
     pub crashes: u32,
+    /// A receipt said that all of it arrived.
+    pub delivered_at: Option<Timestamp>,
+    /// What the provider of the last attempt that one took tells apart.
+    pub parts: Vec<Part>,
+}
+
+impl Progress {
+    /// A recipient of which nothing is known but where it stands.
+    pub fn new(state: RecipientState, first_due_at: Timestamp) -> Progress {
+        Progress {
+            state,
+            attempts: 0,
+            rounds: 0,
+            first_due_at,
+            possible_duplicate: false,
+            crashes: 0,
+            delivered_at: None,
+            parts: Vec::new(),
+        }
+    }
 }
 
 /// A recipient whose attempts end the daemon so often in a row is kept for a person: it may be the
@@ -62,6 +83,10 @@ pub enum Input<'a> {
     },
     Restart,
     Release,
+    /// A provider reports.
+    Receipt(Receipt<'a>),
+    /// The validity that the client asked for is over.
+    Expire,
 }
 
 /// What a transition tells the history.
@@ -126,6 +151,8 @@ pub fn step(progress: &Progress, now: Timestamp, input: &Input<'_>) -> Result<St
         Input::Stop { by } => stop(progress, now, by),
         Input::Restart => restart(progress, now),
         Input::Release => release(progress, now),
+        Input::Receipt(said) => receipt::receipt(progress, now, said),
+        Input::Expire => expire(progress, now),
     }
 }
 
@@ -232,8 +259,25 @@ fn release(progress: &Progress, now: Timestamp) -> Result<Step, Refusal> {
     }
 }
 
+/// Only what waits: an attempt that is under way is judged first.
+fn expire(progress: &Progress, now: Timestamp) -> Result<Step, Refusal> {
+    match &progress.state {
+        RecipientState::Held { .. } | RecipientState::Due { .. } => {
+            let detail = "its validity was over before it was sent".to_owned();
+            let note = Note { detail: Some(detail.clone()), ..Note::of(EventKind::Expired) };
+            let cause = Cause::Expired { last_reply: None, detail };
+            Ok(moved(progress, RecipientState::Failed { at: now, cause }, Some(note)))
+        }
+        RecipientState::Claimed { .. }
+        | RecipientState::Sent { .. }
+        | RecipientState::Stopped { .. }
+        | RecipientState::Failed { .. }
+        | RecipientState::NotSent { .. } => refuse(standing(&progress.state)),
+    }
+}
+
 /// Where it stands, in words that explain a refusal.
-fn standing(state: &RecipientState) -> String {
+pub(super) fn standing(state: &RecipientState) -> String {
     match state {
         RecipientState::Held { .. } => "it is held and was not sent yet".into(),
         RecipientState::Due { .. } => "it is waiting to be sent and is not held".into(),
@@ -260,7 +304,7 @@ pub(super) fn refuse<T>(why: String) -> Result<T, Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Cause, Scope};
+    use crate::model::{FailureReason, ReceiptState, Scope};
 
     const NOW: i64 = 1_000_000;
 
@@ -273,14 +317,7 @@ mod tests {
     }
 
     fn progress(state: RecipientState) -> Progress {
-        Progress {
-            state,
-            attempts: 0,
-            rounds: 0,
-            first_due_at: at(0),
-            possible_duplicate: false,
-            crashes: 0,
-        }
+        Progress::new(state, at(0))
     }
 
     /// One of each state, named as in the table of this room.
@@ -377,6 +414,16 @@ mod tests {
             detail: String::new(),
         };
         check(judge(&refused), &[("claimed", "failed")]);
+        check(Input::Expire, &stopped.map(|from| (from, "failed")));
+        let told = |state| {
+            let (reason, code) = (Some(FailureReason::Barred), Some("4"));
+            Input::Receipt(Receipt { upstream: &provider, provider_id: None, state, reason, code })
+        };
+        check(told(ReceiptState::Underway), &[]);
+        check(told(ReceiptState::Delivered), &[("sent", "sent")]);
+        for lost in [ReceiptState::Undelivered, ReceiptState::Expired, ReceiptState::Rejected] {
+            check(told(lost), &[("sent", "failed")]);
+        }
     }
 
     #[test]

@@ -91,6 +91,11 @@ pub fn preview_html(raw: &[u8]) -> String {
     guarded(|| preview::document(raw, &Structure::read(raw))).unwrap_or_else(preview::unreadable)
 }
 
+/// The same for a plain text, such as an SMS.
+pub fn preview_text(text: &str) -> String {
+    preview::text_document(text)
+}
+
 /// The content of attachment number `index` of `Reading::attachments`.
 pub fn attachment(raw: &[u8], index: usize) -> Option<AttachmentContent> {
     guarded(|| attachment::content(raw, &Structure::read(raw), index)).flatten()

@@ -223,10 +223,11 @@ pub struct ReceiptRequest {
     pub mask: u8,
 }
 
-/// Which message of one call this is: one call to n numbers is n messages.
+/// Which message of one batch this is: one message object of a call to n numbers is n messages.
+/// Most calls hold one such object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SmsBatch {
-    /// From 0 on, in the order of the call. Their sequence numbers follow each other.
+    /// From 0 on, in the order of the object's numbers. Their sequence numbers follow each other.
     pub index: u32,
     /// How many there were, at least 1.
     pub count: u32,

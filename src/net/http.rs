@@ -1,7 +1,8 @@
 //! The HTTP side of `net`: serves an axum router on a listener, within limits, until told to stop.
 //!
 //! Takes an acceptor (TCP, a Unix socket, TLS over either), a router, the limits and a token; gives
-//! each request the peer as `ConnectInfo`. HTTP/1 and HTTP/2 are told apart by the client's first
+//! each request the peer as `ConnectInfo` and a `ReplyWatch`. A response that carries
+//! [`CloseWithoutReply`] is not sent: its connection is closed instead. HTTP/1 and HTTP/2 are told apart by the client's first
 //! bytes (RFC 9113 §3.3).
 //!
 //! What it keeps: a client that says nothing, or drips its header, is cut at a deadline; a
@@ -13,7 +14,6 @@
 //! Not here: what a request may take in all and how large its body may be. The router's owner knows
 //! that, for each of its routes.
 
-use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -32,11 +32,13 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+use super::reply_watch::{Exchanges, Line, TcpLine};
 
 /// Longest header section: what the large servers take.
 const MAX_HEADER_BYTES: usize = 32 * 1024;
@@ -78,7 +80,7 @@ impl Default for HttpLimits {
 
 /// Where connections come from.
 pub trait Acceptor: Send {
-    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+    type Stream: Line;
     /// What is known of the other side.
     type Peer: Clone + Send + Sync + 'static;
 
@@ -88,17 +90,22 @@ pub trait Acceptor: Send {
 }
 
 impl Acceptor for TcpListener {
-    type Stream = TcpStream;
+    type Stream = TcpLine;
     type Peer = SocketAddr;
 
-    async fn next(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
+    async fn next(&mut self) -> io::Result<(TcpLine, SocketAddr)> {
         let (stream, peer) = self.accept().await?;
         // Answers are small and whole; waiting for more to fill a packet only costs time. A client
         // that is gone already is met when it is read.
         let _ = stream.set_nodelay(true);
-        Ok((stream, peer))
+        Ok((TcpLine::new(stream), peer))
     }
 }
+
+/// In the extensions of a response: the connection is closed, and the client gets no answer at all.
+/// For clients that take every answer for the last word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CloseWithoutReply;
 
 /// Who is at the other end of a Unix socket, as the kernel says (SO_PEERCRED).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -196,26 +203,41 @@ async fn connection<S, P>(
     limits: HttpLimits,
     stop: CancellationToken,
 ) where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: Line,
     P: Clone + Send + Sync + 'static,
 {
-    let io = TokioIo::new(Watched::new(stream, limits));
+    let exchanges = Exchanges::new(&stream);
+    let io = TokioIo::new(Watched::new(stream, limits, Arc::clone(&exchanges)));
     let router = TowerToHyperService::new(router);
+    let begun = Arc::clone(&exchanges);
     let service = service_fn(move |mut request: Request<Incoming>| {
+        let exchange = begun.begin();
         request.extensions_mut().insert(ConnectInfo(peer.clone()));
-        let answer: Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>> =
-            Box::pin(router.call(request));
+        request.extensions_mut().insert(exchange.watch());
+        let answer = router.call(request);
+        let answer: Pin<Box<dyn Future<Output = io::Result<Response>> + Send>> =
+            Box::pin(async move {
+                // A router never fails: what goes wrong in it is a response.
+                let Ok(response) = answer.await;
+                if response.extensions().get::<CloseWithoutReply>().is_some() {
+                    return Err(io::ErrorKind::ConnectionAborted.into());
+                }
+                exchange.answered();
+                Ok(response)
+            });
         answer
     });
     let mut connection = pin!(builder.serve_connection(io, service));
-    tokio::select! {
-        end = connection.as_mut() => report(end),
+    let end = tokio::select! {
+        end = connection.as_mut() => Some(end),
         () = stop.cancelled() => {
             connection.as_mut().graceful_shutdown();
-            if let Ok(end) = tokio::time::timeout(limits.drain_timeout, connection).await {
-                report(end);
-            }
+            tokio::time::timeout(limits.drain_timeout, connection).await.ok()
         }
+    };
+    exchanges.close(matches!(end, Some(Ok(()))));
+    if let Some(end) = end {
+        report(end);
     }
 }
 
@@ -234,12 +256,13 @@ struct Watched<S> {
     /// How much of the preface was read, while everything that was read is part of it.
     preface: Option<usize>,
     deadline: Pin<Box<Sleep>>,
+    exchanges: Arc<Exchanges>,
 }
 
 impl<S> Watched<S> {
-    fn new(inner: S, limits: HttpLimits) -> Watched<S> {
+    fn new(inner: S, limits: HttpLimits, exchanges: Arc<Exchanges>) -> Watched<S> {
         let deadline = Box::pin(tokio::time::sleep(limits.header_timeout));
-        Watched { inner, idle_timeout: limits.idle_timeout, preface: Some(0), deadline }
+        Watched { inner, idle_timeout: limits.idle_timeout, preface: Some(0), deadline, exchanges }
     }
 
     fn was_read(&mut self, bytes: &[u8]) {
@@ -260,10 +283,27 @@ impl<S> Watched<S> {
         }
     }
 
+    /// A failure of the stream loses the answers on it. A TLS client that leaves without saying
+    /// so in TLS just closed.
+    fn check<T>(&self, result: io::Result<T>) -> io::Result<T> {
+        if let Err(error) = &result
+            && error.kind() != io::ErrorKind::UnexpectedEof
+        {
+            self.exchanges.broke();
+        }
+        result
+    }
+
     /// `Pending` until the deadline, then an error.
     fn waited<T>(&mut self, context: &mut Context<'_>) -> Poll<io::Result<T>> {
         ready!(self.deadline.as_mut().poll(context));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// The same for something that waits to be written: what was answered does not get through.
+    fn stalled<T>(&mut self, context: &mut Context<'_>) -> Poll<io::Result<T>> {
+        let waited = ready!(self.waited(context));
+        Poll::Ready(self.check(waited))
     }
 }
 
@@ -279,8 +319,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
                 let read = buffer.filled().get(before..).unwrap_or_default();
                 if !read.is_empty() {
                     self.was_read(read);
+                } else if result.is_ok() {
+                    self.exchanges.ended();
                 }
-                Poll::Ready(result)
+                Poll::Ready(self.check(result))
             }
             Poll::Pending => self.waited(context),
         }
@@ -296,9 +338,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         match Pin::new(&mut self.inner).poll_write(context, bytes) {
             Poll::Ready(result) => {
                 self.moved();
-                Poll::Ready(result)
+                Poll::Ready(self.check(result))
             }
-            Poll::Pending => self.waited(context),
+            Poll::Pending => self.stalled(context),
         }
     }
 
@@ -310,9 +352,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         match Pin::new(&mut self.inner).poll_write_vectored(context, slices) {
             Poll::Ready(result) => {
                 self.moved();
-                Poll::Ready(result)
+                Poll::Ready(self.check(result))
             }
-            Poll::Pending => self.waited(context),
+            Poll::Pending => self.stalled(context),
         }
     }
 
@@ -322,8 +364,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match Pin::new(&mut self.inner).poll_flush(context) {
-            Poll::Ready(result) => Poll::Ready(result),
-            Poll::Pending => self.waited(context),
+            Poll::Ready(result) => Poll::Ready(self.check(result)),
+            Poll::Pending => self.stalled(context),
         }
     }
 
@@ -340,6 +382,7 @@ mod tests {
     use super::*;
     use axum::routing::get;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
     use tokio::sync::Notify;
     use tokio::task::JoinHandle;
 

@@ -2,18 +2,25 @@
 //!
 //! [`Listener`] accepts connections and never waits for one peer; [`ConnectionLimits`] caps them in
 //! total and for each client; [`Tls`] holds the certificate and reads it again when it changes;
-//! [`Stop`] tells every task to come to its end and waits for them; [`http`] serves a router.
+//! [`Stop`] tells every task to come to its end and waits for them; [`http`] serves a router;
+//! [`ReplyWatch`] tells whether an answer arrived; [`client`] makes requests.
 
 pub mod client;
+mod client_address;
+pub(crate) mod client_connection;
 pub mod http;
+mod http_tls;
 mod limits;
 mod listener;
+mod reply_watch;
 pub mod settings;
 mod stop;
 mod tls;
 
+pub use http_tls::TlsListener;
 pub use limits::{ConnectionLimits, client_key};
 pub use listener::{Connection, Listener, NetError};
+pub use reply_watch::{Line, ReplyWatch, TcpLine};
 pub use settings::TlsSettings;
 pub use stop::Stop;
 pub use tls::{HandshakeError, Tls, TlsError, describe_tls};

@@ -44,6 +44,8 @@ pub enum TlsError {
         #[source]
         source: rustls::Error,
     },
+    #[error("cannot set up TLS for connections out")]
+    Setup(#[source] rustls::Error),
 }
 
 /// Why there was no TLS with a peer.

@@ -15,9 +15,13 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::timeout;
 
 use super::error::Broken;
+use super::pool::Pooled;
 use super::reply_reader::ReplyReader;
 use super::settings::RelayTimeouts;
 use crate::model::Reply;
+
+/// Transactions on one connection; some servers close after a hundred.
+const MAX_TRANSACTIONS: u32 = 100;
 
 /// How long a farewell may take; nothing depends on it.
 const QUIT_PATIENCE: Duration = Duration::from_secs(5);
@@ -106,10 +110,12 @@ impl Connection {
     pub(super) async fn reply(&mut self, patience: Duration) -> Result<Reply, Broken> {
         self.replies.read(&mut self.stream, patience).await
     }
+}
 
+impl Pooled for Connection {
     /// Whether the upstream has neither closed an unused connection nor said anything on it, such
     /// as a 421 before it closes. It does not wait.
-    pub(super) async fn is_quiet(&mut self) -> bool {
+    async fn is_quiet(&mut self) -> bool {
         if self.replies.has_unread() {
             return false;
         }
@@ -122,8 +128,12 @@ impl Connection {
         .await
     }
 
+    fn is_worn(&self) -> bool {
+        self.transactions >= MAX_TRANSACTIONS
+    }
+
     /// Says goodbye and closes (RFC 5321 §4.1.1.10).
-    pub(super) async fn quit(mut self) {
+    async fn farewell(mut self) {
         let patience = QUIT_PATIENCE.min(self.timeouts.command);
         let said = self.send(b"QUIT\r\n", patience).await;
         if said.is_ok() && self.reply(patience).await.is_ok() {

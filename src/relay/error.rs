@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::model::Reply;
+use crate::net::TlsError;
 
 /// An upstream that cannot be set up as it is configured.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +23,8 @@ pub enum RelayError {
         "{hostname:?} cannot be said in EHLO: it is neither a host name nor an address literal"
     )]
     Hostname { hostname: String },
+    #[error("cannot set up connections to the provider")]
+    Https(#[source] TlsError),
 }
 
 /// Why a conversation cannot go on.

@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use super::command;
 use super::connection::Connection;
 use super::error::Broken;
+use super::pool::Pooled;
 use super::transaction::Transaction;
 use crate::model::{EnvelopeRecipient, Outcome, Reply, Scope};
 use crate::smtp::DataEncoder;

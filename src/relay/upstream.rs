@@ -5,21 +5,18 @@
 //! every wait has a deadline. Dropping an attempt closes its connection.
 
 use std::fmt;
-use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::Arc;
 use std::time::Instant;
 
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
 
-use super::breaker::Breaker;
 use super::connection::Connection;
 use super::dial::Dialer;
 use super::error::RelayError;
 use super::exchange::{Exchanged, Fate, exchange, was_too_many};
+use super::health::Health;
 use super::pool::Pool;
+use super::rate::Rate;
 use super::settings::SmtpUpstream;
 use super::transaction::Transaction;
 use crate::model::{EnvelopeRecipient, Outcome, Scope};
@@ -48,17 +45,10 @@ pub struct RelayState {
 
 struct Shared {
     dialer: Dialer,
-    pool: Pool,
+    pool: Arc<Pool<Connection>>,
     permits: Semaphore,
-    rate: Option<DefaultDirectRateLimiter>,
-    health: Mutex<Health>,
-    /// A task is closing idle connections as they grow old.
-    reaping: AtomicBool,
-}
-
-struct Health {
-    breaker: Breaker,
-    last_error: Option<String>,
+    rate: Rate,
+    health: Health,
 }
 
 impl fmt::Debug for SmtpRelay {
@@ -77,9 +67,8 @@ impl SmtpRelay {
         let shared = Shared {
             pool: Pool::new(settings.timeouts.idle),
             permits: Semaphore::new(connections),
-            rate: settings.rate_per_second.and_then(NonZeroU32::new).map(limiter),
-            health: Mutex::new(Health { breaker: Breaker::new(), last_error: None }),
-            reaping: AtomicBool::new(false),
+            rate: Rate::new(settings.rate_per_second),
+            health: Health::new(settings.name.clone()),
             dialer: Dialer::new(settings)?,
         };
         Ok(SmtpRelay { shared: Arc::new(shared) })
@@ -97,26 +86,23 @@ impl SmtpRelay {
 
     /// Whether an attempt that starts now would be tried; false while the circuit breaker is open.
     pub fn is_available(&self, now: Instant) -> bool {
-        self.shared.health().breaker.is_available(now)
+        self.shared.health.is_available(now)
     }
 
     /// How it is doing.
     pub fn state(&self) -> RelayState {
-        let health = self.shared.health();
         RelayState {
             connections: self.shared.dialer.open_connections(),
             idle: self.shared.pool.len(),
-            open_until: health.breaker.open_until(),
-            last_error: health.last_error.clone(),
+            open_until: self.shared.health.open_until(),
+            last_error: self.shared.health.last_error(),
         }
     }
 
     /// Waits until the rate allows one more transaction, and counts it. To be called before a
     /// recipient is claimed for `attempt`, so that it can be stopped for as long as it waits.
     pub async fn turn(&self) {
-        if let Some(rate) = &self.shared.rate {
-            rate.until_ready().await;
-        }
+        self.shared.rate.turn().await;
     }
 
     /// Tries to relay `transaction`; one outcome for each of its recipients, in order.
@@ -126,26 +112,22 @@ impl SmtpRelay {
             return Vec::new();
         }
         if !self.is_available(Instant::now()) {
-            return vec![self.shared.held_back(); count];
+            return vec![self.shared.health.held_back(); count];
         }
         // The semaphore is never closed; were it, nothing could be sent.
         let Ok(_permit) = self.shared.permits.acquire().await else {
-            return vec![self.shared.held_back(); count];
+            return vec![self.shared.health.held_back(); count];
         };
         // Asked again: the wait may have been long, and only one may probe.
-        if !self.shared.health().breaker.admit(Instant::now()) {
-            return vec![self.shared.held_back(); count];
+        if !self.shared.health.admit(Instant::now()) {
+            return vec![self.shared.health.held_back(); count];
         }
         self.rounds(transaction).await
     }
 
     /// Says QUIT on every idle connection, for a shutdown.
     pub async fn close_idle(&self) {
-        let mut farewells = JoinSet::new();
-        for connection in self.shared.pool.drain() {
-            farewells.spawn(connection.quit());
-        }
-        while farewells.join_next().await.is_some() {}
+        self.shared.pool.close_idle().await;
     }
 
     async fn rounds(&self, transaction: &Transaction) -> Vec<Outcome> {
@@ -174,7 +156,7 @@ impl SmtpRelay {
         // Every index was in the first round.
         outcomes
             .into_iter()
-            .map(|outcome| outcome.unwrap_or_else(|| self.shared.held_back()))
+            .map(|outcome| outcome.unwrap_or_else(|| self.shared.health.held_back()))
             .collect()
     }
 
@@ -199,7 +181,7 @@ impl SmtpRelay {
                 self.settle(connection, exchanged)
             }
             Err(error) => {
-                self.shared.failed(&error.detail);
+                self.shared.health.failed(&error.detail);
                 let outcome = Outcome::Temporary {
                     scope: Scope::Upstream,
                     reply: error.reply,
@@ -214,95 +196,16 @@ impl SmtpRelay {
     fn settle(&self, connection: Connection, exchanged: Exchanged) -> Vec<Outcome> {
         match exchanged.fate {
             Fate::Reusable => {
-                self.shared.succeeded();
-                match self.shared.pool.put(connection) {
-                    None => self.reap_later(),
-                    Some(worn) => drop(tokio::spawn(worn.quit())),
-                }
+                self.shared.health.succeeded();
+                self.shared.pool.keep(connection);
             }
             Fate::Broken | Fate::Stale => {
                 let detail = exchanged.outcomes.iter().find_map(detail_of);
-                self.shared.failed(detail.unwrap_or("the connection broke"));
+                self.shared.health.failed(detail.unwrap_or("the connection broke"));
             }
         }
         exchanged.outcomes
     }
-
-    /// Makes sure that somebody closes idle connections when their time is over.
-    fn reap_later(&self) {
-        if !self.shared.reaping.swap(true, Ordering::AcqRel) {
-            tokio::spawn(reap(Arc::downgrade(&self.shared)));
-        }
-    }
-}
-
-impl Shared {
-    fn health(&self) -> MutexGuard<'_, Health> {
-        self.health.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn succeeded(&self) {
-        let mut health = self.health();
-        health.last_error = None;
-        if health.breaker.succeeded() {
-            tracing::info!(upstream = %self.dialer.settings().name, "the upstream is back");
-        }
-    }
-
-    fn failed(&self, detail: &str) {
-        let upstream = &self.dialer.settings().name;
-        let mut health = self.health();
-        health.last_error = Some(detail.to_owned());
-        if health.breaker.failed(Instant::now()) {
-            tracing::warn!(%upstream, error = detail, "the upstream is down; only probes go to it");
-        } else {
-            tracing::debug!(%upstream, error = detail, "an attempt failed");
-        }
-    }
-
-    /// The outcome of an attempt that was not made.
-    fn held_back(&self) -> Outcome {
-        let health = self.health();
-        let last = health.last_error.as_deref().unwrap_or("no connection");
-        Outcome::Temporary {
-            scope: Scope::Upstream,
-            reply: None,
-            detail: format!("not tried, because the upstream failed several times: {last}"),
-        }
-    }
-}
-
-/// Closes idle connections of an upstream as they grow old; ends when there are none, or when the
-/// upstream is gone.
-async fn reap(shared: Weak<Shared>) {
-    loop {
-        let next = {
-            let Some(shared) = shared.upgrade() else { return };
-            let (expired, next) = shared.pool.take_expired();
-            for connection in expired {
-                tokio::spawn(connection.quit());
-            }
-            if next.is_none() {
-                shared.reaping.store(false, Ordering::Release);
-                // One that came in between is not forgotten.
-                if shared.pool.len() == 0 || shared.reaping.swap(true, Ordering::AcqRel) {
-                    return;
-                }
-            }
-            next
-        };
-        match next {
-            Some(at) => tokio::time::sleep_until(at).await,
-            None => tokio::task::yield_now().await,
-        }
-    }
-}
-
-/// Paces evenly: a burst of a hundredth of a second's worth at most, so that no window of a second
-/// holds more than a hundredth above the limit.
-fn limiter(per_second: NonZeroU32) -> DefaultDirectRateLimiter {
-    let burst = NonZeroU32::new(per_second.get() / 100).unwrap_or(NonZeroU32::MIN);
-    RateLimiter::direct(Quota::per_second(per_second).allow_burst(burst))
 }
 
 fn detail_of(outcome: &Outcome) -> Option<&str> {

@@ -92,7 +92,15 @@ pub enum Format {
     Json,
     Xml,
     Text,
+    /// Text for another gateway, which takes every refusal as final and tries again only after a
+    /// connection that gave no answer (Kannel).
+    Gateway,
 }
+
+/// In the extensions of a response: it is not to be written. The connection is closed instead,
+/// because the client would take any answer as final.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CloseConnection;
 
 /// What an application wants.
 #[derive(Clone, Debug)]
@@ -124,7 +132,7 @@ pub enum Probe {
 pub enum Handle {
     /// Its id, perhaps in another form.
     Message(MessageId),
-    /// The sequence number of the first message of a call; stands for all of its messages.
+    /// The sequence number of the first message of a batch; stands for all of its messages.
     Batch(Sequence),
     /// A text that can be no id of ours.
     Unknown,
@@ -168,6 +176,10 @@ pub struct Draft {
     pub references: Vec<Reference>,
     pub tag: Option<Tag>,
     pub receipt: Option<ReceiptRequest>,
+    /// Which message object of the call it belongs to, from 0 on; drafts of one object stand
+    /// together. Each object is a batch of its own: index and count of `SmsBatch` are counted
+    /// within it, so that it has a number of its own (GatewayAPI's lists of messages).
+    pub group: u32,
 }
 
 impl Draft {
@@ -189,6 +201,7 @@ impl Draft {
             references: Vec::new(),
             tag: None,
             receipt: None,
+            group: 0,
         }
     }
 }
@@ -287,7 +300,7 @@ pub enum Answer<'a> {
 #[derive(Clone, Debug)]
 pub struct Shown {
     pub id: MessageId,
-    /// Its own number; the number of its call is this minus `sms.batch.index`.
+    /// Its own number; the number of its batch is this minus `sms.batch.index`.
     pub sequence: Sequence,
     pub direction: Direction,
     pub sms: Sms,
@@ -305,7 +318,7 @@ pub struct Shown {
 }
 
 impl Shown {
-    /// The number of the call that brought it.
+    /// The number of the batch that it belongs to: the sequence number of the batch's first message.
     pub fn batch_number(&self) -> u64 {
         self.sequence.0.saturating_sub(u64::from(self.sms.batch.index))
     }

@@ -36,6 +36,11 @@ impl Fields {
         self.0.push((name.to_owned(), value.as_bytes().to_vec()));
     }
 
+    /// Adds one field whose value need be no text.
+    pub fn push_bytes(&mut self, name: &str, value: &[u8]) {
+        self.0.push((name.to_owned(), value.to_vec()));
+    }
+
     /// The last value of a name as text, blank ones included. What is no UTF-8 becomes U+FFFD.
     pub fn get(&self, name: &str) -> Option<Cow<'_, str>> {
         self.bytes(name).map(String::from_utf8_lossy)
@@ -55,6 +60,19 @@ impl Fields {
     /// Everything, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
         self.0.iter().map(|(name, value)| (name.as_str(), &value[..]))
+    }
+
+    /// 32 hexadecimal digits that stand for what is said and `also`; the fields in `without` do not count.
+    pub fn digest(&self, without: &[&str], also: &[u8]) -> String {
+        let mut hash = blake3::Hasher::new();
+        let counted = self.iter().filter(|(name, _)| !without.contains(name));
+        let pieces = counted.flat_map(|(name, value)| [name.as_bytes(), value]);
+        for piece in pieces.chain([also]) {
+            // The length keeps what belongs to one piece from looking like another's.
+            hash.update(&(piece.len() as u64).to_le_bytes());
+            hash.update(piece);
+        }
+        hash.finalize().to_hex().chars().take(32).collect()
     }
 
     pub fn is_empty(&self) -> bool {
@@ -115,6 +133,16 @@ mod tests {
         assert_eq!(fields.bytes("raw"), Some(&[0xff][..]));
         assert_eq!(fields.get("name").as_deref(), Some(""));
         assert_eq!(fields.get("none"), None);
+    }
+
+    #[test]
+    fn a_digest_stands_for_what_counts() {
+        let of = |query: &str| Fields::parse(query.as_bytes()).digest(&["token"], b"");
+        assert_eq!(of("a=1&b=2"), of("token=x&a=1&b=2"));
+        for other in ["a=1", "b=2&a=1", "a=1b&=2", "a=1&b=2&c="] {
+            assert_ne!(of("a=1&b=2"), of(other), "{other}");
+        }
+        assert_ne!(Fields::default().digest(&[], b"x"), Fields::default().digest(&[], b"y"));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! to one. Both take whole HTTP messages as values. Which app it is, whether it may, and what is stored is
 //! decided elsewhere.
 //!
-//! In reading order: `gsm`, `segment`, `number`, `form`, `account`, `call` (the dialects' common
+//! In reading order: `gsm`, `segment`, `number`, `form`, `signature`, `account`, `call` (the dialects' common
 //! words), `provider` (the providers'), then one folder for each protocol.
 
 pub mod account;
@@ -15,11 +15,13 @@ pub mod gatewayapi;
 pub mod generic;
 pub mod gsm;
 pub mod kannel;
+mod masked;
 pub mod native;
 pub mod number;
 pub mod proof;
 pub mod provider;
 pub mod segment;
+pub mod signature;
 pub mod twilio;
 pub mod vonage;
 

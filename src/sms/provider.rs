@@ -42,6 +42,25 @@ pub enum ProviderProtocol {
     Http(HttpProvider),
 }
 
+impl ProviderProtocol {
+    /// Whether its URL names this machine.
+    pub fn is_on_this_machine(&self) -> bool {
+        let url = match self {
+            ProviderProtocol::Twilio { url, .. }
+            | ProviderProtocol::Vonage { url, .. }
+            | ProviderProtocol::Kannel { url, .. }
+            | ProviderProtocol::GatewayApi { url, .. } => url,
+            ProviderProtocol::Http(settings) => &settings.url,
+        };
+        match url.host() {
+            Some(url::Host::Ipv4(address)) => address.is_loopback(),
+            Some(url::Host::Ipv6(address)) => address.is_loopback(),
+            Some(url::Host::Domain(name)) => name == "localhost",
+            None => false,
+        }
+    }
+}
+
 /// How callbacks of this upstream are told from forgeries.
 #[derive(Clone, Debug, Default)]
 pub struct ProviderCallbacks {
@@ -95,6 +114,9 @@ pub enum Judgement {
     Temporary { text: String },
     /// Too fast; again after so long.
     Throttled { retry_after: Option<Duration>, text: String },
+    /// A response that does not say whether the message was taken. It may have been, and costs
+    /// money, so it is as unknown as no response at all.
+    Unclear { text: String },
 }
 
 /// A callback of a provider.

@@ -15,7 +15,7 @@ const MAX_FAILURES_OF_USER: u32 = 10;
 /// Failures after which a client has to wait, whatever names it tried.
 const MAX_FAILURES_OF_CLIENT: u32 = 50;
 /// How long; counted from the last failure.
-const LOCK: Duration = Duration::from_secs(300);
+pub(super) const LOCK: Duration = Duration::from_secs(300);
 /// Names and clients that are remembered; the ones that failed longest ago are forgotten first.
 const MAX_ENTRIES: usize = 10_000;
 
@@ -48,6 +48,12 @@ impl AuthGuard {
         };
         over(Key::Client(client), MAX_FAILURES_OF_CLIENT)
             || over(user(client, username), MAX_FAILURES_OF_USER)
+    }
+
+    /// Whether this client may not try this name now; the other names that it tried do not count.
+    pub(super) fn is_name_locked(&self, now: Instant, client: IpAddr, username: &str) -> bool {
+        let locked = |f: &Failures| f.count >= MAX_FAILURES_OF_USER && now < f.last + LOCK;
+        self.lock().get(&user(client, username)).is_some_and(locked)
     }
 
     /// The credentials were wrong.

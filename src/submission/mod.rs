@@ -1,8 +1,9 @@
-//! The ports of the applications: SMTP today.
+//! The ports of the applications: SMTP, and the HTTP dialects of SMS.
 //!
 //! [`SmtpServer`] opens the listeners and drives an `smtp` session over each connection: it finds
 //! out which app the client is, keeps the octets of a message until it is complete, and hands it to
-//! the door. What is said is decided in `smtp`, what is accepted in `intake`.
+//! the door. What is said is decided in `smtp`, what is accepted in `intake`. [`SmsPort`] is the router
+//! of the SMS port: it finds out whose dialect and whose call a request is, and does what it wants.
 
 mod connection;
 mod deadline;
@@ -10,8 +11,15 @@ mod door;
 mod guard;
 mod server;
 pub mod settings;
+mod sms_dispatch;
+mod sms_identity;
+mod sms_operation;
+mod sms_port;
+mod sms_settings;
 mod spool;
 
 pub use door::Door;
 pub use server::{SmtpServer, SubmissionError};
 pub use settings::SmtpSettings;
+pub use sms_port::SmsPort;
+pub use sms_settings::SmsPortSettings;

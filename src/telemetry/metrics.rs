@@ -62,10 +62,12 @@ pub(super) const ARCHIVE_BYTES: &str = "waybill_archive_bytes";
 pub(super) const ARCHIVE_MESSAGES: &str = "waybill_archive_messages";
 pub(super) const SMTP_CONNECTIONS: &str = "waybill_smtp_connections";
 pub(super) const HTTP_DURATION: &str = "waybill_http_request_duration_seconds";
+pub(super) const FEEDBACK: &str = "waybill_feedback_total";
+pub(super) const FLOW_DELIVERIES: &str = "waybill_flow_deliveries_total";
 pub(super) const BUILD_INFO: &str = "waybill_build_info";
 
 /// Every metric that Waybill has.
-pub static METRICS: [Metric; 13] = [
+pub static METRICS: [Metric; 15] = [
     Metric {
         name: SUBMISSIONS,
         kind: Kind::Counter,
@@ -149,6 +151,20 @@ pub static METRICS: [Metric; 13] = [
         unit: Unit::Seconds,
         labels: &["listener", "route", "status"],
         help: "Duration of HTTP requests, until the response's head.",
+    },
+    Metric {
+        name: FEEDBACK,
+        kind: Kind::Counter,
+        unit: Unit::Count,
+        labels: &["kind"],
+        help: "What providers told us: underway, delivered, failed, inbound, unknown, early, forged or malformed.",
+    },
+    Metric {
+        name: FLOW_DELIVERIES,
+        kind: Kind::Counter,
+        unit: Unit::Count,
+        labels: &["outcome"],
+        help: "Attempts to tell an application of an event: done, again or given_up.",
     },
     Metric {
         name: BUILD_INFO,
@@ -245,6 +261,8 @@ mod tests {
             record::archive_messages(5);
             drop(record::SmtpConnection::open());
             record::http_request("admin", "/api/v1/me", 200, second);
+            record::feedback("delivered");
+            record::flow_delivery("done");
         });
         handle.render()
     }

@@ -66,6 +66,16 @@ pub fn http_request(listener: &'static str, route: &str, status: u16, duration: 
         .record(duration);
 }
 
+/// A provider told something, or somebody claimed to be one.
+pub fn feedback(kind: &'static str) {
+    counter!(table::FEEDBACK, "kind" => kind).increment(1);
+}
+
+/// One attempt to tell an application of an event ended.
+pub fn flow_delivery(outcome: &'static str) {
+    counter!(table::FLOW_DELIVERIES, "outcome" => outcome).increment(1);
+}
+
 /// Which version runs.
 pub(super) fn build_info(version: &'static str) {
     gauge!(table::BUILD_INFO, "version" => version).set(1.0);

@@ -1,4 +1,5 @@
-//! The stored facts of a message: everything that never changes after its acceptance.
+//! The stored facts of a message: everything that never changes after its acceptance, unless its
+//! content is erased.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use crate::model::{
     MessageId, Named, RecipientKind, Reference, ReversePath, Sequence, Tag, Timestamp,
 };
 
+use super::sms::StoredSms;
 use super::{Corrupt, Record};
 
 /// One row of the messages table; its key is the id.
@@ -37,6 +39,10 @@ pub(in crate::archive) struct StoredMessage {
     policy: StoredPolicy,
     resend_of: Option<u128>,
     pub duplicate_of: Option<u128>,
+    // Appended with version 2.
+    sms: Option<StoredSms>,
+    pub redacted_at: Option<i64>,
+    pub deleted_at: Option<i64>,
 }
 
 /// Where the bytes lie: what is the message's own, with the shared parts left out, and for each of
@@ -136,6 +142,8 @@ struct StoredPolicy {
 
 impl Record for StoredMessage {
     const KIND: &'static str = "message";
+    const VERSION: u8 = 2;
+    const APPENDED: usize = 3;
 }
 
 /// What the writer adds to an acceptance.
@@ -183,6 +191,9 @@ impl StoredMessage {
             },
             resend_of: acceptance.resend_of.map(MessageId::as_u128),
             duplicate_of: place.duplicate_of.map(MessageId::as_u128),
+            sms: acceptance.medium.sms().map(StoredSms::new),
+            redacted_at: None,
+            deleted_at: None,
         }
     }
 
@@ -200,8 +211,36 @@ impl StoredMessage {
     pub(in crate::archive) fn medium(&self) -> Result<Medium, Corrupt> {
         match self.channel {
             StoredChannel::Email => Ok(Medium::Mail(self.envelope.envelope()?)),
-            StoredChannel::Sms => Err(Corrupt::new("SMS", "it is not stored yet")),
+            StoredChannel::Sms => match &self.sms {
+                Some(sms) => Ok(Medium::Sms(Box::new(sms.sms()?))),
+                None => Err(Corrupt::new("SMS", "it has no destination")),
+            },
         }
+    }
+
+    pub(in crate::archive) fn channel(&self) -> Channel {
+        match self.channel {
+            StoredChannel::Email => Channel::Email,
+            StoredChannel::Sms => Channel::Sms,
+        }
+    }
+
+    /// Which message of its call an SMS is, and how many there were.
+    pub(in crate::archive) fn batch(&self) -> Option<(u32, u32)> {
+        self.sms.as_ref().map(|sms| sms.batch)
+    }
+
+    /// Takes away what the message says: text, names of attachments, and the way to its bytes.
+    pub(in crate::archive) fn redact(&mut self, at: Timestamp) -> StoredBody {
+        self.summary.subject = None;
+        self.summary.preview = String::new();
+        self.summary.defects = Vec::new();
+        self.summary.attachments.iter_mut().for_each(|a| a.filename = None);
+        if let Some(sms) = &mut self.sms {
+            sms.redact();
+        }
+        self.redacted_at = self.redacted_at.or(Some(at.as_millis()));
+        std::mem::take(&mut self.body)
     }
 
     pub(in crate::archive) fn client(&self) -> Client {

@@ -7,6 +7,7 @@
 
 mod event;
 mod message;
+mod sms;
 mod state;
 
 use serde::Serialize;
@@ -14,12 +15,12 @@ use serde::de::DeserializeOwned;
 
 pub(super) use event::StoredEvent;
 pub(super) use message::{Place, StoredBody, StoredMessage};
-pub(super) use state::{StoredProgress, StoredStates};
+pub(super) use state::{StoredProgress, StoredReceipts, StoredStates};
 
 use super::ArchiveError;
 
-/// The version of every record that is written today.
-const VERSION: u8 = 1;
+/// The version of a record to which no field was appended yet.
+const FIRST_VERSION: u8 = 1;
 
 /// A record that can not be read.
 #[derive(Debug, thiserror::Error)]
@@ -45,21 +46,34 @@ impl From<Corrupt> for ArchiveError {
 pub(super) trait Record: Serialize + DeserializeOwned {
     /// What it is called in an error.
     const KIND: &'static str;
+    /// What is written today.
+    const VERSION: u8 = FIRST_VERSION;
+    /// Bytes of the fields that were appended since the first version, when each of them is absent
+    /// or empty: postcard writes either as one zero, so an old record is read with zeros behind it.
+    const APPENDED: usize = 0;
 
     fn encode(&self) -> Vec<u8> {
         // Serialising plain data into memory can not fail; were it to, the empty record is refused
         // when it is read instead of being taken for something else.
-        postcard::to_extend(self, vec![VERSION]).unwrap_or_default()
+        postcard::to_extend(self, vec![Self::VERSION]).unwrap_or_default()
     }
 
     fn decode(bytes: &[u8]) -> Result<Self, Corrupt> {
         match bytes.split_first() {
-            Some((&VERSION, body)) => {
+            Some((version, body)) if *version == Self::VERSION => {
                 postcard::from_bytes(body).map_err(|e| Corrupt::new(Self::KIND, e))
+            }
+            Some((&FIRST_VERSION, body)) => {
+                let mut body = body.to_vec();
+                body.resize(body.len() + Self::APPENDED, 0);
+                postcard::from_bytes(&body).map_err(|e| Corrupt::new(Self::KIND, e))
             }
             Some((version, _)) => Err(Corrupt::new(
                 Self::KIND,
-                format!("version {version} is of a newer Waybill; this one reads {VERSION}"),
+                format!(
+                    "version {version} is of a newer Waybill; this one reads {}",
+                    Self::VERSION
+                ),
             )),
             None => Err(Corrupt::new(Self::KIND, "it is empty")),
         }

@@ -2,20 +2,104 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::lifecycle::Progress;
+use crate::lifecycle::{Part, Progress};
 use crate::model::UpstreamName;
 use crate::model::{
-    Cause, Digest, EnhancedCode, FailureReason, Hold, RecipientState, Reply, Timestamp,
+    Cause, Digest, EnhancedCode, FailureReason, Hold, ReceiptState, RecipientState, Reply,
+    Timestamp,
 };
 
 use super::{Corrupt, Record};
 
 /// All recipients of one message, in the order of its envelope.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(in crate::archive) struct StoredStates(pub Vec<StoredProgress>);
+pub(in crate::archive) struct StoredStates {
+    pub recipients: Vec<StoredProgress>,
+    // Appended with version 2.
+    /// Of the recipients of which a provider tells something.
+    pub receipts: Vec<StoredReceipts>,
+    valid_until: Option<i64>,
+}
 
 impl Record for StoredStates {
     const KIND: &'static str = "recipient state";
+    const VERSION: u8 = 2;
+    const APPENDED: usize = 2;
+}
+
+impl StoredStates {
+    pub(in crate::archive) fn new(
+        recipients: Vec<StoredProgress>,
+        receipts: Vec<StoredReceipts>,
+        valid_until: Option<Timestamp>,
+    ) -> StoredStates {
+        StoredStates { recipients, receipts, valid_until: valid_until.map(Timestamp::as_millis) }
+    }
+
+    pub(in crate::archive) fn valid_until(&self) -> Option<Timestamp> {
+        self.valid_until.map(Timestamp::from_millis)
+    }
+}
+
+/// What a provider told of one recipient.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(in crate::archive) struct StoredReceipts {
+    recipient: u16,
+    delivered_at: Option<i64>,
+    parts: Vec<(String, StoredReceiptState)>,
+}
+
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+enum StoredReceiptState {
+    Underway,
+    Delivered,
+    Undelivered,
+    Expired,
+    Rejected,
+}
+
+impl StoredReceipts {
+    /// `None` when there is nothing to keep, as of all mail.
+    pub(in crate::archive) fn new(recipient: u16, progress: &Progress) -> Option<StoredReceipts> {
+        if progress.delivered_at.is_none() && progress.parts.is_empty() {
+            return None;
+        }
+        let parts = progress.parts.iter().map(|part| {
+            let state = match part.state {
+                ReceiptState::Underway => StoredReceiptState::Underway,
+                ReceiptState::Delivered => StoredReceiptState::Delivered,
+                ReceiptState::Undelivered => StoredReceiptState::Undelivered,
+                ReceiptState::Expired => StoredReceiptState::Expired,
+                ReceiptState::Rejected => StoredReceiptState::Rejected,
+            };
+            (part.provider_id.clone(), state)
+        });
+        Some(StoredReceipts {
+            recipient,
+            delivered_at: progress.delivered_at.map(Timestamp::as_millis),
+            parts: parts.collect(),
+        })
+    }
+
+    pub(in crate::archive) fn recipient(&self) -> usize {
+        usize::from(self.recipient)
+    }
+
+    /// Puts it back where it was.
+    pub(in crate::archive) fn tell(self, progress: &mut Progress) {
+        progress.delivered_at = self.delivered_at.map(Timestamp::from_millis);
+        let parts = self.parts.into_iter().map(|(provider_id, state)| {
+            let state = match state {
+                StoredReceiptState::Underway => ReceiptState::Underway,
+                StoredReceiptState::Delivered => ReceiptState::Delivered,
+                StoredReceiptState::Undelivered => ReceiptState::Undelivered,
+                StoredReceiptState::Expired => ReceiptState::Expired,
+                StoredReceiptState::Rejected => ReceiptState::Rejected,
+            };
+            Part { provider_id, state }
+        });
+        progress.parts = parts.collect();
+    }
 }
 
 /// Where one recipient stands.
@@ -73,6 +157,7 @@ impl StoredProgress {
         }
     }
 
+    /// Without what a provider told of it.
     pub(in crate::archive) fn progress(&self) -> Result<Progress, Corrupt> {
         Ok(Progress {
             state: self.state.state()?,
@@ -81,6 +166,8 @@ impl StoredProgress {
             first_due_at: Timestamp::from_millis(self.first_due_at),
             possible_duplicate: self.possible_duplicate,
             crashes: self.crashes,
+            delivered_at: None,
+            parts: Vec::new(),
         })
     }
 }
@@ -239,10 +326,20 @@ mod tests {
                 first_due_at: at,
                 possible_duplicate: true,
                 crashes: 4,
+                delivered_at: None,
+                parts: Vec::new(),
             };
-            let bytes = StoredStates(vec![StoredProgress::new(&progress, None, None)]).encode();
+            let one = StoredProgress::new(&progress, None, None);
+            let states = StoredStates::new(vec![one], Vec::new(), Some(at));
+            let bytes = states.encode();
             let back = StoredStates::decode(&bytes).unwrap();
-            assert_eq!(back.0[0].progress().unwrap(), progress);
+            assert_eq!(back.recipients[0].progress().unwrap(), progress);
+            assert_eq!(back.valid_until(), Some(at));
+            // The first version ended with the recipients.
+            let first = postcard::to_extend(&states.recipients, vec![1]).unwrap();
+            let back = StoredStates::decode(&first).unwrap();
+            assert_eq!(back.recipients[0].progress().unwrap(), progress);
+            assert_eq!(back.valid_until(), None);
         }
     }
 

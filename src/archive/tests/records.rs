@@ -76,11 +76,11 @@ fn read(bytes: &[u8]) {
     let id = MessageId::from_u128(7);
     let standing = Standing::decode(id, bytes);
     if let Ok(message) = StoredMessage::decode(bytes) {
-        let standing = standing.unwrap_or(Standing { id, entries: Vec::new() });
+        let standing = standing.unwrap_or(Standing { id, entries: Vec::new(), valid_until: None });
         let _ = assemble(id, &message, standing);
     }
     if let Ok(states) = StoredStates::decode(bytes) {
-        states.0.iter().for_each(|stored| drop(stored.progress()));
+        states.recipients.iter().for_each(|stored| drop(stored.progress()));
     }
     if let Ok(event) = StoredEvent::decode(bytes) {
         let _ = event.event(Sequence(7));
@@ -134,8 +134,11 @@ fn damaged_records_are_errors() {
     let random = runner.run(&random, |mut bytes| {
         read(&bytes);
         // The version that makes it a record.
-        bytes.insert(0, 1);
-        read(&bytes);
+        for version in [1, 2] {
+            bytes.insert(0, version);
+            read(&bytes);
+            bytes.remove(0);
+        }
         Ok(())
     });
     random.unwrap();

@@ -1,12 +1,15 @@
 //! `waybill demo`: a complete system on loopback.
 //!
-//! The gateway with a real configuration, an SMTP sink as its smarthost, and sample mail that goes
-//! through real sockets from end to end: an invoice with an attachment, a message that is held, a
-//! recipient that does not exist, one that answers only the second time. It shows the queue while
-//! that happens, says what to try, and runs until it is interrupted.
+//! The gateway with a real configuration, an SMTP sink as its smarthost, an SMS provider, and sample
+//! messages that go through real sockets from end to end: an invoice with an attachment, a message
+//! that is held, a recipient that does not exist, one that answers only the second time; SMS in each
+//! dialect, with receipts, an answer and an opt-out. It shows the queue while that happens, says what
+//! to try, and runs until it is interrupted.
 
 mod progress;
 mod samples;
+mod sms_provider;
+mod sms_samples;
 pub mod smtp_sink;
 
 use std::net::{Ipv4Addr, TcpListener};
@@ -22,6 +25,7 @@ use crate::config::{Config, Environment};
 use crate::daemon::{Daemon, now};
 use crate::model::RecipientState;
 use crate::telemetry::Metrics;
+use sms_provider::SmsProvider;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -59,7 +63,8 @@ pub(super) fn demo(args: &DemoArgs, config: Option<&Path>) -> Result<(), Failure
 async fn show(data_dir: &Path) -> Result<(), Failure> {
     let text = |error: &dyn std::fmt::Display| Failure::Failed(error.to_string());
     let sink = SmtpSink::start().await.map_err(|error| text(&error))?;
-    let source = configuration(data_dir, sink.address().port());
+    let provider = SmsProvider::start().await.map_err(|error| text(&error))?;
+    let source = configuration(data_dir, sink.address().port(), &provider);
     let config = Config::parse(Some(Path::new("demo.toml")), &source, &Environment::of_process())
         .map_err(Failure::Config)?
         .config;
@@ -76,13 +81,19 @@ async fn show(data_dir: &Path) -> Result<(), Failure> {
     let Some(smtp) = daemon.addresses.smtp.first().copied() else {
         return Err(Failure::Failed("the demo has no SMTP port".into()));
     };
-    let submitted = samples::submit(smtp).await.map_err(|error| text(&error))?;
+    let (Some(sms), Some(public)) = (daemon.addresses.sms, daemon.addresses.public) else {
+        return Err(Failure::Failed("the demo has no SMS ports".into()));
+    };
+    provider.deliver_inbound_to(format!("http://{public}/hooks/provider/inbound"));
+    let mut submitted = samples::submit(smtp).await.map_err(|error| text(&error))?;
+    submitted.extend(sms_samples::submit(sms).await.map_err(|error| text(&error))?);
+    provider.person_writes("+4520000005", sms_samples::OUR_NUMBER, "STOP");
     let newest = daemon.archive.list(&Filter::default(), Order::Newest, None, submitted.len());
     let newest = newest.map_err(|error| text(&error))?.items;
     let held = newest.iter().find(|message| message.recipients.iter().any(is_held));
     progress::tell_where(&daemon.addresses, &token, &submitted, held.map(|message| message.id));
     tokio::select! {
-        () = progress::watch(&daemon.archive, &sink) => {}
+        () = progress::watch(&daemon.archive, &sink, &provider) => {}
         _ = tokio::signal::ctrl_c() => {}
         () = terminated() => {}
     }
@@ -104,7 +115,7 @@ async fn terminated() {
 }
 
 /// A configuration as a user would write it; short waits, so that the second try can be watched.
-fn configuration(data_dir: &Path, sink_port: u16) -> String {
+fn configuration(data_dir: &Path, sink_port: u16, provider: &SmsProvider) -> String {
     let port = |wanted: u16| {
         // Whoever has the usual port already gets another one, and is told which.
         let is_free = TcpListener::bind((Ipv4Addr::LOCALHOST, wanted)).is_ok();
@@ -122,6 +133,25 @@ auth = "off"
 [[app]]
 name = "erp"
 networks = ["127.0.0.0/8", "::1/128"]
+originators = ["{our_number}"]
+
+[app.sms.twilio]
+account_sid = "{twilio_sid}"
+auth_token = "{token}"
+
+[app.sms.vonage]
+api_key = "demo"
+api_secret = "{token}"
+
+[app.sms.kannel]
+username = "demo"
+password = "{token}"
+
+[app.sms.gatewayapi]
+token = "{token}"
+
+[app.sms.waybill]
+token = "{token}"
 
 [[upstream]]
 name = "sink"
@@ -129,8 +159,22 @@ host = "127.0.0.1"
 port = {sink_port}
 tls = "off"
 
+[[upstream]]
+name = "provider"
+kind = "twilio"
+url = "http://{provider_address}"
+account_sid = "{provider_sid}"
+auth_token = "{provider_token}"
+
 [queue]
 retry = ["3s", "10s", "1m"]
+
+[sms]
+listen = "127.0.0.1:{sms}"
+stop_reply = "You will get no more messages from us. Write START to get them again."
+
+[public]
+listen = "127.0.0.1:{public}"
 
 [admin]
 listen = "127.0.0.1:{admin}"
@@ -139,6 +183,14 @@ listen = "127.0.0.1:{admin}"
 listen = "127.0.0.1:{metrics}"
 "#,
         data_dir = toml::Value::String(data_dir.display().to_string()),
+        our_number = sms_samples::OUR_NUMBER,
+        twilio_sid = sms_samples::TWILIO_SID,
+        token = sms_samples::TOKEN,
+        provider_address = provider.address(),
+        provider_sid = sms_provider::ACCOUNT_SID,
+        provider_token = provider.auth_token().expose(),
+        sms = port(8026),
+        public = port(8027),
         smtp = port(2525),
         admin = port(8025),
         metrics = port(9025),
@@ -149,9 +201,10 @@ listen = "127.0.0.1:{metrics}"
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_configuration_has_no_mistakes() {
-        let source = configuration(Path::new("/tmp/a \"quoted\" folder"), 2500);
+    #[tokio::test]
+    async fn the_configuration_has_no_mistakes() {
+        let provider = SmsProvider::start().await.unwrap();
+        let source = configuration(Path::new("/tmp/a \"quoted\" folder"), 2500, &provider);
         let loaded = Config::parse(Some(Path::new("demo.toml")), &source, &Environment::default());
         let loaded = loaded.unwrap();
         assert_eq!(loaded.config.upstreams.len(), 1);

@@ -7,10 +7,11 @@ use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
 use super::SmtpSink;
+use super::sms_provider::SmsProvider;
 use crate::archive::{Archive, Filter, Message, Order, Recipient};
 use crate::cli::listing::printable;
 use crate::daemon::Addresses;
-use crate::model::{MessageId, RecipientState, Secret};
+use crate::model::{Direction, Medium, MessageId, RecipientState, Secret};
 
 /// Messages in the list, and recipients of each.
 const SHOWN: usize = 12;
@@ -33,10 +34,14 @@ pub(super) fn tell_where(
     let admin = shown(addresses.admin.as_ref());
     let metrics = shown(addresses.metrics.as_ref());
     println!("Waybill is running.\n");
+    let sms = shown(addresses.sms.as_ref());
     println!("  SMTP for your applications   {smtp}");
+    println!(
+        "  SMS for your applications    http://{sms} (Twilio, Vonage, Kannel, GatewayAPI, Waybill)"
+    );
     println!("  admin API                    http://{admin}/api/v1/messages");
     println!("  metrics, health              http://{metrics}/metrics\n");
-    println!("Submitted just now, over real SMTP:");
+    println!("Submitted just now, over real SMTP and HTTP:");
     for (shows, recipients) in submitted {
         println!("  to {recipients}:\n    {shows}");
     }
@@ -50,12 +55,15 @@ pub(super) fn tell_where(
         println!("  {curl} -X POST $WAYBILL/messages/{id}/release");
     }
     let (host, port) = smtp.rsplit_once(':').unwrap_or((&smtp, ""));
-    println!("  swaks --server {host} --port {port} --to you@customer.example\n");
+    println!("  swaks --server {host} --port {port} --to you@customer.example");
+    println!("  {curl} \"$WAYBILL/messages?channel=sms\"");
+    println!("  curl -H 'Authorization: Bearer demo' http://{sms}/v1/sms \\");
+    println!("    --json '{{\"to\": \"+4520000006\", \"text\": \"Hello. Reply YES\"}}'\n");
     println!("Ctrl-C ends the demo.\n");
 }
 
 /// Shows the messages until it is dropped.
-pub(super) async fn watch(archive: &Archive, sink: &SmtpSink) {
+pub(super) async fn watch(archive: &Archive, sink: &SmtpSink, provider: &SmsProvider) {
     let in_place = io::stdout().is_terminal();
     let mut journal = archive.journal();
     let mut known: HashSet<String> = HashSet::new();
@@ -64,7 +72,7 @@ pub(super) async fn watch(archive: &Archive, sink: &SmtpSink) {
         journal.borrow_and_update();
         let page = archive.list(&Filter::default(), Order::Newest, None, SHOWN);
         let messages = page.map(|page| page.items).unwrap_or_default();
-        let arrived = *sink.received().borrow();
+        let arrived = (*sink.received().borrow(), provider.received());
         match in_place {
             true => drawn = redraw(&messages, arrived, drawn),
             false => print_changes(&messages, &mut known),
@@ -78,13 +86,15 @@ pub(super) async fn watch(archive: &Archive, sink: &SmtpSink) {
 
 /// Draws the list over the one before; gives its height in lines. No line is wider than the terminal
 /// and no list higher, or the next one would not lie over it.
-fn redraw(messages: &[Message], arrived: u64, drawn: usize) -> usize {
+fn redraw(messages: &[Message], (mails, sms): (u64, u64), drawn: usize) -> usize {
     let (columns, rows) = window();
     let mut screen = String::new();
     if drawn > 0 {
         screen.push_str(&format!("\x1b[{drawn}A\x1b[J"));
     }
-    let head = format!("Newest messages ({arrived} arrived at the smarthost)");
+    let head = format!(
+        "Newest messages ({mails} mails arrived at the smarthost, {sms} SMS at the provider)"
+    );
     let lines = std::iter::once(head).chain(messages.iter().flat_map(lines));
     let mut height = 0;
     for line in lines.take(rows.saturating_sub(2).max(2)) {
@@ -127,17 +137,27 @@ fn print_changes(messages: &[Message], known: &mut HashSet<String>) {
 
 /// One line for each recipient: id, where it stands, address, subject.
 fn lines(message: &Message) -> Vec<String> {
-    let subject = printable(message.summary.subject.as_deref().unwrap_or("(no subject)"));
+    let shown = match &message.medium {
+        Medium::Mail(_) => message.summary.subject.as_deref().unwrap_or("(no subject)"),
+        Medium::Sms(sms) => sms.text(),
+    };
+    let subject = printable(shown);
     let recipients = message.recipients.iter().zip(message.medium.recipients());
     let line = |(recipient, to): (&Recipient, String)| {
-        let (id, standing) = (message.id, standing(&recipient.state));
-        format!("{id}  {standing:<10}  {:<24}  {subject}", printable(&to))
+        let (id, standing) = (message.id, standing(message, recipient));
+        let other = match message.direction {
+            Direction::Outbound => to,
+            Direction::Inbound => message.medium.sender().unwrap_or_default(),
+        };
+        format!("{id}  {standing:<10}  {:<24}  {subject}", printable(&other))
     };
     recipients.take(MAX_RECIPIENTS).map(line).collect()
 }
 
-fn standing(state: &RecipientState) -> &'static str {
-    match state {
+fn standing(message: &Message, recipient: &Recipient) -> &'static str {
+    match &recipient.state {
+        RecipientState::Sent { .. } if message.direction == Direction::Inbound => "came in",
+        RecipientState::Sent { .. } if recipient.delivered_at.is_some() => "delivered",
         RecipientState::Held { .. } => "held",
         RecipientState::Due { .. } => "pending",
         RecipientState::Claimed { .. } => "being sent",

@@ -18,8 +18,14 @@ struct Sample {
 
 /// Why the samples could not be submitted.
 #[derive(Debug, thiserror::Error)]
-#[error("the sample mail can not be submitted: {0}")]
+#[error("the samples can not be submitted: {0}")]
 pub(super) struct SampleError(String);
+
+impl SampleError {
+    pub(super) fn new(error: &dyn std::fmt::Display) -> SampleError {
+        SampleError(error.to_string())
+    }
+}
 
 /// Submits everything over one connection. Gives, for each, what it shows and how it was answered.
 pub(super) async fn submit(

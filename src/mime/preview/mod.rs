@@ -52,6 +52,13 @@ pub(crate) fn document(raw: &[u8], structure: &Structure) -> String {
     page(&printable(&subject, MAX_TITLE_CHARS), &content)
 }
 
+/// The document for a text.
+pub(crate) fn text_document(text: &str) -> String {
+    let mut content = String::new();
+    add_text(&mut content, &text[..text.floor_char_boundary(MAX_PART_BYTES)]);
+    page("", &content)
+}
+
 /// What is shown when a message confuses the reader.
 pub(crate) fn unreadable() -> String {
     page("", "<p><em>This message can not be shown.</em></p>")

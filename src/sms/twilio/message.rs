@@ -137,7 +137,7 @@ pub(super) fn status(shown: &Shown) -> Status {
 impl View<'_> {
     fn extension(self) -> &'static str {
         match self.format {
-            Format::Json | Format::Text => ".json",
+            Format::Json | Format::Text | Format::Gateway => ".json",
             Format::Xml => "",
         }
     }

@@ -33,6 +33,7 @@ use super::account::SmsAccounts;
 use super::call::{Acknowledgement, Answer, Call, CallbackKind, Notice, Port, Shown, Verdict};
 use crate::model::{Dialect, Timestamp};
 pub use provider::TwilioUpstream;
+pub use signature::sign as sign_callback;
 
 /// Fields of a request that are archived beside its first line; none of them can hold a secret.
 const SHOWN_FIELDS: [header::HeaderName; 4] = [

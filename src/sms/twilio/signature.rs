@@ -22,7 +22,7 @@ pub(super) const HEADER: &str = "x-twilio-signature";
 const BODY_HASH: &str = "bodySHA256";
 
 /// Signs a form that goes to `url`, which has no fragment.
-pub(super) fn sign(token: &Secret, url: &str, fields: &Fields) -> String {
+pub fn sign(token: &Secret, url: &str, fields: &Fields) -> String {
     STANDARD.encode(mac(token, url, fields).as_ref())
 }
 

@@ -15,7 +15,7 @@ pub(super) fn response(
     view: &Value,
 ) -> Response<Bytes> {
     let (media, body) = match format {
-        Format::Json | Format::Text => ("application/json", view.to_string()),
+        Format::Json | Format::Text | Format::Gateway => ("application/json", view.to_string()),
         Format::Xml => {
             let mut out = String::from(DECLARATION);
             out.push_str("<TwilioResponse>");

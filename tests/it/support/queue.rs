@@ -24,8 +24,8 @@ use waybill::model::{
 };
 use waybill::policy::route::pattern;
 use waybill::policy::{Route, Routes};
-use waybill::relay::SmtpRelay;
 use waybill::relay::settings::SmtpUpstream;
+use waybill::relay::{Relay, SmtpRelay};
 
 use super::sink::Received;
 use super::upstream::settings;
@@ -273,7 +273,7 @@ impl Setup {
         let dispatch = Dispatch {
             archive: archive.clone(),
             routes: Arc::new(ArcSwap::from_pointee(routes)),
-            relays: relays.map(|u| (u.name.clone(), SmtpRelay::new(u).unwrap())).collect(),
+            relays: relays.map(smtp).collect(),
             schedule: Arc::new(RetrySchedule {
                 waits: self.waits,
                 expire: Duration::from_secs(3_600),
@@ -283,6 +283,10 @@ impl Setup {
         let stop = CancellationToken::new();
         Work { task: tokio::spawn(dispatch.run(stop.clone())), stop }
     }
+}
+
+fn smtp(upstream: SmtpUpstream) -> (UpstreamName, Relay) {
+    (upstream.name.clone(), Relay::Smtp(SmtpRelay::new(upstream).unwrap()))
 }
 
 impl Work {

@@ -1,0 +1,145 @@
+//! The rooms of SMS: relays, the port of the dialects, the public port, and what applications are
+//! told.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use super::start::StartError;
+use super::{Daemon, now};
+use crate::archive::Archive;
+use crate::config::Config;
+use crate::feedback::{self, Caller, FeedbackState};
+use crate::flow::{Flow, Flows};
+use crate::intake::{Intake, KeywordSettings};
+use crate::model::UpstreamName;
+use crate::net::Tls;
+use crate::net::client::HttpClient;
+use crate::net::http::HttpLimits;
+use crate::policy::Apps;
+use crate::relay::{Relay, SmsRelay, StatusUrls};
+use crate::sms::proof::ProofKey;
+use crate::sms::{self, SmsUpstream};
+use crate::submission::{SmsPort, SmsPortSettings};
+
+/// The archive's name of the key that proves status URLs.
+const PROOF_KEY: &str = "status URLs";
+/// What a receipt or an inbound message may be the body of takes no longer.
+const PUBLIC_CONNECTIONS: usize = 1_024;
+
+/// What SMS needs of the configuration, before the rooms are built.
+pub(super) struct SmsParts {
+    pub upstreams: Vec<SmsUpstream>,
+    pub flows: Vec<Flow>,
+    pub port: Option<SmsPortSettings>,
+    pub keywords: KeywordSettings,
+    pub public_listen: Option<SocketAddr>,
+    pub public_tls: bool,
+    /// How providers see the public port.
+    pub public_url: String,
+    /// Somebody said so; else it is only good for checking signatures.
+    pub is_public_url_known: bool,
+    pub hostname: String,
+    pub key: ProofKey,
+}
+
+impl SmsParts {
+    pub(super) async fn new(config: &Config, archive: &Archive) -> Result<SmsParts, StartError> {
+        let public = &config.public;
+        let known = public.url.as_ref().map(|url| url.as_str().trim_end_matches('/').to_owned());
+        let scheme = if public.tls { "https" } else { "http" };
+        let by_address = public.listen.map(|address| format!("{scheme}://{address}"));
+        Ok(SmsParts {
+            upstreams: config.sms_upstreams.clone(),
+            flows: config.flows.clone(),
+            port: config.sms.clone(),
+            keywords: config.keywords.clone(),
+            public_listen: public.listen,
+            public_tls: public.tls,
+            is_public_url_known: known.is_some(),
+            public_url: known.or(by_address).unwrap_or_default(),
+            hostname: config.hostname.clone(),
+            key: ProofKey::new(&archive.key(PROOF_KEY).await?),
+        })
+    }
+
+    /// One relay for each provider. A status URL is only handed out where the provider can reach
+    /// it: under the public URL, or on the same machine.
+    pub(super) fn relays(&self) -> Result<Vec<(UpstreamName, Relay)>, StartError> {
+        let relay = |upstream: &SmsUpstream| {
+            let is_reachable = self.is_public_url_known || upstream.protocol.is_on_this_machine();
+            let public_url = Some(self.public_url.clone());
+            let public_url = public_url.filter(|url| is_reachable && !url.is_empty());
+            let urls = StatusUrls { public_url, key: self.key.clone() };
+            Ok((upstream.name.clone(), Relay::Sms(SmsRelay::new(upstream.clone(), urls)?)))
+        };
+        self.upstreams.iter().map(relay).collect()
+    }
+}
+
+/// The rooms that the SMS ports share with the rest.
+pub(super) struct Shared {
+    pub archive: Archive,
+    pub intake: Intake,
+    pub apps: Arc<ArcSwap<Apps>>,
+    pub tls: Option<Arc<Tls>>,
+}
+
+impl Daemon {
+    /// Opens both ports and begins to tell applications.
+    pub(super) async fn open_sms(
+        &mut self,
+        parts: SmsParts,
+        shared: Shared,
+    ) -> Result<(), StartError> {
+        let Shared { archive, intake, apps, tls } = shared;
+        if let Some(settings) = &parts.port {
+            let port = SmsPort::new(
+                settings,
+                parts.hostname.clone(),
+                apps.clone(),
+                intake.clone(),
+                archive.clone(),
+            );
+            let tls = tls.clone().filter(|_| settings.tls);
+            let opened =
+                self.open_with("SMS", settings.listen, port.router(), SmsPort::limits(), tls);
+            self.addresses.sms = Some(opened.await?);
+        }
+        if let Some(listen) = parts.public_listen {
+            let caller = |upstream: SmsUpstream| {
+                let SmsUpstream { name, protocol, callbacks, .. } = upstream;
+                (name, Caller { provider: sms::provider(protocol), callbacks })
+            };
+            let callers: HashMap<UpstreamName, Caller> =
+                parts.upstreams.into_iter().map(caller).collect();
+            let router = feedback::router(FeedbackState {
+                archive: archive.clone(),
+                intake: intake.clone(),
+                apps: apps.clone(),
+                upstreams: Arc::new(callers),
+                key: parts.key,
+                public_url: parts.public_url,
+                keywords: parts.keywords,
+                clock: Arc::new(now),
+            });
+            let limits =
+                HttpLimits { max_connections: PUBLIC_CONNECTIONS, ..HttpLimits::default() };
+            let tls = tls.filter(|_| parts.public_tls);
+            self.addresses.public =
+                Some(self.open_with("public", listen, router, limits, tls).await?);
+        }
+        let client = HttpClient::new(None)?;
+        let flows = Arc::new(ArcSwap::from_pointee(parts.flows));
+        let telling = Flows { archive, intake, apps, flows, client, clock: Arc::new(now) };
+        let stop = self.queue.clone();
+        self.tasks.spawn(async move {
+            if let Err(error) = telling.run(stop).await {
+                tracing::error!(%error, "applications are told no more");
+            }
+        });
+        Ok(())
+    }
+}

@@ -1,0 +1,93 @@
+//! How many callbacks without proof one client may send before it is told to go away.
+//!
+//! Only refused callbacks are counted and only refused ones are answered with 429, so that nobody
+//! can keep a provider out who comes from the same address, such as that of a proxy. Memory is
+//! bounded: when too many clients are known, the one whose minute began first is forgotten.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::model::Timestamp;
+use crate::net::client_key;
+
+/// Refusals in one window that are told and logged.
+const MAX_REFUSALS: u32 = 20;
+const WINDOW: Duration = Duration::from_secs(60);
+/// Clients that are remembered.
+const MAX_CLIENTS: usize = 4_096;
+
+/// The clients that were refused in the last minute.
+#[derive(Debug, Default)]
+pub(super) struct Forgeries(Mutex<HashMap<IpAddr, Refusals>>);
+
+#[derive(Clone, Copy, Debug)]
+struct Refusals {
+    since: Timestamp,
+    count: u32,
+}
+
+impl Forgeries {
+    /// Counts one refusal; true when there were too many.
+    pub(super) fn add(&self, client: IpAddr, now: Timestamp) -> bool {
+        // Nothing panics while the lock is held, so a poisoned one still holds true counts.
+        let mut clients = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let client = client_key(client);
+        if !clients.contains_key(&client) && clients.len() >= MAX_CLIENTS {
+            make_room(&mut clients, now);
+        }
+        let refusals = clients.entry(client).or_insert(Refusals { since: now, count: 0 });
+        if is_over(refusals, now) {
+            *refusals = Refusals { since: now, count: 0 };
+        }
+        refusals.count = refusals.count.saturating_add(1);
+        refusals.count > MAX_REFUSALS
+    }
+}
+
+/// A clock that went back ends the window too.
+fn is_over(refusals: &Refusals, now: Timestamp) -> bool {
+    now < refusals.since || now.since(refusals.since) >= WINDOW
+}
+
+fn make_room(clients: &mut HashMap<IpAddr, Refusals>, now: Timestamp) {
+    clients.retain(|_, refusals| !is_over(refusals, now));
+    if clients.len() >= MAX_CLIENTS {
+        let oldest = clients.iter().min_by_key(|(_, refusals)| refusals.since);
+        if let Some(client) = oldest.map(|(client, _)| *client) {
+            clients.remove(&client);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_millis(1_700_000_000_000 + seconds * 1000)
+    }
+
+    #[test]
+    fn a_flood_is_told_to_go_away_until_its_minute_is_over() {
+        let (forgeries, client) = (Forgeries::default(), IpAddr::from([192, 0, 2, 1]));
+        for _ in 0..MAX_REFUSALS {
+            assert!(!forgeries.add(client, at(0)));
+        }
+        assert!(forgeries.add(client, at(59)));
+        assert!(!forgeries.add(IpAddr::from([192, 0, 2, 2]), at(59)));
+        assert!(!forgeries.add(client, at(60)));
+        assert!(!forgeries.add(client, at(-60)));
+    }
+
+    #[test]
+    fn no_more_clients_are_remembered_than_there_is_room_for() {
+        let forgeries = Forgeries::default();
+        for number in 0..MAX_CLIENTS as u32 + 10 {
+            forgeries.add(IpAddr::V4(Ipv4Addr::from_bits(number)), at(i64::from(number % 30)));
+        }
+        assert!(forgeries.0.lock().unwrap().len() <= MAX_CLIENTS);
+    }
+}

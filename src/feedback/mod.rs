@@ -1,0 +1,107 @@
+//! The public port, where providers report what became of messages and hand over what came in.
+//!
+//! Gives a router for `/hooks/{upstream}/status` and `/hooks/{upstream}/inbound`; everything else is
+//! 404 with an empty body, so that a stranger learns nothing. What it keeps: nothing is believed
+//! before its origin is proven (the provider's signature over the configured public URL, our own
+//! proof in a status URL, or the upstream's token); nothing is answered with success before it is
+//! durable; a callback that comes again changes nothing; bodies, waits and waiters are bounded.
+//! How a provider's callback is read is `sms`'s; what a receipt means for a message is the archive's.
+
+mod forgeries;
+mod hooks;
+mod inbound;
+mod keywords;
+mod masking;
+mod parts;
+mod status;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use axum::Router;
+use axum::routing::any;
+use tokio::sync::Semaphore;
+
+use crate::archive::Archive;
+use crate::intake::{Intake, KeywordSettings};
+use crate::model::{Timestamp, UpstreamName};
+use crate::policy::Apps;
+use crate::sms::proof::ProofKey;
+use crate::sms::provider::{Provider, ProviderCallbacks};
+use forgeries::Forgeries;
+use parts::Parts;
+
+/// What the time is; the edge of the program reads it.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// Callbacks that wait at one time, for an attempt to be judged or for the other parts of a
+/// message; one more is asked to come again.
+const MAX_WAITING: usize = 256;
+
+/// An upstream that calls back.
+pub struct Caller {
+    pub provider: Box<dyn Provider>,
+    pub callbacks: ProviderCallbacks,
+}
+
+/// What the public port needs.
+pub struct FeedbackState {
+    pub archive: Archive,
+    pub intake: Intake,
+    pub apps: Arc<ArcSwap<Apps>>,
+    pub upstreams: Arc<HashMap<UpstreamName, Caller>>,
+    /// Of the status URLs that we hand out.
+    pub key: ProofKey,
+    /// What providers see of us: scheme, authority and perhaps a path prefix, without a slash at
+    /// the end. Signatures cover it.
+    pub public_url: String,
+    pub keywords: KeywordSettings,
+    pub clock: Clock,
+}
+
+impl fmt::Debug for FeedbackState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FeedbackState")
+            .field("public_url", &self.public_url)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The state with what the port itself remembers.
+struct Desk {
+    with: FeedbackState,
+    forgeries: Forgeries,
+    parts: Parts,
+    waiting: Arc<Semaphore>,
+}
+
+/// The routes; served with each client's address as `ConnectInfo<SocketAddr>`.
+pub fn router(state: FeedbackState) -> Router {
+    let prefix = path_prefix(&state.public_url);
+    let desk = Arc::new(Desk {
+        with: state,
+        forgeries: Forgeries::default(),
+        parts: Parts::default(),
+        waiting: Arc::new(Semaphore::new(MAX_WAITING)),
+    });
+    let hooks = Router::new()
+        .route("/hooks/{upstream}/status", any(hooks::status))
+        .route("/hooks/{upstream}/inbound", any(hooks::inbound));
+    // A proxy before us may leave the prefix of the public URL in the path, or take it away.
+    let routes = match prefix {
+        Some(prefix) => Router::new().nest(&prefix, hooks.clone()).merge(hooks),
+        None => hooks,
+    };
+    routes.fallback(hooks::nothing_here).with_state(desk)
+}
+
+/// `/gateway` of `https://example.com/gateway`.
+fn path_prefix(public_url: &str) -> Option<String> {
+    let url = url::Url::parse(public_url).ok()?;
+    let path = url.path().trim_end_matches('/');
+    // Braces would be patterns of the router.
+    let is_plain = path.bytes().all(|b| b.is_ascii_alphanumeric() || b"/-_.~".contains(&b));
+    (!path.is_empty() && is_plain).then(|| path.to_owned())
+}
