@@ -138,7 +138,8 @@ fn read_http(section: &Section<'_, '_>) -> Option<HttpProvider> {
     let pattern = |key| -> Option<Regex> { section.optional(key, &REGEX) };
     let (success, permanent) = (pattern("success"), pattern("permanent"));
     let temporary = pattern("temporary");
-    let described = HttpProvider { url: url?, method, headers, body, success, permanent, temporary };
+    let described =
+        HttpProvider { url: url?, method, headers, body, success, permanent, temporary };
     if let Err(what) = check(&described) {
         let advice = "see the placeholders in config/waybill.toml";
         section.context.report.error(section.place("body"), what, advice);

@@ -43,6 +43,8 @@ pub(super) struct SmsParts {
     pub is_public_url_known: bool,
     pub hostname: String,
     pub key: ProofKey,
+    /// Host names and addresses that are ours.
+    pub own_hosts: Vec<String>,
 }
 
 impl SmsParts {
@@ -61,6 +63,7 @@ impl SmsParts {
             is_public_url_known: known.is_some(),
             public_url: known.or(by_address).unwrap_or_default(),
             hostname: config.hostname.clone(),
+            own_hosts: own_hosts(config),
             key: ProofKey::new(&archive.key(PROOF_KEY).await?),
         })
     }
@@ -77,6 +80,20 @@ impl SmsParts {
         };
         self.upstreams.iter().map(relay).collect()
     }
+}
+
+/// Where we are: the public URL's host and the addresses that are listened on.
+fn own_hosts(config: &Config) -> Vec<String> {
+    let listened = [
+        config.admin.as_ref().map(|admin| admin.listen),
+        config.sms.as_ref().map(|sms| sms.listen),
+        config.public.listen,
+        config.metrics,
+    ];
+    let listened = listened.into_iter().flatten().map(|address| address.ip());
+    let named = config.public.url.as_ref().and_then(|url| url.host_str().map(str::to_owned));
+    let unspecified = |ip: &std::net::IpAddr| !ip.is_unspecified();
+    listened.filter(unspecified).map(|ip| ip.to_string()).chain(named).collect()
 }
 
 /// The rooms that the SMS ports share with the rest.
@@ -131,7 +148,9 @@ impl Daemon {
             self.addresses.public =
                 Some(self.open_with("public", listen, router, limits, tls).await?);
         }
-        let client = HttpClient::new(None)?;
+        // What applications name must not lead back to us.
+        let own_hosts = parts.own_hosts.into_iter();
+        let client = HttpClient::new(None)?.refusing(own_hosts);
         let flows = Arc::new(ArcSwap::from_pointee(parts.flows));
         let telling = Flows { archive, intake, apps, flows, client, clock: Arc::new(now) };
         let stop = self.queue.clone();
