@@ -71,12 +71,6 @@ impl Intake {
     }
 }
 
-impl Piece {
-    fn of_call(intake: &Box<Intake>) -> impl Iterator<Item = &Piece> {
-        intake.pieces.iter()
-    }
-}
-
 /// A part that is stored once.
 pub(super) struct SharedPart {
     pub offset: u64,
@@ -202,7 +196,7 @@ impl VolumeThread {
             let mut bodies = bodies.into_iter();
             for intake in batch {
                 let stored = bodies.by_ref().take(intake.pieces.len()).collect();
-                self.hand_on(intake, stored);
+                self.hand_on(*intake, stored);
             }
             if self.staging.staged_bytes > self.staging.limits.max_staged_bytes
                 && self.settle().is_err()
@@ -323,7 +317,7 @@ impl VolumeThread {
         let mut blobs: Vec<&Packed> = Vec::new();
         let mut own: Vec<usize> = Vec::with_capacity(batch.len());
         let mut fresh: HashMap<[u8; 32], usize> = HashMap::new();
-        for piece in batch.iter().flat_map(Piece::of_call) {
+        for piece in batch.iter().flat_map(|intake| intake.pieces.iter()) {
             match &piece.own {
                 Some(packed) => {
                     own.push(blobs.len());
@@ -353,7 +347,7 @@ impl VolumeThread {
         drop(blobs);
         self.recent.extend(fresh.iter().map(|(hash, index)| (*hash, locations[*index])));
         let mut bodies = Vec::with_capacity(batch.len());
-        for (piece, own) in batch.iter().flat_map(Piece::of_call).zip(own) {
+        for (piece, own) in batch.iter().flat_map(|intake| intake.pieces.iter()).zip(own) {
             let mut shared = Vec::with_capacity(piece.shared.len());
             let mut new = Vec::new();
             for part in &piece.shared {
@@ -379,8 +373,8 @@ impl VolumeThread {
 
     /// The bytes are durable or will be with it; the record follows. An error means that the records are closed, and
     /// then the dropped reply tells the caller.
-    fn hand_on(&self, intake: Box<Intake>, stored: Vec<StoredBytes>) {
-        let Intake { pieces, key, reply, on_the_way } = *intake;
+    fn hand_on(&self, intake: Intake, stored: Vec<StoredBytes>) {
+        let Intake { pieces, key, reply, on_the_way } = intake;
         let change: Change = Box::new(move |batch| {
             let accepted = record_call(batch, pieces, stored, key)?;
             Ok(Box::new(move || {

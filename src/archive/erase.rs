@@ -77,7 +77,7 @@ impl Archive {
         if let Some(erased) = erased {
             let inner = self.inner.clone();
             let wanted = erased.shared.clone();
-            let look = move || Ok(last_use(&inner.database.begin_read()?, &wanted)?);
+            let look = move || last_use(&inner.database.begin_read()?, &wanted);
             let looked: Result<_, Failure> =
                 tokio::task::spawn_blocking(look).await.map_err(storage("read the records"))?;
             let (used, scanned) = looked?;
