@@ -20,6 +20,9 @@ pub(super) async fn stop_suppressed(
     now: Timestamp,
 ) -> Result<Vec<u16>, ArchiveError> {
     let channel = message.channel();
+    if message.medium.sms().is_some_and(|sms| sms.confirms_opt_out) {
+        return Ok(recipients.to_vec());
+    }
     let originator = message.medium.sender().map(|sender| normal(channel, &sender));
     let mut left = Vec::with_capacity(recipients.len());
     for index in recipients.iter().copied() {

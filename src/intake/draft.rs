@@ -74,6 +74,7 @@ pub(super) fn sms(
         fingerprint: call.fingerprint,
         reply_to: call.reply_to,
         provider_id: None,
+        confirms_opt_out: call.confirms_opt_out,
     })
 }
 

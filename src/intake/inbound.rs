@@ -233,6 +233,7 @@ fn acceptance(arrival: SmsArrival, answered: Option<&Message>, apps: &Apps) -> A
             fingerprint: [0; 16],
             reply_to: answered.map(|message| message.id),
             provider_id: Some(inbound.provider_id),
+            confirms_opt_out: false,
         })),
     }
 }

@@ -263,6 +263,8 @@ pub struct Sms {
     pub reply_to: Option<MessageId>,
     /// The provider's id of an inbound message.
     pub provider_id: Option<String>,
+    /// It tells somebody that he has opted out: the one message that this does not stop.
+    pub confirms_opt_out: bool,
 }
 
 impl Sms {

@@ -60,6 +60,8 @@ fn pack(widths: impl Iterator<Item = usize> + Clone, alone: usize, joined: usize
     if widths.clone().sum::<usize>() <= alone {
         return 1;
     }
+    // A header of the client's own may leave less room than that of a part.
+    let joined = joined.min(alone).max(1);
     let (mut segments, mut filled) = (1, 0);
     for width in widths {
         if filled + width > joined {
@@ -114,6 +116,7 @@ mod tests {
         assert_eq!(of(SmsBody::Text("a".repeat(154))), 2);
         assert_eq!(of(SmsBody::Text("ж".repeat(67))), 1);
         assert_eq!(of(SmsBody::Binary(vec![0; 134])), 1);
+        assert_eq!(measure(&SmsBody::Binary(vec![0; 134]), &[0; 7]).segments, 2);
         assert_eq!(measure(&SmsBody::Binary(vec![0; 140]), &[]).segments, 1);
         assert_eq!(measure(&SmsBody::Binary(vec![0; 141]), &[]).segments, 2);
     }

@@ -90,6 +90,7 @@ fn sms(text: &str, encoding: SmsEncoding) -> Sms {
         fingerprint: [0; 16],
         reply_to: None,
         provider_id: None,
+        confirms_opt_out: false,
     }
 }
 

@@ -197,6 +197,7 @@ fn shown(draft: &Draft, sequence: u64, dialect: Dialect) -> Shown {
             fingerprint: [0; 16],
             reply_to: None,
             provider_id: None,
+            confirms_opt_out: false,
         },
         state: ShownState::Queued,
         failure: None,

@@ -257,6 +257,7 @@ fn shown(number: u128, draft: &Draft, state: ShownState) -> Shown {
         fingerprint: [0; 16],
         reply_to: None,
         provider_id: None,
+        confirms_opt_out: false,
     };
     Shown {
         id: MessageId::from_u128(number << 64 | 7),

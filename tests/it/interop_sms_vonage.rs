@@ -155,6 +155,7 @@ fn shown(draft: &Draft) -> Shown {
         fingerprint: [0; 16],
         reply_to: None,
         provider_id: None,
+        confirms_opt_out: false,
     };
     Shown {
         id: MessageId::from_u128(0xab),

@@ -30,6 +30,7 @@ pub(in crate::archive) struct StoredSms {
     fingerprint: [u8; 16],
     reply_to: Option<u128>,
     provider_id: Option<String>,
+    confirms_opt_out: bool,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -81,6 +82,7 @@ impl StoredSms {
             fingerprint: sms.fingerprint,
             reply_to: sms.reply_to.map(MessageId::as_u128),
             provider_id: sms.provider_id.clone(),
+            confirms_opt_out: sms.confirms_opt_out,
         }
     }
 
@@ -118,6 +120,7 @@ impl StoredSms {
             fingerprint: self.fingerprint,
             reply_to: self.reply_to.map(MessageId::from_u128),
             provider_id: self.provider_id.clone(),
+            confirms_opt_out: self.confirms_opt_out,
         })
     }
 

@@ -27,6 +27,7 @@ pub(in crate::archive) fn sms(number: u64, (index, count): (u32, u32), raw: Byte
             fingerprint: [7; 16],
             reply_to: None,
             provider_id: None,
+            confirms_opt_out: false,
         })),
         summary: Summary { preview: format!("Your code is {number}"), ..Summary::default() },
         ..acceptance(number, 1, raw)

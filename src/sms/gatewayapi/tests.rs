@@ -271,6 +271,7 @@ pub(super) fn sms(destination: &str) -> Sms {
         fingerprint: [0; 16],
         reply_to: None,
         provider_id: None,
+        confirms_opt_out: false,
     }
 }
 

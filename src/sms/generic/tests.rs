@@ -50,6 +50,7 @@ fn sms(text: &str) -> Sms {
         fingerprint: [0; 16],
         reply_to: None,
         provider_id: None,
+        confirms_opt_out: false,
     }
 }
 

@@ -314,6 +314,7 @@ mod tests {
             fingerprint: [0; 16],
             reply_to: None,
             provider_id: None,
+            confirms_opt_out: false,
         }
     }
 

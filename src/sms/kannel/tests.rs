@@ -80,6 +80,7 @@ fn shown(state: ShownState, body: SmsBody) -> Shown {
         fingerprint: [0; 16],
         reply_to: None,
         provider_id: None,
+        confirms_opt_out: false,
     };
     let at = Timestamp::parse_rfc3339("2026-11-22T04:27:51Z").unwrap();
     Shown {

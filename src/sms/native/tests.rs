@@ -262,6 +262,7 @@ fn shown(state: ShownState) -> Shown {
             fingerprint: [0; 16],
             reply_to: None,
             provider_id: None,
+            confirms_opt_out: false,
         },
         state,
         failure: None,

@@ -53,6 +53,7 @@ pub(super) fn sms(from: Option<&str>, to: &str, text: &str) -> Sms {
         fingerprint: [0; 16],
         reply_to: None,
         provider_id: None,
+        confirms_opt_out: false,
     }
 }
 

@@ -42,6 +42,7 @@ pub(super) fn shown() -> Shown {
         fingerprint: [0; 16],
         reply_to: None,
         provider_id: None,
+        confirms_opt_out: false,
     };
     Shown {
         id: MessageId::from_u128((7 << 64) | 0xab),

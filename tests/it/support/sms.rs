@@ -35,6 +35,7 @@ pub fn sms_to(destination: &str, text: &str) -> Sms {
         fingerprint: [0; 16],
         reply_to: None,
         provider_id: None,
+        confirms_opt_out: false,
     }
 }
 
