@@ -89,7 +89,7 @@ pub(super) fn reason(code: &str) -> FailureReason {
         0x0D => FailureReason::Barred,
         // Absent, busy, or its memory is full.
         0x06 | 0x1B | 0x1F => FailureReason::Unreachable,
-        0x20 | 0x21 | 0x22 => FailureReason::NetworkError,
+        0x20..=0x22 => FailureReason::NetworkError,
         0x23 | 0x24 => FailureReason::BadContent,
         0x0215 => FailureReason::OptedOut,
         0x0216 => FailureReason::NoCredit,

@@ -5,21 +5,20 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::{Request, Response};
+use http::Request;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
 use crate::model::{
-    Destination, Direction, FailureReason, Originator, ReceiptRequest, ReceiptState, Secret, Sms,
-    SmsBatch, SmsBody, SmsEncoding,
+    Destination, Direction, FailureReason, Originator, ReceiptRequest, Secret, Sms, SmsBatch,
+    SmsBody, SmsEncoding,
 };
 use crate::sms::account::TokenAccount;
 use crate::sms::call::{Draft, Refusal, SendAt, ShownState};
-use crate::sms::provider::{Callback, CallbackRefusal, Judgement, Outbound, Provider};
-use crate::sms::signature::{jwt, jwt_claims};
+use crate::sms::signature::jwt_claims;
 
-fn post(target: &str, body: impl Into<String>) -> Request<Bytes> {
+pub(super) fn post(target: &str, body: impl Into<String>) -> Request<Bytes> {
     Request::post(target).body(Bytes::from(body.into())).unwrap()
 }
 
@@ -253,7 +252,7 @@ fn the_message_api_takes_single_messages() {
     }
 }
 
-fn sms(destination: &str) -> Sms {
+pub(super) fn sms(destination: &str) -> Sms {
     Sms {
         originator: Originator::parse("Example"),
         destination: Destination::parse(destination).unwrap(),
@@ -353,7 +352,7 @@ fn a_state_is_told_by_id_and_number() {
     );
 }
 
-fn account(callback_secret: Option<&str>) -> TokenAccount {
+pub(super) fn account(callback_secret: Option<&str>) -> TokenAccount {
     TokenAccount {
         token: Secret::new("s3cret".into()),
         callback_secret: callback_secret.map(|secret| Secret::new(secret.into())),
@@ -396,185 +395,6 @@ fn callbacks_are_signed_with_their_body() {
     }
 }
 
-fn upstream(callback_secret: Option<&str>) -> GatewayApiUpstream {
-    let url = url::Url::parse("https://gatewayapi.example/").unwrap();
-    GatewayApiUpstream { url, account: account(callback_secret) }
-}
-
-fn sent(sms: &Sms) -> Result<Value, String> {
-    let now = crate::model::Timestamp::from_millis(0);
-    let outbound = Outbound {
-        id: MessageId::from_u128(5),
-        sms,
-        valid_for: Some(Duration::from_secs(5)),
-        status_url: Some("https://t.example/hooks/a/status?message=1&proof=2"),
-        now,
-    };
-    let request = upstream(None).request(&outbound)?;
-    assert_eq!(request.uri(), "https://gatewayapi.example/rest/mtsms");
-    let basic = format!("Basic {}", STANDARD.encode("s3cret:"));
-    assert_eq!(request.headers()["authorization"], basic.as_str());
-    Ok(serde_json::from_slice(request.body()).unwrap())
-}
-
-#[test]
-fn a_message_goes_upstream_whole() {
-    let mut wrong = sms("whatsapp:+4512345678");
-    assert!(sent(&wrong).is_err());
-    wrong = sms("+4512345678");
-    wrong.originator = Originator::parse("whatsapp:+4512345678");
-    assert!(sent(&wrong).is_err());
-
-    let mut message = sms("+4512345678");
-    let id = MessageId::from_u128(5).to_string();
-    let plain = json!({"recipients": [{"msisdn": 4512345678_u64}], "sender": "Example", "message": "Hej",
-        "userref": id, "validity_period": 60,
-        "callback_url": "https://t.example/hooks/a/status?message=1&proof=2"});
-    assert_eq!(sent(&message).unwrap(), plain);
-    (message.encoding, message.class) = (SmsEncoding::Ucs2, Some(0));
-    let other = sent(&message).unwrap();
-    assert_eq!((&other["encoding"], &other["destaddr"]), (&json!("UCS2"), &json!("DISPLAY")));
-    (message.encoding, message.body, message.udh) =
-        (SmsEncoding::Binary, SmsBody::Binary(vec![0, 1, 2]), vec![5]);
-    let other = sent(&message).unwrap();
-    assert_eq!(
-        (&other["payload"], &other["udh"], other.get("message")),
-        (&json!("AAEC"), &json!("BQ=="), None)
-    );
-}
-
-#[test]
-fn an_answer_means_what_it_says_and_no_more() {
-    let judge = |status: u16, body: &str| {
-        let response = Response::builder().status(status).header("retry-after", "7");
-        upstream(None).judge(&response.body(Bytes::from(body.to_owned())).unwrap())
-    };
-    let error =
-        |code: &str| json!({"code": code, "message": "No %1\r\n", "variables": ["x"]}).to_string();
-    for unclear in ["", "{}", "<html>", r#"{"ids":[]}"#, r#"{"ids":7}"#, r#"{"ids":[null]}"#] {
-        assert!(matches!(judge(200, unclear), Judgement::Unclear { .. }), "{unclear}");
-    }
-    for (status, code) in [
-        (401, "0x0229"),
-        (403, "0x0213"),
-        (403, "0x0216"),
-        (403, "0x022A"),
-        (403, ""),
-        (422, "0x0216"),
-    ] {
-        assert!(
-            matches!(judge(status, &error(code)), Judgement::Upstream { .. }),
-            "{status} {code}"
-        );
-    }
-    for status in [500, 502, 503, 408, 301] {
-        assert!(matches!(judge(status, "x"), Judgement::Temporary { .. }), "{status}");
-    }
-    for (status, code, expected) in [
-        (403, "0x0215", FailureReason::OptedOut),
-        (403, "0x0217", FailureReason::NoRoute),
-        (403, "0x021F", FailureReason::NoRoute),
-        (422, "0x0308", FailureReason::InvalidNumber),
-        (422, "0x0312", FailureReason::Filtered),
-        (422, "0x9999", FailureReason::BadContent),
-        (400, "", FailureReason::BadContent),
-    ] {
-        let Judgement::Permanent { reason, text } = judge(status, &error(code)) else {
-            panic!("{code}")
-        };
-        assert_eq!(reason, expected);
-        assert!(text.contains("No x") && !text.contains(['\r', '\n']), "{text:?}");
-    }
-    let waits = Some(Duration::from_secs(7));
-    assert!(
-        matches!(judge(429, ""), Judgement::Throttled { retry_after, .. } if retry_after == waits)
-    );
-    let Judgement::Accepted { ids, .. } = judge(200, r#"{"ids":[421332671],"usage":{}}"#) else {
-        panic!()
-    };
-    assert_eq!(ids, ["421332671"]);
-}
-
-fn callback<'a>(request: &'a Request<Bytes>, is_proven: bool) -> Callback<'a> {
-    Callback {
-        request,
-        public_url: "https://t.example",
-        peer: std::net::Ipv4Addr::LOCALHOST.into(),
-        is_proven,
-        now: crate::model::Timestamp::from_millis(0),
-    }
-}
-
-#[test]
-fn only_a_proven_notification_counts() {
-    let dsn =
-        json!({"id": 7, "msisdn": 4512345678_u64, "time": 1_700_000_000, "status": "UNDELIVERABLE",
-        "code": "0x1B", "error": "Absent", "userref": MessageId::from_u128(5).to_string()})
-        .to_string();
-    let lie = dsn.replace("UNDELIVERABLE", "DELIVERED");
-    let signed = |key: &str, body: &str| {
-        let token = jwt(&Secret::new(key.into()), dsn.as_bytes());
-        Request::post("/hooks/a/status")
-            .header("X-Gwapi-Signature", token)
-            .body(Bytes::from(body.to_owned()))
-            .unwrap()
-    };
-    let forged = Err(CallbackRefusal::Forged);
-    let plain = post("/hooks/a/status", dsn.clone());
-    assert_eq!(upstream(None).status(&callback(&plain, false)), forged);
-    assert_eq!(upstream(Some("key")).status(&callback(&plain, true)), forged);
-    assert_eq!(upstream(Some("key")).status(&callback(&signed("kex", &dsn), true)), forged);
-    for bad in ["", "{}", "[]", r#"{"id":7,"status":"SENT"}"#, r#"{"id":"x","status":"DELIVERED"}"#]
-    {
-        let found = upstream(None).status(&callback(&post("/", bad), true));
-        assert_eq!(found, Err(CallbackRefusal::Malformed), "{bad}");
-    }
-    let from_body = upstream(None).status(&callback(&plain, true)).unwrap();
-    // The claims are the truth, whatever the body says.
-    let from_token = upstream(Some("key")).status(&callback(&signed("key", &lie), false)).unwrap();
-    assert_eq!(from_body, from_token);
-    let receipt = &from_body[0];
-    assert_eq!(
-        (receipt.state, receipt.reason),
-        (ReceiptState::Undelivered, Some(FailureReason::Unreachable))
-    );
-    assert_eq!(
-        (receipt.provider_id.as_deref(), receipt.message),
-        (Some("7"), Some(MessageId::from_u128(5)))
-    );
-    assert_eq!(
-        (receipt.code.as_deref(), receipt.at.unwrap().as_millis()),
-        (Some("0x1B"), 1_700_000_000_000)
-    );
-}
-
-#[test]
-fn inbound_messages_are_read() {
-    let mo = json!({"id": 9, "msisdn": 4512345678_u64, "receiver": 1204, "message": "ja", "senttime": 1_700_000_000,
-        "webhook_label": "x", "encoding": "UTF8"});
-    let read = |body: &Value, is_proven| {
-        upstream(None).inbound(&callback(&post("/", body.to_string()), is_proven))
-    };
-    assert_eq!(read(&mo, false), Err(CallbackRefusal::Forged));
-    for (name, bad) in [("receiver", json!(null)), ("msisdn", json!("x\r\ny")), ("id", json!("z"))]
-    {
-        let mut wrong = mo.clone();
-        wrong[name] = bad;
-        assert_eq!(read(&wrong, true), Err(CallbackRefusal::Malformed), "{name}");
-    }
-    let found = read(&mo, true).unwrap().remove(0);
-    assert_eq!(
-        (found.originator.to_string(), found.destination.to_string()),
-        ("+4512345678".into(), "1204".into())
-    );
-    assert_eq!((found.provider_id.as_str(), found.body), ("9", SmsBody::Text("ja".into())));
-    let mut binary = mo;
-    (binary["encoding"], binary["payload"], binary["udh"]) =
-        (json!("BINARY"), json!("AAE="), json!("BQ=="));
-    let found = read(&binary, true).unwrap().remove(0);
-    assert_eq!((found.body, found.udh), (SmsBody::Binary(vec![0, 1]), vec![5]));
-}
-
 proptest! {
     /// Whatever one field says, in JSON as in a form, no other field and no other request comes of it.
     #[test]
@@ -597,16 +417,6 @@ proptest! {
         prop_assert_eq!(from_json, from_form);
     }
 
-    /// A text goes upstream as it is, and nothing else changes with it.
-    #[test]
-    fn no_text_changes_the_request_upstream(text in any::<String>()) {
-        let plain = sms("+4512345678");
-        let other = Sms { body: SmsBody::Text(text.clone()), ..plain.clone() };
-        let (mut expected, found) = (sent(&plain).unwrap(), sent(&other).unwrap());
-        expected["message"] = text.into();
-        prop_assert_eq!(found, expected);
-    }
-
     /// Nothing that a stranger sends brings a panic.
     #[test]
     fn anything_may_be_sent(target in "/rest/mtsms[/?&=.a-z0-9%\\[\\]]{0,30}", body in any::<Vec<u8>>()) {
@@ -616,8 +426,6 @@ proptest! {
             let now = crate::model::Timestamp::from_millis(0);
             let accounts = SmsAccounts { gatewayapi: Some(account(None)), ..SmsAccounts::default() };
             prop_assert_eq!(GatewayApiPort.verify(&request, &accounts, now), Verdict::Stranger);
-            let _ = upstream(None).status(&callback(&request, true));
-            let _ = upstream(None).inbound(&callback(&request, true));
         }
     }
 }

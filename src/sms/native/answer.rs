@@ -190,12 +190,7 @@ fn problem(refusal: &Refusal) -> Problem {
         ..Problem::new("forbidden", StatusCode::FORBIDDEN, "Not allowed", &detail)
     };
     match refusal {
-        Refusal::Credentials | Refusal::BadSignature => Problem::new(
-            "unauthenticated",
-            StatusCode::UNAUTHORIZED,
-            "A valid token is needed",
-            "Send `Authorization: Bearer` with the token of an app.",
-        ),
+        Refusal::Credentials | Refusal::BadSignature => unauthenticated(),
         Refusal::NoDestination => Problem::field("to", "There is no destination."),
         Refusal::BadDestination(text) => {
             Problem::field("to", format!("{text:?} is no number: write it as +4512345678."))
@@ -230,34 +225,37 @@ fn problem(refusal: &Refusal) -> Problem {
         Refusal::TooManyDestinations { most } => {
             Problem::field("to", format!("There are more than {most} destinations."))
         }
-        Refusal::RateLimited { retry_after } => Problem {
-            retry_after_seconds: Some(whole_seconds(retry_after)),
-            ..Problem::new(
-                "too-many-requests",
-                StatusCode::TOO_MANY_REQUESTS,
-                "Too many messages",
-                "The app sends more than its rate allows.",
-            )
-        },
-        Refusal::NotNow => Problem {
-            retry_after_seconds: Some(NOT_NOW_SECONDS),
-            ..Problem::new(
-                "unavailable",
-                StatusCode::SERVICE_UNAVAILABLE,
-                "Not possible now",
-                "Nothing was taken. Try again.",
-            )
-        },
-        Refusal::UnknownMessage => Problem::new(
-            "not-found",
-            StatusCode::NOT_FOUND,
-            "There is no such thing",
-            "There is no such message.",
-        ),
+        Refusal::RateLimited { retry_after } => rate_limited(whole_seconds(retry_after)),
+        Refusal::NotNow => not_now(),
+        Refusal::UnknownMessage => not_found("There is no such message."),
         Refusal::TooLate => conflict("The message was sent already, or is being sent."),
         Refusal::NotFinished => conflict("The message is not finished yet."),
         Refusal::KeyReused => conflict("This idempotency key belongs to another request."),
     }
+}
+
+fn unauthenticated() -> Problem {
+    let detail = "Send `Authorization: Bearer` with the token of an app.";
+    let status = StatusCode::UNAUTHORIZED;
+    Problem::new("unauthenticated", status, "A valid token is needed", detail)
+}
+
+fn not_found(detail: &str) -> Problem {
+    Problem::new("not-found", StatusCode::NOT_FOUND, "There is no such thing", detail)
+}
+
+fn rate_limited(seconds: u64) -> Problem {
+    let detail = "The app sends more than its rate allows.";
+    let status = StatusCode::TOO_MANY_REQUESTS;
+    let problem = Problem::new("too-many-requests", status, "Too many messages", detail);
+    Problem { retry_after_seconds: Some(seconds), ..problem }
+}
+
+fn not_now() -> Problem {
+    let status = StatusCode::SERVICE_UNAVAILABLE;
+    let detail = "Nothing was taken. Try again.";
+    let problem = Problem::new("unavailable", status, "Not possible now", detail);
+    Problem { retry_after_seconds: Some(NOT_NOW_SECONDS), ..problem }
 }
 
 fn whole_seconds(duration: &std::time::Duration) -> u64 {
@@ -276,8 +274,7 @@ fn unknown_field(name: &str) -> Problem {
 
 /// What is no call of this dialect at all.
 pub(super) fn no_such_path() -> Response<Bytes> {
-    let (status, title) = (StatusCode::NOT_FOUND, "There is no such thing");
-    Problem::new("not-found", status, title, "There is no such path.").response()
+    not_found("There is no such path.").response()
 }
 
 pub(super) fn method_not_allowed(allowed: &'static str) -> Response<Bytes> {
