@@ -96,7 +96,7 @@ async fn a_message_says_the_same_in_every_dialect_and_keeps_no_secret() {
         assert_eq!((sms.text(), sms.segments), ("Hello", 1));
         let raw = gateway.archive.raw(message.id).unwrap().unwrap();
         let raw = String::from_utf8_lossy(&raw).into_owned();
-        for secret in ["hidden", "token-of", "dG9rZW4", ":token"] {
+        for secret in ["hidden-", "token-of", "dG9rZW4", ":token"] {
             assert!(!raw.contains(secret), "{dialect:?}: {raw}");
         }
     }
@@ -148,23 +148,22 @@ async fn whatever_is_sent_gets_an_answer_and_changes_nothing() {
         "//d//",
         "*",
     ];
+    let mut asks = Vec::new();
     for path in paths {
-        for kind in kinds {
-            let mut asks = Vec::new();
-            for body in bodies {
-                let mut stream = gateway.connect().await;
-                let request = post(path, "authorization: Basic !!\r\n", kind, body);
-                asks.push(async move {
-                    stream.write_all(&request).await.unwrap();
-                    let said = answer(&mut stream).await;
-                    assert!(said.is_empty() || said.starts_with("HTTP/1.1 "), "{said}");
-                    assert!(!said.starts_with("HTTP/1.1 500 "), "{path} {kind} {body:?}: {said}");
-                });
-            }
-            for ask in asks {
-                ask.await;
-            }
+        for (kind, body) in kinds.iter().flat_map(|kind| bodies.map(|body| (kind, body))) {
+            let mut stream = gateway.connect().await;
+            let request = post(path, "authorization: Basic !!\r\n", kind, body);
+            asks.push(tokio::spawn(async move {
+                stream.write_all(&request).await.unwrap();
+                let said = answer(&mut stream).await;
+                assert!(said.is_empty() || said.starts_with("HTTP/1.1 "), "{said}");
+                let request = String::from_utf8_lossy(&request);
+                assert!(!said.starts_with("HTTP/1.1 500 "), "{request}: {said}");
+            }));
         }
+    }
+    for ask in asks {
+        ask.await.unwrap();
     }
     assert!(gateway.messages().is_empty());
 }
