@@ -8,6 +8,7 @@ mod power;
 mod receipts;
 mod records;
 mod rot;
+mod sms_story;
 mod story;
 mod walk;
 

@@ -16,7 +16,7 @@ use super::section::Section;
 use super::upstream::PORT;
 use crate::model::{Channel, Secret};
 use crate::sms::ProviderProtocol;
-use crate::sms::generic::{HttpMethod, HttpProvider};
+use crate::sms::generic::{HttpMethod, HttpProvider, check};
 use crate::sms::provider::ProviderCallbacks;
 
 /// Which protocol an upstream speaks.
@@ -138,7 +138,13 @@ fn read_http(section: &Section<'_, '_>) -> Option<HttpProvider> {
     let pattern = |key| -> Option<Regex> { section.optional(key, &REGEX) };
     let (success, permanent) = (pattern("success"), pattern("permanent"));
     let temporary = pattern("temporary");
-    Some(HttpProvider { url: url?, method, headers, body, success, permanent, temporary })
+    let described =
+        HttpProvider { url: url?, method, headers, body, success, permanent, temporary };
+    if let Err(what) = check(&described) {
+        let advice = "see the placeholders in config/waybill.toml";
+        section.context.report.error(section.place("body"), what, advice);
+    }
+    Some(described)
 }
 
 pub(super) fn read_smpp(section: &Section<'_, '_>, host: Option<String>) -> Option<SmppProvider> {

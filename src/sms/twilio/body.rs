@@ -8,6 +8,7 @@ use http::{HeaderMap, Request, header};
 use serde_json::Value;
 
 use crate::sms::form::Fields;
+use crate::sms::masked;
 
 /// The body is neither a form nor a flat JSON object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +26,8 @@ pub(super) fn query(request: &Request<Bytes>) -> Fields {
 
 /// The body alone.
 pub(super) fn body(request: &Request<Bytes>) -> Result<Fields, Unreadable> {
-    match is_json(request.headers()) {
+    // Clients leave `Content-Type` out, and no form begins like a document.
+    match is_json(request.headers()) || masked::is_json(request.body()) {
         true => from_json(request.body()),
         false => Ok(Fields::parse(request.body())),
     }
@@ -83,6 +85,7 @@ mod tests {
         let form = "application/x-www-form-urlencoded";
         assert_eq!(read("/?a=1", form, "b=2&c=").unwrap(), "a=1&b=2&c=");
         assert_eq!(read("/?a=1", "", "b=2").unwrap(), "a=1&b=2");
+        assert_eq!(read("/", "", "{\"a\":1}").unwrap(), "a=1");
         assert_eq!(read("/?a=1", json, "").unwrap(), "a=1");
         assert_eq!(
             read("/", json, "{\"a\":\"\",\"b\":2,\"c\":true,\"d\":null,\"e\":[1,\"x\"]}").unwrap(),

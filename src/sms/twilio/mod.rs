@@ -27,21 +27,18 @@ use base64::Engine as _;
 use base64::alphabet::STANDARD as ALPHABET;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response, header};
+use http::{HeaderMap, HeaderName, Request, Response, header};
 
 use super::account::SmsAccounts;
 use super::call::{Acknowledgement, Answer, Call, CallbackKind, Notice, Port, Shown, Verdict};
+use super::masked::masked_http;
 use crate::model::{Dialect, Timestamp};
 pub use provider::TwilioUpstream;
 pub use signature::sign as sign_callback;
 
-/// Fields of a request that are archived beside its first line; none of them can hold a secret.
-const SHOWN_FIELDS: [header::HeaderName; 4] = [
-    header::HOST,
-    header::CONTENT_TYPE,
-    header::USER_AGENT,
-    header::HeaderName::from_static("idempotency-key"),
-];
+/// Fields of a request that are archived beside those of every dialect.
+const SHOWN_FIELDS: [HeaderName; 2] =
+    [header::USER_AGENT, HeaderName::from_static("idempotency-key")];
 
 /// Twilio's face to applications.
 pub struct TwilioPort;
@@ -78,23 +75,9 @@ impl Port for TwilioPort {
         message::response(call, answer)
     }
 
+    /// The one secret of this dialect is in `Authorization`.
     fn masked(&self, request: &Request<Bytes>) -> Bytes {
-        let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
-        let mut out = format!("{} {path} HTTP/1.1\r\n", request.method()).into_bytes();
-        for name in &SHOWN_FIELDS {
-            for value in request.headers().get_all(name) {
-                out.extend_from_slice(name.as_str().as_bytes());
-                out.extend_from_slice(b": ");
-                out.extend_from_slice(value.as_bytes());
-                out.extend_from_slice(b"\r\n");
-            }
-        }
-        if request.headers().contains_key(header::AUTHORIZATION) {
-            out.extend_from_slice(b"authorization: [hidden]\r\n");
-        }
-        out.extend_from_slice(b"\r\n");
-        out.extend_from_slice(request.body());
-        out.into()
+        masked_http(request, &SHOWN_FIELDS, &[])
     }
 
     fn receipts(

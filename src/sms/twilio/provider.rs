@@ -154,11 +154,11 @@ fn accepted(status: StatusCode, view: &Value) -> Judgement {
     if matches!(word, "failed" | "undelivered") {
         return Judgement::Permanent { reason: reason(error), text };
     }
-    // A page of somebody else is no message; 201 alone says that one was made.
-    if !view.is_object() && status != StatusCode::CREATED {
-        return Judgement::Upstream { text: told(status, None, "the answer is no message") };
-    }
     let sid = view["sid"].as_str().filter(|sid| is_id(sid));
+    // 201 says that a message was made; anything else that names none may have made one or not.
+    if sid.is_none() && status != StatusCode::CREATED {
+        return Judgement::Unclear { text: told(status, None, "the answer names no message") };
+    }
     Judgement::Accepted { ids: sid.map(str::to_owned).into_iter().collect(), text }
 }
 
@@ -331,7 +331,6 @@ mod tests {
             (404, "{\"code\":20404}"),
             (404, "not here"),
             (302, ""),
-            (200, "<html>a portal</html>"),
         ] {
             let found = judged(status, body);
             assert!(matches!(found, Judgement::Upstream { .. }), "{status} {body}: {found:?}");
@@ -369,7 +368,11 @@ mod tests {
         assert_eq!(ids(201, "{\"sid\":\"SM0f\",\"status\":\"queued\"}"), ["SM0f"]);
         assert!(ids(201, "{\"sid\":\"SM\\r\\n\"}").is_empty());
         assert!(ids(201, "").is_empty());
-        assert!(ids(200, "{}").is_empty());
+        assert_eq!(ids(200, "{\"sid\":\"SM0f\"}"), ["SM0f"]);
+        for unclear in ["", "{}", "<html>a portal</html>", "{\"sid\":7}"] {
+            let found = judged(200, unclear);
+            assert!(matches!(found, Judgement::Unclear { .. }), "{unclear}: {found:?}");
+        }
         let Judgement::Permanent { text, .. } =
             judged(400, "{\"code\":21211,\"message\":\"a\\r\\nb\"}")
         else {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use proptest::prelude::*;
 use serde_json::Value;
 
 use super::*;
@@ -245,7 +246,7 @@ fn the_archive_sees_no_secret() {
     let masked = TwilioPort.masked(&request("POST", "/Messages.json?a=1", "To=1&Body=x"));
     let expected = format!(
         "POST /2010-04-01/Accounts/{ACCOUNT}/Messages.json?a=1 HTTP/1.1\r\nhost: 127.0.0.1:8026\r\n\
-         content-type: application/x-www-form-urlencoded\r\nauthorization: [hidden]\r\n\r\nTo=1&Body=x"
+         content-type: application/x-www-form-urlencoded\r\nauthorization: Basic ***\r\n\r\nTo=1&Body=x"
     );
     assert_eq!(std::str::from_utf8(&masked).unwrap(), expected);
 }
@@ -398,4 +399,80 @@ fn without_json_in_the_path_the_answer_is_xml() {
     assert!(list.contains("nextpageuri=\"\" page=\"0\" pagesize=\"1\""), "{list}");
     assert!(list.contains("PageSize=1&amp;Page=0"), "{list}");
     assert!(text(&Answer::Probed(Probe::Numbers)).contains("</IncomingPhoneNumbers>"));
+}
+
+#[test]
+fn both_sides_understand_each_other() {
+    use crate::sms::provider::{Judgement, Outbound, Provider};
+    let url = url::Url::parse("http://127.0.0.1:8026").unwrap();
+    let upstream = TwilioUpstream { url, account: account() };
+    for (from, text) in [("+4587654321", "a&Body=b\r\n\u{0}%00"), ("Ærø & co", "+"), (MG, "😀")]
+    {
+        let sms = sms(Some(from), "+4512345678", text);
+        let outbound = Outbound {
+            id: MessageId::from_u128(1),
+            sms: &sms,
+            valid_for: Some(Duration::from_secs(90)),
+            status_url: Some("https://t.example/hooks/sms/status?message=1&proof=2"),
+            now: at(0),
+        };
+        let request = upstream.request(&outbound).unwrap();
+        assert_eq!(TwilioPort.verify(&request, &accounts(), at(0)), Verdict::Proven);
+        let call = TwilioPort.read(&request).unwrap();
+        let Operation::Submit(Ok(drafts)) = &call.operation else { panic!("{call:?}") };
+        assert_eq!(drafts[0].to, "+4512345678");
+        assert_eq!(drafts[0].from.as_deref(), Some(from));
+        assert_eq!(drafts[0].body, SmsBody::Text(text.into()));
+        assert_eq!(drafts[0].valid_for, outbound.valid_for);
+        assert_eq!(drafts[0].receipt.as_ref().map(|r| r.url.as_str()), outbound.status_url);
+        let one = [shown(ShownState::Queued)];
+        let response = TwilioPort.answer(&call, &Answer::Submitted(&one));
+        let expected = Judgement::Accepted { ids: vec![SID.into()], text: "201 queued".into() };
+        assert_eq!(upstream.judge(&response), expected);
+        let response = TwilioPort.answer(&call, &Answer::Refused(&Refusal::OptedOut("x".into())));
+        let judged = upstream.judge(&response);
+        assert!(matches!(judged, Judgement::Permanent { reason: FailureReason::OptedOut, .. }));
+    }
+}
+
+proptest! {
+    /// Whatever a stranger sends, there is an answer, and it is one that the libraries can read.
+    #[test]
+    fn strangers_get_an_answer_they_can_read(
+        method in "GET|POST|DELETE|PUT",
+        path in "(/Messages|/Balance|/SMS|/IncomingPhoneNumbers|/SM[0-9a-f]{32}|/[!-~&&[^?#<>\"`{}^|\\\\]]{0,9}){0,4}(\\.json)?",
+        query in "((To|From|Body|DateSent|Page|PageSize|PageToken)(=|%3C=)?[!-~&&[^?#<>\"`{}^|\\\\]]{0,20}&?){0,4}",
+        body in "(((To|From|Body|Status|SendAt|MediaUrl|StatusCallback|ValidityPeriod)=)|\\PC|[&%+\r\n]|%00|%c0%af){0,20}",
+        is_json in any::<bool>(),
+    ) {
+        let uri = format!("/2010-04-01/Accounts/{ACCOUNT}{path}?{query}");
+        let media = if is_json { "application/json" } else { "application/x-www-form-urlencoded" };
+        let request = Request::builder().method(method.as_str()).uri(uri).header("Content-Type", media);
+        let Ok(request) = request.body(Bytes::from(body)) else { return Ok(()) };
+        TwilioPort.masked(&request);
+        let response = match TwilioPort.read(&request) {
+            Err(response) => *response,
+            Ok(call) => TwilioPort.answer(&call, &Answer::Refused(&Refusal::Credentials)),
+        };
+        prop_assert!(response.status().is_client_error());
+        if request.uri().path().ends_with(".json") {
+            let view: Value = serde_json::from_slice(response.body()).unwrap();
+            prop_assert_eq!(view["status"].as_u64(), Some(u64::from(response.status().as_u16())));
+        }
+    }
+
+    /// Whatever an app answers, reading it ends, and bounds hold.
+    #[test]
+    fn answers_of_apps_are_bounded(
+        body in "(<Response>|</Response>|<Message( to='a')?>|</Message>|<Body/?>|</Body>|<Sms/>|&amp;|&#65;|&x;|<!--|-->|<!\\[CDATA\\[|\\]\\]>|<!DOCTYPE x>|<\\?xml|\\?>|\\PC){0,40}",
+    ) {
+        let length = body.len();
+        let response = Response::new(Bytes::from(body));
+        let Acknowledgement::Taken { replies } =
+            TwilioPort.acknowledged(&response, CallbackKind::Inbound)
+        else {
+            panic!("2xx is an acknowledgement")
+        };
+        prop_assert!(replies.iter().map(|reply| reply.text.len()).sum::<usize>() <= length);
+    }
 }

@@ -5,6 +5,7 @@ pub mod api;
 pub mod certificates;
 pub mod clients;
 pub mod daemon;
+pub mod gateway;
 pub mod kannel;
 pub mod port;
 pub mod postfix;
