@@ -39,6 +39,7 @@ mod slow_clients;
 mod sms_feedback_inbound;
 mod sms_feedback_receipts;
 mod sms_is_never_lost;
+mod sms_port_dialects;
 mod sms_port_door;
 mod sms_port_once;
 mod sms_relay_once;
