@@ -235,7 +235,8 @@ mod tests {
         assert_eq!(*fate.borrow(), Fate::Waiting);
         drop(gathered);
         assert!(fate.has_changed().is_err(), "whoever waits learns that nobody will tell");
-        assert_eq!((parts.lock().groups.len(), parts.lock().bytes), (1, 10));
+        let table = parts.lock();
+        assert_eq!((table.groups.len(), table.bytes), (1, 10));
     }
 
     #[test]

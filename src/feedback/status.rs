@@ -45,7 +45,12 @@ async fn record(
         code: receipt.code,
         at: hook.now,
     };
-    match settled(desk, hook, report, deadline).await? {
+    let names_nothing = report.provider_id.is_none() && report.message.is_none();
+    let reported = match names_nothing {
+        true => Reported::Unknown,
+        false => settled(desk, hook, report, deadline).await?,
+    };
+    match reported {
         Reported::Changed(id) => {
             telemetry::record::feedback(kind(state));
             if reason == Some(FailureReason::OptedOut) {

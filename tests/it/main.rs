@@ -15,6 +15,7 @@ mod disk_full;
 mod dispatch_hold;
 mod dispatch_lanes;
 mod dispatch_retry;
+mod flow_news;
 mod interop_curl;
 mod interop_kannel;
 mod interop_msmtp;

@@ -26,7 +26,7 @@ async fn forged_callbacks_change_nothing() {
     let other = gateway.status_path(MessageId::from_u128(7));
     let stolen = other.split_once("proof=").unwrap().1;
     let forged_proof = format!("{STATUS}?message={id}&proof={stolen}");
-    let elsewhere = gateway.status_path(id).replace("/provider/", "/token/");
+    let elsewhere = gateway.status_path(id).replace("/provider/", "/kannel/");
     let undelivered = form(&status_fields(SID, "undelivered"));
     let cases: Vec<(&str, &str, &str, u16)> = vec![
         (STATUS, &body, "", 403),
@@ -38,7 +38,7 @@ async fn forged_callbacks_change_nothing() {
         (&forged_proof, &body, "", 403),
         // The proof is for another upstream.
         (&elsewhere, &body, "", 403),
-        ("/hooks/token/status?token=word", &body, "", 403),
+        ("/hooks/kannel/status?token=word&type=1", &body, "", 403),
         // From a network that the provider does not call from.
         ("/hooks/far/status", &body, &good, 403),
         ("/hooks/nobody/status", &body, &good, 404),
@@ -76,11 +76,35 @@ async fn a_flood_of_forgeries_is_told_to_go_away_and_the_provider_is_not() {
 async fn what_is_too_large_or_makes_no_sense_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let gateway = gateway(&dir).await;
-    let path = format!("/hooks/token/status?token={CALLBACK_TOKEN}");
+    let path = format!("/hooks/kannel/status?token={CALLBACK_TOKEN}");
     let large = format!("MessageSid={}", "x".repeat(300 << 10));
     assert_eq!(gateway.post(&path, &large, "").await.0, 413);
-    assert_eq!(gateway.post(&path, "nothing=here", "").await.0, 400);
-    assert_eq!(gateway.post(&path, "", "").await.0, 400);
+    for nonsense in ["", "&type=x", "&type=3"] {
+        assert_eq!(gateway.post(&format!("{path}{nonsense}"), "", "").await.0, 400, "{nonsense}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unsigned_receipt_is_proven_by_the_url_that_we_handed_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let gateway = gateway(&dir).await;
+    let id = gateway.sent_by(text("hello"), "kannel").await;
+    let path = gateway.status_path_of(id, "kannel");
+    let get = |query: &str| {
+        format!(
+            "GET {path}{query} HTTP/1.1
+Host: x
+Connection: close
+
+"
+        )
+    };
+    assert_eq!(gateway.ask(&get("0&type=1")).await.0, 403);
+    assert_eq!(gateway.ask(&get("&type=1")).await, (200, String::new()));
+    assert_eq!(kinds(&gateway.archive, id), ["accepted", "sent", "delivered"]);
+    // Whose token is right but who names no message speaks of none.
+    let nobody = format!("/hooks/kannel/status?token={CALLBACK_TOKEN}&type=2");
+    assert_eq!(gateway.post(&nobody, "", "").await.0, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]

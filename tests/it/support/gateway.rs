@@ -14,8 +14,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use waybill::archive::{
-    Acceptance, Archive, ArchiveError, ClaimRequest, Client, Judgement, Message, MessagePolicy,
-    NewRecipient, Summary,
+    Acceptance, Archive, ArchiveError, ArchiveSettings, ClaimRequest, Client, Judgement, Message,
+    MessagePolicy, NewRecipient, StagingLimits, Summary,
 };
 use waybill::feedback::{Caller, FeedbackState, router};
 use waybill::flow::{Flow, Flows};
@@ -23,8 +23,8 @@ use waybill::intake::{Intake, KeywordSettings};
 use waybill::lifecycle::RetrySchedule;
 use waybill::model::sms::ReceiptRequest;
 use waybill::model::{
-    AppName, Channel, Digest, Direction, Medium, MessageId, Originator, Outcome, RecipientKind,
-    RecipientState, Reference, Reply, Secret, Sms, Timestamp, UpstreamName,
+    AppName, Channel, Digest, Direction, Medium, MessageId, Outcome, RecipientKind, RecipientState,
+    Reference, Reply, Secret, Sms, Timestamp, UpstreamName,
 };
 use waybill::net::client::HttpClient;
 use waybill::net::http::{HttpLimits, serve};
@@ -32,12 +32,14 @@ use waybill::policy::{
     AddressPattern, App, Apps, HoldRule, OnUnknownByChannel, Rate, Routes, SmsPolicy, Track,
     UrlPattern,
 };
-use waybill::sms::account::{CallbackUrls, SmsAccounts, TokenAccount, TwilioAccount};
+use waybill::sms::account::{
+    CallbackUrls, KannelAccount, SmsAccounts, TokenAccount, TwilioAccount,
+};
 use waybill::sms::proof::ProofKey;
 use waybill::sms::provider::ProviderCallbacks;
 use waybill::sms::{ProviderProtocol, provider};
 
-use super::queue::{now, open};
+use super::queue::now;
 use super::sms::{DESTINATION, ORIGINATOR, sms_to};
 
 pub const PUBLIC_URL: &str = "https://gateway.example.com";
@@ -136,7 +138,7 @@ impl Gateway {
         apps: Vec<App>,
         keywords: KeywordSettings,
     ) -> Gateway {
-        let (archive, clock) = (open(dir), Shift::default());
+        let (archive, clock) = (opened(dir).await, Shift::default());
         let apps = Apps(apps.into_iter().map(Arc::new).collect());
         let upstreams = vec![(Channel::Sms, upstream())];
         let routes = Routes { routes: Vec::new(), upstreams };
@@ -150,20 +152,35 @@ impl Gateway {
             callbacks: CallbackUrls::default(),
         };
         let url = url::Url::parse("https://api.example.com").unwrap();
-        let caller = |token: Option<&str>, networks: &[&str]| Caller {
+        let caller = |networks: &[&str]| Caller {
             provider: provider(ProviderProtocol::Twilio {
                 url: url.clone(),
                 account: account.clone(),
             }),
             callbacks: ProviderCallbacks {
-                token: token.map(|token| Secret::new(token.into())),
+                token: None,
                 networks: networks.iter().map(|n| n.parse().unwrap()).collect(),
             },
         };
+        // Kannel signs nothing.
+        let unsigned = Caller {
+            provider: provider(ProviderProtocol::Kannel {
+                url: url.clone(),
+                account: KannelAccount {
+                    username: "waybill".into(),
+                    password: Secret::new("word".into()),
+                    callbacks: CallbackUrls::default(),
+                },
+            }),
+            callbacks: ProviderCallbacks {
+                token: Some(Secret::new(CALLBACK_TOKEN.into())),
+                networks: Vec::new(),
+            },
+        };
         let upstreams = HashMap::from([
-            (upstream(), caller(None, &[])),
-            (UpstreamName::parse("token").unwrap(), caller(Some(CALLBACK_TOKEN), &[])),
-            (UpstreamName::parse("far").unwrap(), caller(None, &["192.0.2.0/24"])),
+            (upstream(), caller(&[])),
+            (UpstreamName::parse("kannel").unwrap(), unsigned),
+            (UpstreamName::parse("far").unwrap(), caller(&["192.0.2.0/24"])),
         ]);
         let time = clock.clone();
         let state = FeedbackState {
@@ -235,8 +252,7 @@ impl Gateway {
 
     /// The path of the status URL that was handed out for this message.
     pub fn status_path(&self, id: MessageId) -> String {
-        let url = self.key.status_url(PUBLIC_URL, &upstream(), id);
-        url.strip_prefix(PUBLIC_URL).unwrap().to_owned()
+        self.status_path_of(id, "provider")
     }
 
     /// A message to [`DESTINATION`] that is due.
@@ -247,18 +263,25 @@ impl Gateway {
 
     /// Claims a message, as dispatch does before it sends.
     pub async fn claim(&self, id: MessageId) {
+        self.claim_for(id, upstream()).await;
+    }
+
+    async fn claim_for(&self, id: MessageId, upstream: UpstreamName) {
         let now = self.clock.now();
-        let request =
-            ClaimRequest { message: id, recipients: vec![0], upstream: upstream(), rank: 0, now };
+        let request = ClaimRequest { message: id, recipients: vec![0], upstream, rank: 0, now };
         assert_eq!(self.archive.claim(request).await.unwrap(), [0]);
     }
 
     /// The provider took it under this id.
     pub async fn judge_sent(&self, id: MessageId, provider_id: &str) {
+        self.judge(id, vec![provider_id.to_owned()]).await;
+    }
+
+    async fn judge(&self, id: MessageId, parts: Vec<String>) {
         let outcome = Outcome::Sent {
             reply: Reply::new(201, None, "queued"),
             digest: Digest::of(b"request"),
-            parts: vec![provider_id.to_owned()],
+            parts,
         };
         let judgement = Judgement {
             message: id,
@@ -272,6 +295,21 @@ impl Gateway {
             expire: std::time::Duration::from_secs(3600),
         };
         self.archive.judge(judgement, Arc::new(schedule)).await.unwrap();
+    }
+
+    /// A message that this upstream took without an id.
+    pub async fn sent_by(&self, sms: Sms, by: &str) -> MessageId {
+        let (id, by) = (self.accepted(sms).await, UpstreamName::parse(by).unwrap());
+        self.claim_for(id, by).await;
+        self.judge(id, Vec::new()).await;
+        id
+    }
+
+    /// The path of the status URL that was handed out to this upstream.
+    pub fn status_path_of(&self, id: MessageId, upstream: &str) -> String {
+        let upstream = UpstreamName::parse(upstream).unwrap();
+        let url = self.key.status_url(PUBLIC_URL, &upstream, id);
+        url.strip_prefix(PUBLIC_URL).unwrap().to_owned()
     }
 
     /// A message that was sent under this id.
@@ -320,6 +358,24 @@ impl News {
         self.stop.cancel();
         self.task.await.unwrap().unwrap();
     }
+}
+
+/// The archive of a folder; waits while the one before it lets go of it.
+async fn opened(dir: &tempfile::TempDir) -> Archive {
+    let settings = ArchiveSettings {
+        data_dir: dir.path().to_owned(),
+        cache_bytes: 16 << 20,
+        volume_bytes: 1 << 30,
+        reserve_bytes: 0,
+        staging: StagingLimits::default(),
+    };
+    for _ in 0..1_000 {
+        match Archive::open(&settings) {
+            Ok(archive) => return archive,
+            Err(_) => tokio::time::sleep(std::time::Duration::from_millis(20)).await,
+        }
+    }
+    panic!("the folder is not let go of");
 }
 
 pub fn upstream() -> UpstreamName {
@@ -416,11 +472,6 @@ pub fn signature(path: &str, fields: &[(&str, &str)]) -> String {
     );
     let tag = aws_lc_rs::hmac::sign(&key, signed.as_bytes());
     format!("X-Twilio-Signature: {}\r\n", STANDARD.encode(tag))
-}
-
-/// Whether an address of ours is the originator.
-pub fn is_from_us(message: &Message) -> bool {
-    message.medium.sms().and_then(|sms| sms.originator.clone()) == Originator::parse(ORIGINATOR)
 }
 
 /// Addresses on which connections are taken and never answered.
