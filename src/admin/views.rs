@@ -52,6 +52,8 @@ pub(super) struct MessageView {
     held: bool,
     resend_of: Option<String>,
     deleted_at: Option<String>,
+    /// Its text was taken away, by the application or with the whole message.
+    redacted_at: Option<String>,
     duplicate_of: Option<String>,
     /// `Message-ID`, without its angle brackets.
     message_id: Option<String>,
@@ -224,7 +226,8 @@ impl MessageView {
             hold_until: ends.max().map(time),
             held: holds.count() > 0,
             resend_of: message.resend_of.map(word),
-            deleted_at: None,
+            deleted_at: message.deleted_at.map(time),
+            redacted_at: message.redacted_at.map(time),
             duplicate_of: message.duplicate_of.map(word),
             message_id: message.summary.message_id.clone(),
             on_behalf_of: message.on_behalf_of.clone(),

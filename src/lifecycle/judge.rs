@@ -79,17 +79,10 @@ pub(super) fn judge(
             moved(&tried, state, Some(note(EventKind::Failed, reply, detail)))
         }
         Outcome::Rejected { reply, reason } => {
-            let cause = Cause::Undelivered {
-                upstream,
-                reason: *reason,
-                code: Some(reply.text().to_owned()),
-            };
-            let state = RecipientState::Failed { at: now, cause };
-            moved(
-                &tried,
-                state,
-                Some(note(EventKind::Failed, &Some(reply.clone()), reason.as_str())),
-            )
+            let code = Some(reply.text().to_owned());
+            let failed = note(EventKind::Failed, &Some(reply.clone()), reason.as_str());
+            let cause = Cause::Undelivered { upstream, reason: *reason, code };
+            moved(&tried, RecipientState::Failed { at: now, cause }, Some(failed))
         }
         Outcome::Temporary { reply, detail, .. }
         | Outcome::Permanent { scope: Scope::Session | Scope::Upstream, reply, detail } => {

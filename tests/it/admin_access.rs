@@ -10,7 +10,7 @@ use waybill::admin::routes;
 use crate::support::admin::{Gateway, MAIL, ask, now};
 
 /// Every route of the admin port and who may use it, said again apart from the code's own table.
-const CONTRACT: [(&str, &str, &[Role]); 21] = {
+const CONTRACT: [(&str, &str, &[Role]); 28] = {
     use Role::{Admin, Auditor, Operator, Viewer};
     const ALL: &[Role] = &[Viewer, Operator, Auditor, Admin];
     const OPERATORS: &[Role] = &[Operator, Admin];
@@ -27,6 +27,13 @@ const CONTRACT: [(&str, &str, &[Role]); 21] = {
         ("POST", "/api/v1/messages/{id}/stop", OPERATORS),
         ("POST", "/api/v1/messages/{id}/restart", OPERATORS),
         ("POST", "/api/v1/messages/{id}/release", OPERATORS),
+        ("DELETE", "/api/v1/messages/{id}", ADMINS),
+        ("GET", "/api/v1/suppressions", ALL),
+        ("POST", "/api/v1/suppressions", OPERATORS),
+        ("DELETE", "/api/v1/suppressions/{id}", OPERATORS),
+        ("GET", "/api/v1/deliveries", ALL),
+        ("POST", "/api/v1/deliveries/{id}/retry", OPERATORS),
+        ("DELETE", "/api/v1/deliveries/{id}", OPERATORS),
         ("GET", "/api/v1/queue", ALL),
         ("POST", "/api/v1/upstreams/{name}/pause", ADMINS),
         ("POST", "/api/v1/upstreams/{name}/resume", ADMINS),

@@ -47,6 +47,7 @@ mod sms_relay_once;
 mod sms_relay_pool;
 mod sms_relay_queue;
 mod sms_stop_excludes_sending;
+mod sms_through_the_daemon;
 mod smtp_port;
 mod stop_and_send_exclude;
 mod storage_error;

@@ -119,82 +119,25 @@ fn configuration(data_dir: &Path, sink_port: u16, provider: &SmsProvider) -> Str
     let port = |wanted: u16| {
         // Whoever has the usual port already gets another one, and is told which.
         let is_free = TcpListener::bind((Ipv4Addr::LOCALHOST, wanted)).is_ok();
-        if is_free { wanted } else { 0 }
+        (if is_free { wanted } else { 0 }).to_string()
     };
-    format!(
-        r#"data_dir = {data_dir}
-hostname = "gateway.demo.example"
-
-[[smtp.listener]]
-listen = "127.0.0.1:{smtp}"
-tls = "off"
-auth = "off"
-
-[[app]]
-name = "erp"
-networks = ["127.0.0.0/8", "::1/128"]
-originators = ["{our_number}"]
-
-[app.sms.twilio]
-account_sid = "{twilio_sid}"
-auth_token = "{token}"
-
-[app.sms.vonage]
-api_key = "demo"
-api_secret = "{token}"
-
-[app.sms.kannel]
-username = "demo"
-password = "{token}"
-
-[app.sms.gatewayapi]
-token = "{token}"
-
-[app.sms.waybill]
-token = "{token}"
-
-[[upstream]]
-name = "sink"
-host = "127.0.0.1"
-port = {sink_port}
-tls = "off"
-
-[[upstream]]
-name = "provider"
-kind = "twilio"
-url = "http://{provider_address}"
-account_sid = "{provider_sid}"
-auth_token = "{provider_token}"
-
-[queue]
-retry = ["3s", "10s", "1m"]
-
-[sms]
-listen = "127.0.0.1:{sms}"
-stop_reply = "You will get no more messages from us. Write START to get them again."
-
-[public]
-listen = "127.0.0.1:{public}"
-
-[admin]
-listen = "127.0.0.1:{admin}"
-
-[metrics]
-listen = "127.0.0.1:{metrics}"
-"#,
-        data_dir = toml::Value::String(data_dir.display().to_string()),
-        our_number = sms_samples::OUR_NUMBER,
-        twilio_sid = sms_samples::TWILIO_SID,
-        token = sms_samples::TOKEN,
-        provider_address = provider.address(),
-        provider_sid = sms_provider::ACCOUNT_SID,
-        provider_token = provider.auth_token().expose(),
-        sms = port(8026),
-        public = port(8027),
-        smtp = port(2525),
-        admin = port(8025),
-        metrics = port(9025),
-    )
+    let values = [
+        ("data_dir", toml::Value::String(data_dir.display().to_string()).to_string()),
+        ("our_number", sms_samples::OUR_NUMBER.to_owned()),
+        ("twilio_sid", sms_samples::TWILIO_SID.to_owned()),
+        ("token", sms_samples::TOKEN.to_owned()),
+        ("sink_port", sink_port.to_string()),
+        ("provider_address", provider.address().to_string()),
+        ("provider_sid", sms_provider::ACCOUNT_SID.to_owned()),
+        ("provider_token", provider.auth_token().expose().to_owned()),
+        ("smtp", port(2525)),
+        ("sms", port(8026)),
+        ("public", port(8027)),
+        ("admin", port(8025)),
+        ("metrics", port(9025)),
+    ];
+    let template = include_str!("demo.toml").to_owned();
+    values.iter().fold(template, |text, (name, value)| text.replace(&format!("{{{name}}}"), value))
 }
 
 #[cfg(test)]

@@ -48,6 +48,10 @@ impl Api {
         self.request("POST", path, body)
     }
 
+    pub fn delete(&self, path: &str) -> std::io::Result<Response> {
+        self.request("DELETE", path, "")
+    }
+
     /// A GET that must succeed, as JSON.
     pub fn read(&self, path: &str) -> Value {
         let response = self.get(path).unwrap();
