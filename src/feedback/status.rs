@@ -40,6 +40,7 @@ async fn record(
         upstream: hook.upstream.clone(),
         provider_id: receipt.provider_id,
         message: hook.proven_message.or(receipt.message),
+        is_proven: hook.proven_message.is_some(),
         state,
         reason,
         code: receipt.code,
