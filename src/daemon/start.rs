@@ -112,7 +112,7 @@ impl Daemon {
         };
         let mut daemon = Daemon {
             addresses: Addresses { smtp: smtp.addresses(), ..Addresses::default() },
-            reloadable: Reloadable { apps, routes, intake, tls, fixed },
+            reloadable: Reloadable { apps, routes, flows: sms.flows.clone(), intake, tls, fixed },
             readiness: Readiness::waiting_for(&["ports"]),
             smtp: Stop::new(),
             tasks: TaskTracker::new(),
