@@ -218,7 +218,7 @@ fn job(house: &House, proof: &Value, fields: Value) -> Value {
 fn libraries() -> Vec<Library> {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("sms_clients");
     let modules = target.join("node/node_modules");
-    let python = target.join("venv/bin/python");
+    let python = target.join("python/bin/python");
     let mut found = Vec::new();
     for name in ["vonage", "nexmo"] {
         let is_installed = python.is_file()
