@@ -226,25 +226,18 @@ fn sms(dialect: Dialect, draft: &Draft, call: &Call) -> Option<Sms> {
         None => None,
     };
     let measure = segment::measure(&draft.body, &draft.udh);
+    let destination = number::destination(&draft.to, draft.style, &country)?;
     Some(Sms {
         originator,
-        destination: number::destination(&draft.to, draft.style, &country)?,
-        body: draft.body.clone(),
         udh: draft.udh.clone(),
         encoding: measure.encoding,
         segments: u16::try_from(measure.segments).ok().filter(|count| *count <= 255)?,
         class: draft.class,
-        valid_until: None,
-        send_at: None,
         dialect,
         account: call.account.clone(),
         client_reference: draft.client_reference.clone(),
         receipt: draft.receipt.clone(),
-        batch: waybill::model::sms::SmsBatch { index: 0, count: 1 },
-        fingerprint: [0; 16],
-        reply_to: None,
-        provider_id: None,
-        confirms_opt_out: false,
+        ..Sms::new(destination, draft.body.clone())
     })
 }
 

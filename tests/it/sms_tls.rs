@@ -148,13 +148,15 @@ fn a_callback_over_tls_is_proven_by_the_url_that_its_provider_sees() {
 /// Where the vendors' Python libraries are, if they are installed.
 fn python(module: &str) -> Option<PathBuf> {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
-    let python = target.join("sms_clients/venv/bin/python");
+    let python = target.join("sms_clients/python/bin/python");
     let find =
         "import importlib.util, sys; sys.exit(importlib.util.find_spec(sys.argv[1]) is None)";
     let is_there = python.is_file()
         && Command::new(&python).args(["-c", find, module]).status().is_ok_and(|s| s.success());
     if !is_there {
-        tools::skip(&format!("the Python library {module} is not installed"));
+        tools::skip(&format!(
+            "the Python library {module} is not installed (tests/sms_clients/install does it)"
+        ));
     }
     is_there.then_some(python)
 }
