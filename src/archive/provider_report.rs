@@ -1,5 +1,8 @@
 //! What providers report of an SMS: receipts, matched by the provider's id or ours; and the end of
 //! what waited longer than its validity.
+//!
+//! What a receipt makes of a recipient is decided by `lifecycle`, in the transaction that records it. A
+//! receipt that outran the judgement of its own attempt is told so and changes nothing.
 
 use redb::{ReadableDatabase, ReadableTable};
 

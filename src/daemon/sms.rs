@@ -1,5 +1,7 @@
 //! The rooms of SMS: relays, the port of the dialects, the public port, and what applications are
 //! told.
+//!
+//! Takes what the configuration says and builds them; a port that can not be opened fails the start.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;

@@ -1,5 +1,8 @@
 //! What providers report of our messages: judged by the archive, and waited for where a report
 //! outran the response to its own submission.
+//!
+//! A report that is still too early after that is asked to come again; one of a message that nobody
+//! knows is taken, so that no stranger learns which ids are ours.
 
 use std::time::Duration;
 

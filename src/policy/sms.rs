@@ -1,4 +1,6 @@
 //! What an app may do with SMS: its accounts, its originators, where its callbacks may go.
+//!
+//! Pure comparisons over settings. Whether an address is a public one is `net`'s, when it is called.
 
 use url::Url;
 use wildmatch::WildMatch;

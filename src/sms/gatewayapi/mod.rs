@@ -100,11 +100,7 @@ impl Port for GatewayApiPort {
     }
 
     fn acknowledged(&self, response: &Response<Bytes>, _of: CallbackKind) -> Acknowledgement {
-        if response.status().is_success() {
-            Acknowledgement::Taken { replies: Vec::new() }
-        } else {
-            Acknowledgement::NotTaken
-        }
+        Acknowledgement::of(response.status())
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::{Request, Response};
 use proptest::prelude::*;
@@ -9,8 +11,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::model::{
-    Destination, Direction, FailureReason, Originator, Secret, Sequence, Sms, SmsBatch, SmsBody,
-    SmsEncoding,
+    Destination, Direction, FailureReason, Originator, Secret, Sequence, Sms, SmsBody,
 };
 use crate::sms::account::TokenAccount;
 use crate::sms::call::{Draft, HoldWish, Refusal, SendAt, ShownState};
@@ -246,23 +247,8 @@ fn shown(state: ShownState) -> Shown {
         direction: Direction::Outbound,
         sms: Sms {
             originator: Originator::parse("Example"),
-            destination: Destination::parse("+4512345678").unwrap(),
-            body: SmsBody::Text("Hej".into()),
-            udh: Vec::new(),
-            encoding: SmsEncoding::Gsm7,
-            segments: 1,
-            class: None,
-            valid_until: None,
-            send_at: None,
-            dialect: Dialect::Waybill,
-            account: None,
             client_reference: Some("INV-1".into()),
-            receipt: None,
-            batch: SmsBatch { index: 0, count: 1 },
-            fingerprint: [0; 16],
-            reply_to: None,
-            provider_id: None,
-            confirms_opt_out: false,
+            ..Sms::new(Destination::parse("+4512345678").unwrap(), SmsBody::Text("Hej".into()))
         },
         state,
         failure: None,
