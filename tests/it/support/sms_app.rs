@@ -1,4 +1,11 @@
-//! An application that sends SMS through a daemon, in Waybill's own dialect.
+//! An application that sends SMS through a daemon, in Waybill's own dialect, and the provider's callbacks.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use waybill::model::Secret;
+use waybill::sms::form::Fields;
+use waybill::sms::twilio::sign_callback;
 
 use super::api::Api;
 use super::daemon::Daemon;
@@ -20,4 +27,24 @@ pub fn tables(provider: &SmsProvider) -> String {
 /// The SMS port, as the app calls it.
 pub fn port(daemon: &Daemon) -> Api {
     Api::new(daemon.sms(), Some(TOKEN.to_owned()))
+}
+
+/// Calls the public port as the provider does; gives the status.
+pub fn callback(daemon: &Daemon, path: &str, fields: &[(&str, &str)], token: &str) -> u16 {
+    let mut form = Fields::default();
+    fields.iter().for_each(|(name, value)| form.push(name, value));
+    let url = format!("http://127.0.0.1:{}{path}", daemon.public());
+    let signature = sign_callback(&Secret::new(token.to_owned()), &url, &form);
+    let body = form.encode();
+    let mut socket = TcpStream::connect(("127.0.0.1", daemon.public())).unwrap();
+    write!(
+        socket,
+        "POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nX-Twilio-Signature: {signature}\r\n\
+         Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    answer.split(' ').nth(1).unwrap().parse().unwrap()
 }
