@@ -1,8 +1,4 @@
-<<<<<<< HEAD
 //! An application that sends SMS through a daemon, in Waybill's own dialect, and the provider that calls back.
-=======
-//! An application that sends SMS through a daemon, in Waybill's own dialect, and the provider's callbacks.
->>>>>>> a18c8b4395883cb4f45ca611dd932d3f0615f1b2
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -33,7 +29,6 @@ pub fn port(daemon: &Daemon) -> Api {
     Api::new(daemon.sms(), Some(TOKEN.to_owned()))
 }
 
-<<<<<<< HEAD
 /// A callback that is signed with this token, for whoever is at `url`.
 pub fn signed(url: &str, path: &str, fields: &[(&str, &str)], token: &str) -> String {
     let mut form = Fields::default();
@@ -41,23 +36,10 @@ pub fn signed(url: &str, path: &str, fields: &[(&str, &str)], token: &str) -> St
     let signature = sign_callback(&Secret::new(token.to_owned()), &format!("{url}{path}"), &form);
     let body = form.encode();
     format!(
-=======
-/// Calls the public port as the provider does; gives the status.
-pub fn callback(daemon: &Daemon, path: &str, fields: &[(&str, &str)], token: &str) -> u16 {
-    let mut form = Fields::default();
-    fields.iter().for_each(|(name, value)| form.push(name, value));
-    let url = format!("http://127.0.0.1:{}{path}", daemon.public());
-    let signature = sign_callback(&Secret::new(token.to_owned()), &url, &form);
-    let body = form.encode();
-    let mut socket = TcpStream::connect(("127.0.0.1", daemon.public())).unwrap();
-    write!(
-        socket,
->>>>>>> a18c8b4395883cb4f45ca611dd932d3f0615f1b2
         "POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nX-Twilio-Signature: {signature}\r\n\
          Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     )
-<<<<<<< HEAD
 }
 
 /// Calls the public port as the provider does; gives the status.
@@ -74,10 +56,4 @@ pub fn called(port: u16, request: &str) -> Option<u16> {
     let mut answer = String::new();
     socket.read_to_string(&mut answer).ok()?;
     answer.split(' ').nth(1)?.parse().ok()
-=======
-    .unwrap();
-    let mut answer = String::new();
-    socket.read_to_string(&mut answer).unwrap();
-    answer.split(' ').nth(1).unwrap().parse().unwrap()
->>>>>>> a18c8b4395883cb4f45ca611dd932d3f0615f1b2
 }
