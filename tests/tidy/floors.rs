@@ -214,7 +214,8 @@ pub fn check_architecture(page: &str) -> Vec<Finding> {
                 }
         });
         if !is_same {
-            let says = format!("`{room}` has another row in tests/tidy/floors.rs: make both say the same");
+            let says =
+                format!("`{room}` has another row in tests/tidy/floors.rs: make both say the same");
             findings.push(Finding::new(path, number + 1, says));
         }
     }
@@ -238,7 +239,10 @@ fn a_page_that_shows_another_house_is_found() {
     assert_eq!(check_architecture(&page), []);
     assert_eq!(check_architecture("").len(), ROWS.len());
     assert_eq!(check_architecture(&page.replace("| 4 | `relay`", "| 3 | `relay`")).len(), 1);
-    assert_eq!(check_architecture(&page.replace("`smtp` `sms` `net` |", "`smtp` `net` |")).len(), 1);
+    assert_eq!(
+        check_architecture(&page.replace("`smtp` `sms` `net` |", "`smtp` `net` |")).len(),
+        1
+    );
     assert_eq!(check_architecture(&format!("{page}| 9 | `attic` | what it is | |\n")).len(), 1);
 }
 
