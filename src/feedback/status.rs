@@ -57,6 +57,7 @@ async fn record(
     match reported {
         Reported::Changed(id) => {
             telemetry::record::feedback(kind(state));
+            tracing::info!(%id, upstream = %hook.upstream, state = kind(state), "receipt");
             if reason == Some(FailureReason::OptedOut) {
                 opted_out(desk, hook, id).await?;
             }
