@@ -22,6 +22,7 @@ mod interop_msmtp;
 mod interop_nodemailer;
 mod interop_postfix;
 mod interop_python;
+mod interop_sms_daemon;
 mod interop_sms_gatewayapi;
 mod interop_sms_twilio;
 mod interop_sms_vonage;

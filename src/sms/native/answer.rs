@@ -209,7 +209,7 @@ fn problem(refusal: &Refusal) -> Problem {
         ),
         Refusal::OptedOut(text) => forbidden("to", format!("{text} has opted out.")),
         Refusal::BadCallback(text) => {
-            Problem::field("callback", format!("{text:?} is no URL that may be called."))
+            Problem::field("callback", format!("callback is wrong: {text}."))
         }
         Refusal::BadSchedule(text) => Problem::field(
             "send_at",

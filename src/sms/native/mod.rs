@@ -77,8 +77,7 @@ impl Port for NativePort {
         url: &str,
         accounts: &SmsAccounts,
     ) -> Vec<Request<Bytes>> {
-        let account = accounts.waybill.as_ref();
-        account.and_then(|account| callback::status(notice, url, account)).into_iter().collect()
+        callback::status(notice, url, accounts.waybill.as_ref()).into_iter().collect()
     }
 
     fn inbound(
@@ -88,9 +87,7 @@ impl Port for NativePort {
         accounts: &SmsAccounts,
         now: Timestamp,
     ) -> Vec<Request<Bytes>> {
-        let account = accounts.waybill.as_ref();
-        let request = account.and_then(|account| callback::inbound(message, url, account, now));
-        request.into_iter().collect()
+        callback::inbound(message, url, accounts.waybill.as_ref(), now).into_iter().collect()
     }
 
     fn acknowledged(&self, response: &Response<Bytes>, _of: CallbackKind) -> Acknowledgement {
