@@ -43,9 +43,7 @@ impl UrlPattern {
     /// like its host may be none.
     pub fn matches(&self, url: &Url) -> bool {
         let has_userinfo = !url.username().is_empty() || url.password().is_some();
-        !has_userinfo
-            && self.whole.matches(url.as_str())
-            && self.authority.matches(url.authority())
+        !has_userinfo && self.whole.matches(url.as_str()) && self.authority.matches(url.authority())
     }
 }
 
