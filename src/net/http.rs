@@ -26,6 +26,8 @@ use axum::Router;
 use axum::extract::ConnectInfo;
 use axum::extract::Request;
 use axum::response::Response;
+use http::header::{CONNECTION, HOST};
+use http::{HeaderValue, StatusCode};
 use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -214,11 +216,14 @@ async fn connection<S, P>(
         let exchange = begun.begin();
         request.extensions_mut().insert(ConnectInfo(peer.clone()));
         request.extensions_mut().insert(exchange.watch());
-        let answer = router.call(request);
+        let answer = (!has_two_hosts(&request)).then(|| router.call(request));
         let answer: Pin<Box<dyn Future<Output = io::Result<Response>> + Send>> =
             Box::pin(async move {
                 // A router never fails: what goes wrong in it is a response.
-                let Ok(response) = answer.await;
+                let response = match answer {
+                    Some(answer) => answer.await.unwrap_or_else(|never| match never {}),
+                    None => bad_request(),
+                };
                 if response.extensions().get::<CloseWithoutReply>().is_some() {
                     return Err(io::ErrorKind::ConnectionAborted.into());
                 }
@@ -239,6 +244,19 @@ async fn connection<S, P>(
     if let Some(end) = end {
         report(end);
     }
+}
+
+/// Whether two parties could think that the request is for different hosts (RFC 9112 §3.2).
+fn has_two_hosts(request: &Request<Incoming>) -> bool {
+    request.headers().get_all(HOST).iter().nth(1).is_some()
+}
+
+/// For what is no request; nothing behind it on this connection is believed.
+fn bad_request() -> Response {
+    let mut response = Response::default();
+    *response.status_mut() = StatusCode::BAD_REQUEST;
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 /// How connections end is the client's affair, mostly: a closed lid, a cut cable, a deadline.
@@ -478,6 +496,15 @@ mod tests {
         assert!(ask(server.address, &long).await.starts_with("HTTP/1.1 431 "));
         let many = format!("GET /who HTTP/1.1\r\n{}\r\n", "x: y\r\n".repeat(200));
         assert!(ask(server.address, &many).await.starts_with("HTTP/1.1 431 "));
+    }
+
+    #[tokio::test]
+    async fn a_request_for_two_hosts_is_none() {
+        let server = server(SHORT).await;
+        let two = "GET /who HTTP/1.1\r\nhost: x\r\nhost: y\r\n\r\n";
+        let answer = ask(server.address, &format!("{two}{WHO}")).await;
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+        assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{answer}");
     }
 
     #[tokio::test]

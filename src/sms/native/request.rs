@@ -3,9 +3,12 @@
 //! What is not known is an error and not ignored: a misspelt `hold` must not send at once.
 
 use std::collections::HashSet;
+use std::fmt;
 
 use bytes::Bytes;
 use http::Request;
+use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use super::super::call::{Draft, HoldWish, Refusal, SendAt, quoted};
@@ -50,8 +53,11 @@ fn fields(request: &Request<Bytes>) -> Result<Map<String, Value>, Refusal> {
         match document
             .map_err(|error| Refusal::Malformed(format!("The JSON is wrong: {error}.")))?
         {
-            Value::Object(object) => (object, query),
-            _ => return Err(Refusal::Malformed(String::from("The body is no JSON object."))),
+            Document::Object(object) => (object, query),
+            Document::Twice(name) => return Err(twice(&name)),
+            Document::Other => {
+                return Err(Refusal::Malformed(String::from("The body is no JSON object.")));
+            }
         }
     } else {
         (Map::new(), query.and(Fields::parse(body)))
@@ -75,9 +81,54 @@ fn add(fields: &mut Map<String, Value>, name: &str, value: &str) -> Result<(), R
         }
         Some(Value::Array(listed)) if name == "to" => listed.push(value.into()),
         Some(single) if name == "to" => *single = Value::Array(vec![single.take(), value.into()]),
-        Some(_) => return Err(Refusal::Malformed(format!("{} is there twice.", quoted(name)))),
+        Some(_) => return Err(twice(name)),
     }
     Ok(())
+}
+
+fn twice(name: &str) -> Refusal {
+    Refusal::Malformed(format!("{} is there twice.", quoted(name)))
+}
+
+/// A JSON body. Of a name that stands twice each reader takes another value (RFC 8259 §4), so who
+/// checked such a call and who sends it may not mean the same one.
+enum Document {
+    Object(Map<String, Value>),
+    Twice(String),
+    Other,
+}
+
+impl<'de> Deserialize<'de> for Document {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Document, D::Error> {
+        deserializer.deserialize_any(DocumentVisitor)
+    }
+}
+
+struct DocumentVisitor;
+
+impl<'de> Visitor<'de> for DocumentVisitor {
+    type Value = Document;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Document, A::Error> {
+        let (mut object, mut again) = (Map::new(), None);
+        while let Some((name, value)) = entries.next_entry::<String, Value>()? {
+            if object.contains_key(&name) {
+                again.get_or_insert(name);
+            } else {
+                object.insert(name, value);
+            }
+        }
+        Ok(again.map_or(Document::Object(object), Document::Twice))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Document, A::Error> {
+        while items.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Document::Other)
+    }
 }
 
 fn drafts(fields: &Map<String, Value>) -> Result<Vec<Draft>, Refusal> {

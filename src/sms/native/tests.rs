@@ -65,6 +65,8 @@ fn what_is_wrong_is_named_by_its_field() {
     for bad in ["{", "[]", r#"[{"to":"+4512345678"}]"#, "to=%ff", "text=a&text=b&to=1"] {
         check(bad, "");
     }
+    check(r#"{"to":"+4512345678","text":"a","to":"+4587654321"}"#, "");
+    check(r#"{"to":"+4512345678","text":"a","t\u0065xt":"b"}"#, "");
     check("", "to");
     check(r#"{"text":"a","to":null}"#, "to");
     check(r#"{"to":"+4512345678"}"#, "text");
