@@ -22,6 +22,9 @@ use super::{Archive, ArchiveError, Inner, storage, tables};
 
 /// The layout of the records file that this version reads and writes.
 const SCHEMA_VERSION: u64 = 1;
+/// The look-up index gets this part of the cache's size: nobody waits while it is fed, and its pages
+/// stay in the cache of the system all the same.
+const INDEX_CACHE_SHARE: usize = 2;
 /// The cache of each volume: bytes are read once, if at all.
 const VOLUME_CACHE_BYTES: usize = 8 << 20;
 
@@ -44,7 +47,7 @@ impl Archive {
         settings: &ArchiveSettings,
     ) -> Result<Archive, ArchiveError> {
         let (database, was_closed) = open_records(&*files, settings)?;
-        let index = Index::open(&*files, settings.cache_bytes)?;
+        let index = Index::open(&*files, settings.cache_bytes / INDEX_CACHE_SHARE)?;
         let volumes = Arc::new(Volumes::new(database.clone(), files.clone(), VOLUME_CACHE_BYTES));
         let snapshot = database.begin_read().map_err(storage("read the records"))?;
         let memory = WriterMemory::load(&snapshot)?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 #[derive(Clone, Debug)]
 pub struct ArchiveSettings {
     pub data_dir: PathBuf,
-    /// redb's cache, for each open file.
+    /// redb's cache of the records; the look-up index gets half as much beside it.
     pub cache_bytes: usize,
     /// A volume is sealed when it holds so much.
     pub volume_bytes: u64,
@@ -43,4 +43,4 @@ pub const DEFAULT_VOLUME_BYTES: u64 = 1 << 30;
 /// Free space that is kept for relaying and deleting.
 pub const DEFAULT_RESERVE_BYTES: u64 = 256 << 20;
 /// More cache buys nothing.
-pub const DEFAULT_CACHE_BYTES: usize = 64 << 20;
+pub const DEFAULT_CACHE_BYTES: usize = 32 << 20;
