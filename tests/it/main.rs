@@ -60,3 +60,4 @@ mod smtp_port;
 mod stop_and_send_exclude;
 mod storage_error;
 mod support;
+mod what_was_sent_is_proven;
