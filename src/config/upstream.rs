@@ -12,7 +12,7 @@ use super::sms::PublicSettings;
 use super::upstream_sms::{UpstreamKind, read_callbacks, read_protocol, read_smpp};
 use crate::model::{Channel, UpstreamName};
 use crate::relay::settings::{RelayTimeouts, SmtpUpstream, UpstreamCredential, UpstreamTls};
-use crate::sms::SmsUpstream;
+use crate::sms::{ProviderProtocol, SmsUpstream};
 
 const KIND: Choice<UpstreamKind> = Choice(&[
     ("smtp", UpstreamKind::Smtp),
@@ -124,7 +124,7 @@ pub(super) fn check_receipts(
     }
     for upstream in read {
         let Some(UpstreamSettings::Sms(settings)) = &upstream.settings else { continue };
-        if settings.protocol.is_on_this_machine() {
+        if settings.protocol.is_on_this_machine() || !is_told_where_to_call(&settings.protocol) {
             continue;
         }
         let what = format!(
@@ -133,6 +133,20 @@ pub(super) fn check_receipts(
         );
         let advice = "write [public] with url = \"https://t.example.com\", or listen = \"off\"";
         top.context.report.warning(upstream.place.clone(), what, advice);
+    }
+}
+
+/// Whether requests to it name the URL for receipts; those of `http` do where their template does.
+fn is_told_where_to_call(protocol: &ProviderProtocol) -> bool {
+    match protocol {
+        ProviderProtocol::Twilio { .. }
+        | ProviderProtocol::Vonage { .. }
+        | ProviderProtocol::Kannel { .. }
+        | ProviderProtocol::GatewayApi { .. } => true,
+        ProviderProtocol::Http(described) => {
+            let body = described.body.as_deref().unwrap_or_default();
+            [described.url.as_str(), body].iter().any(|text| text.contains("status_url"))
+        }
     }
 }
 
