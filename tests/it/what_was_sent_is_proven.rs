@@ -20,6 +20,7 @@ async fn report(gateway: &Gateway, id: MessageId, state: ReceiptState) {
         upstream: upstream(),
         provider_id: None,
         message: Some(id),
+        is_proven: false,
         state,
         reason: None,
         code: None,
