@@ -388,6 +388,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.exchanges.closes();
         match Pin::new(&mut self.inner).poll_shutdown(context) {
             Poll::Ready(result) => Poll::Ready(result),
             Poll::Pending => self.waited(context),

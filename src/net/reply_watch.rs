@@ -12,6 +12,8 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::{Acquire, Release};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, ready};
 
@@ -133,6 +135,16 @@ struct State {
 struct Reply {
     state: Mutex<State>,
     socket: Weak<TcpStream>,
+    signs: Arc<Signs>,
+}
+
+/// What the task of a connection has met, told before it has drawn its conclusions.
+#[derive(Default)]
+struct Signs {
+    /// The stream failed.
+    broken: AtomicBool,
+    /// We close it.
+    closing: AtomicBool,
 }
 
 /// Tells a handler, and whoever asks later, what became of the answer to its request; clones
@@ -184,7 +196,12 @@ impl Reply {
         let Some(socket) = self.socket.upgrade() else { return false };
         let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
         match rustix::net::recv(&*socket, &mut [0_u8; 1][..], flags) {
-            Ok((_, 0)) => end_counts,
+            // A reset is told once, and whoever asks next meets an end. But it leaves no peer, as
+            // else only our own closing does.
+            Ok((_, 0)) => {
+                let is_reset = !self.signs.closing.load(Acquire) && socket.peer_addr().is_err();
+                end_counts || is_reset || self.signs.broken.load(Acquire)
+            }
             Ok(_) | Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR) => false,
             Err(_) => true,
         }
@@ -216,19 +233,20 @@ pub(super) struct Exchanges {
     socket: Weak<TcpStream>,
     /// As many as there are requests under way, and those answered last.
     open: Mutex<Vec<Arc<Reply>>>,
-    broken: std::sync::atomic::AtomicBool,
+    signs: Arc<Signs>,
 }
 
 impl Exchanges {
     pub(super) fn new(line: &impl Line) -> Arc<Exchanges> {
         let socket = line.socket().map_or_else(Weak::new, |socket| Arc::downgrade(&socket));
-        Arc::new(Exchanges { socket, open: Mutex::default(), broken: false.into() })
+        Arc::new(Exchanges { socket, open: Mutex::default(), signs: Arc::default() })
     }
 
     /// A request came: what was answered before it has arrived.
     pub(super) fn begin(self: &Arc<Self>) -> Exchange {
         let state = State { fate: Fate::UnderWay, when_delivered: Vec::new() };
-        let reply = Arc::new(Reply { state: Mutex::new(state), socket: self.socket.clone() });
+        let (socket, signs) = (self.socket.clone(), Arc::clone(&self.signs));
+        let reply = Arc::new(Reply { state: Mutex::new(state), socket, signs });
         let mut open = self.lock();
         let (done, mut left): (Vec<_>, Vec<_>) =
             open.drain(..).partition(|reply| reply.lock().fate != Fate::UnderWay);
@@ -243,7 +261,12 @@ impl Exchanges {
 
     /// The stream failed: what is not known to have arrived is lost.
     pub(super) fn broke(&self) {
-        self.broken.store(true, std::sync::atomic::Ordering::Release);
+        self.signs.broken.store(true, Release);
+    }
+
+    /// We are about to close it.
+    pub(super) fn closes(&self) {
+        self.signs.closing.store(true, Release);
     }
 
     /// The client closed its side. A reset that lies behind it says that it did not read all.
@@ -261,7 +284,7 @@ impl Exchanges {
 
     /// The connection is over.
     pub(super) fn close(&self, clean: bool) {
-        let broken = self.broken.load(std::sync::atomic::Ordering::Acquire);
+        let broken = self.signs.broken.load(Acquire);
         let open = std::mem::take(&mut *self.lock());
         for reply in open {
             let answered = reply.lock().fate == Fate::Answered;

@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 
@@ -24,6 +24,9 @@ use crate::model::{EnvelopeRecipient, Outcome, Scope};
 /// Transactions in one attempt: an upstream that takes few recipients at a time gets the rest in
 /// further ones, as long as each brings something forward.
 const MAX_ROUNDS: usize = 50;
+/// How long a new connection waits for the end of one that is leaving, and how often it looks.
+const FAREWELL: Duration = Duration::from_secs(1);
+const FAREWELL_PAUSE: Duration = Duration::from_millis(1);
 
 /// One upstream. Clones share everything.
 #[derive(Clone)]
@@ -175,6 +178,7 @@ impl SmtpRelay {
                 Fate::Stale => drop(connection),
             }
         }
+        self.wait_for_room().await;
         match self.shared.dialer.dial().await {
             Ok(mut connection) => {
                 let exchanged = exchange(&mut connection, transaction, recipients).await;
@@ -189,6 +193,16 @@ impl SmtpRelay {
                 };
                 vec![outcome; recipients.len()]
             }
+        }
+    }
+
+    /// A worn connection says goodbye while its successor is wanted already, and the upstream counts
+    /// both. One that does not answer its QUIT is waited for no longer than this.
+    async fn wait_for_room(&self) {
+        let until = tokio::time::Instant::now() + FAREWELL;
+        let is_full = || self.shared.dialer.open_connections() >= self.connections();
+        while is_full() && tokio::time::Instant::now() < until {
+            tokio::time::sleep(FAREWELL_PAUSE).await;
         }
     }
 
