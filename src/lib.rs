@@ -1,4 +1,7 @@
 #![doc = include_str!("ARCHITECTURE.md")]
+//!
+//! Here are the rooms, by name.
+
 #![forbid(unsafe_code)]
 
 pub mod account;

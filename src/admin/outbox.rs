@@ -97,7 +97,6 @@ pub(super) async fn again(
     uri: Uri,
 ) -> Result<StatusCode, Problem> {
     parameters::none(&uri)?;
-    let missing = || Problem::not_found("delivery");
     let id: u64 = id.parse().map_err(|_| missing())?;
     if !state.archive.deliver_again(id, super::now()).await? {
         return Err(missing());
@@ -114,13 +113,16 @@ pub(super) async fn drop_one(
     uri: Uri,
 ) -> Result<StatusCode, Problem> {
     parameters::none(&uri)?;
-    let missing = || Problem::not_found("delivery");
     let id: u64 = id.parse().map_err(|_| missing())?;
     if !state.archive.drop_delivery(id).await? {
         return Err(missing());
     }
     tracing::info!(delivery = id, by = %identity.actor, "a delivery was dropped");
     Ok(StatusCode::NO_CONTENT)
+}
+
+fn missing() -> Problem {
+    Problem::not_found("delivery")
 }
 
 #[cfg(test)]

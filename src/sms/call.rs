@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{HeaderName, Request, Response, StatusCode};
 
 use super::account::SmsAccounts;
 use super::number::NumberStyle;
@@ -82,8 +82,36 @@ pub struct Call {
     pub format: Format,
     /// The account that the request names (Account SID, API key, user name), proven or not.
     pub account: Option<String>,
-    /// `Idempotency-Key`, or the dialect's own field for it.
+    /// `Idempotency-Key`, which every dialect takes.
     pub idempotency_key: Option<String>,
+}
+
+/// The header field that marks a call that is to be made once.
+pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+/// Longest key.
+const MAX_KEY_BYTES: usize = 255;
+
+impl Call {
+    /// A call with the key of its request. One that is no key is refused and not overlooked: whoever
+    /// sends one relies on it.
+    pub(super) fn new<B>(
+        request: &Request<B>,
+        operation: Operation,
+        format: Format,
+        account: Option<String>,
+    ) -> Call {
+        let given = request.headers().get(IDEMPOTENCY_KEY);
+        let key = given.and_then(|key| key.to_str().ok()).map(str::trim);
+        let key = key.filter(|key| (1..=MAX_KEY_BYTES).contains(&key.len())).map(str::to_owned);
+        let operation = match operation {
+            Operation::Submit(Ok(_)) if given.is_some() && key.is_none() => {
+                let why = "it is empty, longer than 255 bytes or not printable".to_owned();
+                Operation::Submit(Err(Refusal::Field { name: "Idempotency-Key", why }))
+            }
+            other => other,
+        };
+        Call { operation, format, account, idempotency_key: key }
+    }
 }
 
 /// The form of an answer; each dialect uses its own.
@@ -403,4 +431,52 @@ pub struct SmsReply {
     pub text: String,
     /// Where its receipts go.
     pub status_url: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_is_none_is_refused_in_every_dialect_and_not_overlooked() {
+        let calls = [
+            (
+                Dialect::Twilio,
+                "/2010-04-01/Accounts/AC1/Messages.json",
+                "To=%2B4512345678&From=Ex&Body=Hi",
+            ),
+            (Dialect::Vonage, "/sms/json", "to=4512345678&from=Ex&text=Hi"),
+            (Dialect::Kannel, "/cgi-bin/sendsms", "to=4512345678&from=Ex&text=Hi"),
+            (
+                Dialect::GatewayApi,
+                "/rest/mtsms",
+                "recipients.0.msisdn=4512345678&sender=Ex&message=Hi",
+            ),
+            (Dialect::Waybill, "/v1/sms", "to=%2B4512345678&from=Ex&text=Hi"),
+        ];
+        for (dialect, path, body) in calls {
+            let read = |key: Option<&str>| {
+                let mut request =
+                    Request::post(path).header("content-type", "application/x-www-form-urlencoded");
+                if let Some(key) = key {
+                    request = request.header("idempotency-key", key);
+                }
+                let request = request.body(Bytes::from_static(body.as_bytes())).unwrap();
+                crate::sms::port(dialect).read(&request).unwrap()
+            };
+            for bad in ["", " ", &"k".repeat(256), "\u{e6}"] {
+                let call = read(Some(bad));
+                assert_eq!(call.idempotency_key, None, "{dialect:?} {bad:?}");
+                let Operation::Submit(Err(Refusal::Field { name, .. })) = call.operation else {
+                    panic!("{dialect:?} takes {bad:?}")
+                };
+                assert_eq!(name, "Idempotency-Key");
+            }
+            for (key, expected) in [(None, None), (Some(" order-1 "), Some("order-1"))] {
+                let call = read(key);
+                assert_eq!(call.idempotency_key.as_deref(), expected, "{dialect:?}");
+                assert!(matches!(call.operation, Operation::Submit(Ok(_))), "{dialect:?}");
+            }
+        }
+    }
 }

@@ -22,12 +22,12 @@ mod template;
 mod tests;
 
 use bytes::Bytes;
-use http::{HeaderName, Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 
 use super::account::SmsAccounts;
 use super::call::{
-    Acknowledgement, Answer, Call, CallbackKind, Handle, Notice, Operation, Port, Probe, Shown,
-    Verdict,
+    Acknowledgement, Answer, Call, CallbackKind, Handle, IDEMPOTENCY_KEY, Notice, Operation, Port,
+    Probe, Shown, Verdict,
 };
 use super::masked::masked_http;
 use crate::model::{Dialect, MessageId, Sequence, Timestamp};
@@ -39,10 +39,6 @@ pub struct GatewayApiPort;
 
 /// Parameters whose values no archive keeps.
 const SECRETS: [&str; 4] = ["token", "password", "oauth_signature", "oauth_token"];
-
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-/// A longer key names nothing.
-const MAX_KEY_BYTES: usize = 255;
 
 impl Port for GatewayApiPort {
     fn dialect(&self) -> Dialect {
@@ -57,10 +53,8 @@ impl Port for GatewayApiPort {
 
     fn read(&self, request: &Request<Bytes>) -> Result<Call, Box<Response<Bytes>>> {
         let (operation, format) = operation(request)?;
-        let key = request.headers().get(IDEMPOTENCY_KEY).and_then(|key| key.to_str().ok());
-        let key = key.filter(|key| (1..=MAX_KEY_BYTES).contains(&key.len()));
         // No request names an account: the token is a secret, and a user name may be one.
-        Ok(Call { operation, format, account: None, idempotency_key: key.map(str::to_owned) })
+        Ok(Call::new(request, operation, format, None))
     }
 
     fn verify(&self, request: &Request<Bytes>, accounts: &SmsAccounts, now: Timestamp) -> Verdict {

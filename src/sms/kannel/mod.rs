@@ -55,17 +55,13 @@ impl Port for KannelPort {
             Ok(fields) => fields,
             Err(unreadable) => return Err(Box::new(answer::unreadable(unreadable))),
         };
-        let header = |name: &str| request.headers().get(name).and_then(|v| v.to_str().ok());
-        Ok(Call {
-            operation: Operation::Submit(draft::drafts(&fields)),
-            // Kannel names itself in every request but those of its `smsc = http`.
-            format: match request.headers().contains_key(http::header::USER_AGENT) {
-                true => Format::Text,
-                false => Format::Gateway,
-            },
-            account: request::credentials(request, &fields).map(|(name, _)| name),
-            idempotency_key: header("idempotency-key").map(str::to_owned),
-        })
+        // Kannel names itself in every request but those of its `smsc = http`.
+        let format = match request.headers().contains_key(http::header::USER_AGENT) {
+            true => Format::Text,
+            false => Format::Gateway,
+        };
+        let account = request::credentials(request, &fields).map(|(name, _)| name);
+        Ok(Call::new(request, Operation::Submit(draft::drafts(&fields)), format, account))
     }
 
     fn verify(&self, request: &Request<Bytes>, accounts: &SmsAccounts, _: Timestamp) -> Verdict {

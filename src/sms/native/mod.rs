@@ -12,13 +12,13 @@ mod request;
 mod tests;
 
 use bytes::Bytes;
-use http::{HeaderName, Method, Request, Response, header};
+use http::{Method, Request, Response, header};
 
 use super::account::SmsAccounts;
 use super::basic;
 use super::call::{
-    Acknowledgement, Answer, Call, CallbackKind, Format, Handle, Notice, Operation, Port, Shown,
-    Verdict,
+    Acknowledgement, Answer, Call, CallbackKind, Format, Handle, IDEMPOTENCY_KEY, Notice,
+    Operation, Port, Shown, Verdict,
 };
 use super::masked::masked_http;
 use crate::model::{Dialect, MessageId, Timestamp};
@@ -30,9 +30,6 @@ pub struct NativePort;
 const COLLECTION: &str = "/v1/sms";
 /// Parameters that are no fields of a message, and yet may come by mistake.
 const SECRETS: [&str; 3] = ["token", "password", "access_token"];
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-/// A longer key is a mistake.
-const MAX_KEY_BYTES: usize = 255;
 
 impl Port for NativePort {
     fn dialect(&self) -> Dialect {
@@ -45,14 +42,9 @@ impl Port for NativePort {
     }
 
     fn read(&self, request: &Request<Bytes>) -> Result<Call, Box<Response<Bytes>>> {
-        let key = idempotency_key(request);
-        let (mut operation, format) = operation(request)?;
-        if key.is_err() && matches!(operation, Operation::Submit(_)) {
-            let why = "it is empty, longer than 255 bytes or not printable";
-            operation = Operation::Submit(Err(request::wrong("Idempotency-Key", why)));
-        }
+        let (operation, format) = operation(request)?;
         // The token is a secret, and nothing else names the account.
-        Ok(Call { operation, format, account: None, idempotency_key: key.unwrap_or_default() })
+        Ok(Call::new(request, operation, format, None))
     }
 
     fn verify(&self, request: &Request<Bytes>, accounts: &SmsAccounts, _: Timestamp) -> Verdict {
@@ -123,14 +115,6 @@ fn operation(request: &Request<Bytes>) -> Result<(Operation, Format), Box<Respon
 
 fn handle(text: &str) -> Handle {
     MessageId::parse(text).map_or(Handle::Unknown, Handle::Message)
-}
-
-/// The error is a key that is none.
-fn idempotency_key(request: &Request<Bytes>) -> Result<Option<String>, ()> {
-    let Some(value) = request.headers().get(IDEMPOTENCY_KEY) else { return Ok(None) };
-    let key = value.to_str().map_err(|_| ())?.trim();
-    let is_key = (1..=MAX_KEY_BYTES).contains(&key.len());
-    if is_key { Ok(Some(key.to_owned())) } else { Err(()) }
 }
 
 /// `Bearer`, or HTTP Basic with the token as password or alone as user.

@@ -23,8 +23,6 @@ const MAX_PAGE_SIZE: usize = 1_000;
 /// Page tokens are `PA` and the SID after which the page begins.
 pub(super) const TOKEN_PREFIX: &str = "PA";
 const DAY_MS: i64 = 86_400_000;
-/// A key is a token, not a text.
-const MAX_KEY_BYTES: usize = 255;
 
 type Finished = Box<Response<Bytes>>;
 
@@ -112,21 +110,11 @@ pub(super) fn read(request: &Request<Bytes>) -> Result<Call, Finished> {
         }
         _ => return Err(Box::new(refusal::method_not_allowed(format))),
     };
-    Ok(Call {
-        operation,
-        format,
-        account: Some(target.account.to_owned()),
-        idempotency_key: idempotency_key(request),
-    })
+    Ok(Call::new(request, operation, format, Some(target.account.to_owned())))
 }
 
 fn handle(text: &str) -> Handle {
     sid::parse(text).map_or(Handle::Unknown, Handle::Message)
-}
-
-fn idempotency_key(request: &Request<Bytes>) -> Option<String> {
-    let key = request.headers().get("idempotency-key")?.to_str().ok()?.trim();
-    (1..=MAX_KEY_BYTES).contains(&key.len()).then(|| key.to_owned())
 }
 
 /// `Status=canceled` stops, and an empty `Body` redacts; nothing else can be changed.

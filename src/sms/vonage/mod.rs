@@ -82,9 +82,7 @@ impl Port for VonagePort {
                 (Operation::Submit(submit::draft(&given).map(|draft| vec![draft])), format)
             }
         };
-        let key = request.headers().get("idempotency-key").and_then(|key| key.to_str().ok());
-        let idempotency_key = key.filter(|key| !key.is_empty()).map(str::to_owned);
-        Ok(Call { operation, format, account, idempotency_key })
+        Ok(Call::new(request, operation, format, account))
     }
 
     fn verify(&self, request: &Request<Bytes>, accounts: &SmsAccounts, now: Timestamp) -> Verdict {
