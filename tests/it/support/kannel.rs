@@ -65,7 +65,18 @@ impl Kannel {
         let mut kannel = Kannel { boxes: Vec::new(), folder, sendsms, smsc };
         kannel.run(&bearerbox, &file, &[inner, smsc]);
         kannel.run(&smsbox, &file, &[sendsms]);
+        kannel.wait_for_its_users();
         Some(kannel)
+    }
+
+    /// A smsbox answers before it has read who may send, and refuses everybody until then; it
+    /// connects to its bearerbox after that.
+    fn wait_for_its_users(&self) {
+        let started = Instant::now();
+        while !self.log().contains("Connected to bearerbox") {
+            assert!(started.elapsed() < START_LIMIT, "smsbox has no bearerbox:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     fn run(&mut self, program: &Path, file: &Path, ports: &[u16]) {
