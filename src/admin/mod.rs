@@ -10,27 +10,32 @@
 //! reads a body. A failure of ours is told in general words and logged in full.
 //!
 //! Not here: sockets and connections (`net`), who owns a token (`account`), sessions and the
-//! console, search by words, the live stream.
+//! console, search by words.
 
 mod actions;
 pub(crate) mod auth;
 pub(crate) mod body;
+mod cells;
 mod content;
 mod cursor;
 mod disposition;
 mod edge;
+mod export;
 pub mod health;
 mod limiter;
 pub(crate) mod manage;
 mod messages;
 mod outbox;
 mod parameters;
+mod places;
 pub(crate) mod problem;
 mod query;
 mod queue;
 pub mod router;
 pub mod settings;
 mod state;
+mod stream;
+mod streamed;
 mod suppressions;
 mod views;
 

@@ -27,6 +27,7 @@ pub(crate) enum ProblemKind {
     TooLarge,
     UnsupportedMediaType,
     TooManyAttempts,
+    Busy,
     Timeout,
     Unavailable,
     Internal,
@@ -62,6 +63,7 @@ impl ProblemKind {
             Kind::TooManyAttempts => {
                 ("too-many-attempts", StatusCode::TOO_MANY_REQUESTS, "Too many wrong tokens")
             }
+            Kind::Busy => ("busy", StatusCode::TOO_MANY_REQUESTS, "Too many at one time"),
             Kind::Timeout => ("timeout", StatusCode::SERVICE_UNAVAILABLE, "It took too long"),
             Kind::Unavailable => {
                 ("unavailable", StatusCode::SERVICE_UNAVAILABLE, "Not possible now")

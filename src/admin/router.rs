@@ -14,7 +14,8 @@ use serde::Serialize;
 use super::problem::{Problem, ProblemKind};
 use super::state::AdminState;
 use super::{
-    actions, auth, content, edge, manage, messages, outbox, parameters, queue, suppressions,
+    actions, auth, content, edge, export, manage, messages, outbox, parameters, queue, stream,
+    suppressions,
 };
 use crate::account::{Identity, Permission};
 
@@ -61,6 +62,8 @@ pub fn routes() -> Vec<Route> {
     vec![
         get("/api/v1/me", Identify, me),
         get("/api/v1/messages", ReadMessages, messages::list),
+        get("/api/v1/messages.csv", ReadMessages, export::csv),
+        get("/api/v1/stream", ReadMessages, stream::stream),
         get("/api/v1/messages/{id}", ReadMessages, messages::one),
         get("/api/v1/messages/{id}/events", ReadMessages, messages::events),
         get("/api/v1/messages/{id}/raw", ReadMessages, content::raw),

@@ -5,9 +5,13 @@ use std::sync::Arc;
 use axum::extract::FromRef;
 use bytes::Bytes;
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::limiter::FailedAttempts;
+use super::places::Places;
 use super::problem::Problem;
+use super::{export, stream};
 use crate::account::{AccountError, Accounts, AppScope};
 use crate::archive::{Archive, Message};
 use crate::model::{MessageId, Timestamp, UpstreamName};
@@ -41,6 +45,12 @@ pub struct AdminState {
     pub(super) accounts: Accounts,
     pub(super) upstreams: Upstreams,
     pub(super) attempts: Arc<FailedAttempts>,
+    pub(super) streams: Places,
+    pub(super) exports: Places,
+    /// What goes on behind answers; whoever closes the archive waits for it.
+    pub(super) tasks: TaskTracker,
+    /// Ends what goes on behind answers.
+    pub(super) stop: CancellationToken,
     reads: Arc<Semaphore>,
 }
 
@@ -52,8 +62,18 @@ impl AdminState {
             accounts,
             upstreams,
             attempts: Arc::new(FailedAttempts::default()),
+            streams: stream::places(),
+            exports: export::places(),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
             reads: Arc::new(Semaphore::new(MAX_PARALLEL_READS)),
         }
+    }
+
+    /// The same with the daemon's own end: what goes on behind answers runs among `tasks` and ends
+    /// with `stop`.
+    pub fn ending_with(self, tasks: TaskTracker, stop: CancellationToken) -> AdminState {
+        AdminState { tasks, stop, ..self }
     }
 
     /// Runs a synchronous read where it may block, a few at one time.

@@ -124,6 +124,7 @@ impl Daemon {
         };
         if let Some(settings) = config.admin {
             let state = AdminState::new(archive.clone(), accounts.clone(), upstreams);
+            let state = state.ending_with(daemon.tasks.clone(), doors.clone());
             let router = admin::router(state);
             daemon.addresses.admin = Some(daemon.open("admin", settings.listen, router).await?);
         }

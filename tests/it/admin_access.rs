@@ -10,7 +10,7 @@ use waybill::admin::routes;
 use crate::support::admin::{Gateway, MAIL, ask, now};
 
 /// Every route of the admin port and who may use it, said again apart from the code's own table.
-const CONTRACT: [(&str, &str, &[Role]); 28] = {
+const CONTRACT: [(&str, &str, &[Role]); 30] = {
     use Role::{Admin, Auditor, Operator, Viewer};
     const ALL: &[Role] = &[Viewer, Operator, Auditor, Admin];
     const OPERATORS: &[Role] = &[Operator, Admin];
@@ -18,6 +18,8 @@ const CONTRACT: [(&str, &str, &[Role]); 28] = {
     [
         ("GET", "/api/v1/me", ALL),
         ("GET", "/api/v1/messages", ALL),
+        ("GET", "/api/v1/messages.csv", ALL),
+        ("GET", "/api/v1/stream", ALL),
         ("GET", "/api/v1/messages/{id}", ALL),
         ("GET", "/api/v1/messages/{id}/events", ALL),
         ("GET", "/api/v1/messages/{id}/raw", ALL),
