@@ -28,7 +28,7 @@ use crate::model::MessageId;
 const MAX_EXPORTS: usize = 4;
 const MAX_EXPORTS_OF_ONE: usize = 2;
 /// How long a reader may take nothing.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 /// Messages that are read in one look into the archive.
 const ROWS_AT_ONCE: usize = 200;
 /// Longest chunk; one row may be longer.

@@ -129,6 +129,10 @@ impl Problem {
         Problem::new(ProblemKind::Internal, "The request failed; the log of the server says why.")
     }
 
+    pub(crate) fn is_not_found(&self) -> bool {
+        self.kind == ProblemKind::NotFound
+    }
+
     pub(crate) fn retry_after(self, seconds: u64) -> Problem {
         Problem { retry_after_seconds: Some(seconds), ..self }
     }

@@ -14,8 +14,8 @@ use serde::Serialize;
 use super::problem::{Problem, ProblemKind};
 use super::state::AdminState;
 use super::{
-    actions, auth, content, edge, export, manage, messages, outbox, parameters, queue, stream,
-    suppressions,
+    actions, auth, bulk, contacts, content, edge, export, manage, messages, outbox, parameters,
+    print, queue, resend, statistics, stream, suppressions, threads,
 };
 use crate::account::{Identity, Permission};
 
@@ -73,6 +73,16 @@ pub fn routes() -> Vec<Route> {
         post("/api/v1/messages/{id}/stop", ActOnMessages, actions::stop),
         post("/api/v1/messages/{id}/restart", ActOnMessages, actions::restart),
         post("/api/v1/messages/{id}/release", ActOnMessages, actions::release),
+        post("/api/v1/messages/{id}/resend", ActOnMessages, resend::resend),
+        post("/api/v1/messages/actions", ActOnMessages, bulk::begin),
+        get("/api/v1/jobs/{id}", ActOnMessages, bulk::one),
+        post("/api/v1/jobs/{id}/cancel", ActOnMessages, bulk::cancel),
+        get("/api/v1/threads", ReadMessages, threads::list),
+        get("/api/v1/threads/{reference}", ReadMessages, threads::one),
+        get("/api/v1/threads/{reference}/print", ReadMessages, print::page),
+        post("/api/v1/threads/{reference}/entries", ActOnMessages, threads::add_entry),
+        get("/api/v1/contacts/{address}", ReadMessages, contacts::one),
+        get("/api/v1/statistics", ReadMessages, statistics::show),
         delete("/api/v1/messages/{id}", DeleteMessages, actions::delete),
         get("/api/v1/suppressions", ReadQueue, suppressions::list),
         post("/api/v1/suppressions", ManageSuppressions, suppressions::add),

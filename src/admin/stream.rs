@@ -151,14 +151,14 @@ fn chunks(
     let mut known: HashMap<MessageId, Option<Message>> = HashMap::new();
     let (mut chunks, mut text) = (Vec::new(), String::new());
     for event in &events {
-        if !known.contains_key(&event.message) {
+        let message = known.entry(event.message).or_insert_with(|| {
             let message = state.archive.message(event.message).unwrap_or_else(|error| {
                 tracing::error!(id = %event.message, %error, "a message can not be read");
                 None
             });
-            known.insert(event.message, message.filter(|message| filter.selects(message)));
-        }
-        let Some(Some(message)) = known.get(&event.message) else { continue };
+            message.filter(|message| filter.selects(message))
+        });
+        let Some(message) = message else { continue };
         let view = StreamedView::new(EventView::new(event), message);
         let data = serde_json::to_string(&view)
             .map_err(|error| Problem::internal("write an event", &error))?;

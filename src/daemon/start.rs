@@ -19,7 +19,7 @@ use crate::admin::{self, AdminState, Readiness, UpstreamHealth, Upstreams};
 use crate::archive::{Archive, ArchiveError};
 use crate::config::Config;
 use crate::dispatch::{Clock, Dispatch};
-use crate::intake::Intake;
+use crate::intake::{Intake, Resender};
 use crate::model::UpstreamName;
 use crate::net::http::{HttpLimits, serve};
 use crate::net::{Stop, Tls, TlsError, TlsListener};
@@ -112,7 +112,13 @@ impl Daemon {
         };
         let mut daemon = Daemon {
             addresses: Addresses { smtp: smtp.addresses(), ..Addresses::default() },
-            reloadable: Reloadable { apps, routes, intake, tls, fixed },
+            reloadable: Reloadable {
+                apps: apps.clone(),
+                routes,
+                intake: intake.clone(),
+                tls,
+                fixed,
+            },
             readiness: Readiness::waiting_for(&["ports"]),
             smtp: Stop::new(),
             tasks: TaskTracker::new(),
@@ -124,7 +130,10 @@ impl Daemon {
         };
         if let Some(settings) = config.admin {
             let state = AdminState::new(archive.clone(), accounts.clone(), upstreams);
+            let resender = Resender::new(intake, apps, &config.hostname);
+            let state = state.resending_through(resender);
             let state = state.ending_with(daemon.tasks.clone(), doors.clone());
+            state.run_jobs();
             let router = admin::router(state);
             daemon.addresses.admin = Some(daemon.open("admin", settings.listen, router).await?);
         }
