@@ -18,9 +18,9 @@ use crate::account::Accounts;
 use crate::admin::{self, AdminState, Readiness, UpstreamHealth, Upstreams};
 use crate::archive::{Archive, ArchiveError};
 use crate::config::Config;
-use crate::dispatch::{Clock, Dispatch};
+use crate::dispatch::Dispatch;
 use crate::intake::{Intake, Resender};
-use crate::model::UpstreamName;
+use crate::model::{Clock, UpstreamName};
 use crate::net::http::{HttpLimits, serve};
 use crate::net::{Stop, Tls, TlsError, TlsListener};
 use crate::relay::{Relay, RelayError, SmtpRelay};
@@ -110,15 +110,10 @@ impl Daemon {
             apps: apps.clone(),
             tls: tls.clone(),
         };
+        let resender = Resender::new(intake.clone(), apps.clone(), &config.hostname);
         let mut daemon = Daemon {
             addresses: Addresses { smtp: smtp.addresses(), ..Addresses::default() },
-            reloadable: Reloadable {
-                apps: apps.clone(),
-                routes,
-                intake: intake.clone(),
-                tls,
-                fixed,
-            },
+            reloadable: Reloadable { apps, routes, flows: sms.flows.clone(), intake, tls, fixed },
             readiness: Readiness::waiting_for(&["ports"]),
             smtp: Stop::new(),
             tasks: TaskTracker::new(),
@@ -130,11 +125,7 @@ impl Daemon {
         };
         if let Some(settings) = config.admin {
             let state = AdminState::new(archive.clone(), accounts.clone(), upstreams);
-            let resender = Resender::new(intake, apps, &config.hostname);
-            let state = state.resending_through(resender);
-            let state = state.ending_with(daemon.tasks.clone(), doors.clone());
-            state.run_jobs();
-            let router = admin::router(state);
+            let router = daemon.admin_router(state.resending_through(resender));
             daemon.addresses.admin = Some(daemon.open("admin", settings.listen, router).await?);
         }
         if let Some(address) = config.metrics {
@@ -148,6 +139,13 @@ impl Daemon {
         smtp.run(&daemon.smtp);
         daemon.readiness.ready("ports");
         Ok(daemon)
+    }
+
+    /// The admin port; what goes on behind its answers ends with the doors.
+    fn admin_router(&self, state: AdminState) -> axum::Router {
+        let state = state.ending_with(self.tasks.clone(), self.doors.clone());
+        state.run_jobs();
+        admin::router(state)
     }
 
     /// Opens an HTTP port and serves it until the doors close.

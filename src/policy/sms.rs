@@ -1,4 +1,6 @@
 //! What an app may do with SMS: its accounts, its originators, where its callbacks may go.
+//!
+//! Pure comparisons over settings. Whether an address is a public one is `net`'s, when it is called.
 
 use url::Url;
 use wildmatch::WildMatch;
@@ -20,21 +22,27 @@ pub struct SmsPolicy {
     pub country: Country,
 }
 
-/// A URL with `*` for any text: `https://erp.example.com/*`.
+/// A URL with `*` for any text: `https://erp.example.com/*`. What stands for the host is held against
+/// the host alone, or `https://*.example.com/*` would be at every host that has such a path.
 #[derive(Clone, Debug)]
-pub struct UrlPattern(WildMatch);
+pub struct UrlPattern {
+    whole: WildMatch,
+    authority: WildMatch,
+}
 
 impl UrlPattern {
     /// Any text is a pattern.
     pub fn new(pattern: &str) -> UrlPattern {
-        UrlPattern(WildMatch::new(pattern))
+        let rest = pattern.split_once("://").map_or(pattern, |(_, rest)| rest);
+        let authority = rest.split_once('/').map_or(rest, |(authority, _)| authority);
+        UrlPattern { whole: WildMatch::new(pattern), authority: WildMatch::new(authority) }
     }
 
     /// Whether the whole URL, in its normal form, matches. One with a user name never does: what looks
     /// like its host may be none.
     pub fn matches(&self, url: &Url) -> bool {
         let has_userinfo = !url.username().is_empty() || url.password().is_some();
-        !has_userinfo && self.0.matches(url.as_str())
+        !has_userinfo && self.whole.matches(url.as_str()) && self.authority.matches(url.authority())
     }
 }
 
@@ -55,5 +63,34 @@ impl SmsPolicy {
             Dialect::GatewayApi => accounts.gatewayapi.as_ref().map(|account| &account.callbacks),
             Dialect::Waybill => accounts.waybill.as_ref().map(|account| &account.callbacks),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(pattern: &str, url: &str, expected: bool) {
+        let url = Url::parse(url).unwrap();
+        assert_eq!(UrlPattern::new(pattern).matches(&url), expected, "{pattern} {url}");
+    }
+
+    #[test]
+    fn a_star_in_the_host_stays_in_the_host() {
+        let pattern = "https://*.example.com/*";
+        check(pattern, "https://169.254.169.254/.example.com/", false);
+        check(pattern, "https://10.0.0.1:8025/x.example.com/api", false);
+        check(pattern, "https://evil.test/?x=.example.com/", false);
+        check(pattern, "https://evil.test/a/b.example.com/", false);
+        check(pattern, "https://a.example.com@10.0.0.1/", false);
+        check(pattern, "https://a.example.com.evil.test/", false);
+        check(pattern, "http://a.example.com/", false);
+        check("https://erp.example.com:*/hook", "https://erp.example.com/x:/hook", false);
+        check("*://*.example.com/*", "http://127.0.0.1/://a.example.com/", false);
+        check(pattern, "https://a.example.com/", true);
+        check(pattern, "https://a.b.example.com/x/y?z=1", true);
+        check("http://127.0.0.1:*", "http://127.0.0.1:4711/x?y=/", true);
+        check("https://erp.example.com*", "https://erp.example.com/x", true);
+        check("*://*/hook", "http://10.0.0.5:8080/a/hook", true);
     }
 }

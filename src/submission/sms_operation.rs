@@ -144,7 +144,8 @@ impl Doing<'_> {
                     return Ok((Vec::new(), None));
                 }
             }
-            let page = archive.list(&filter, Order::Newest, after, limit)?;
+            let mut page = archive.list(&filter, Order::Newest, after, limit)?;
+            page.items.retain(is_there);
             Ok((show(&page.items), page.next))
         })
         .await
@@ -201,7 +202,15 @@ fn show(messages: &[Message]) -> Vec<Shown> {
 }
 
 fn own(app: &App, message: Option<Message>) -> Option<Message> {
-    message.filter(|message| message.app == app.name && message.channel() == Channel::Sms)
+    let is_own = |message: &Message| {
+        message.app == app.name && message.channel() == Channel::Sms && is_there(message)
+    };
+    message.filter(is_own)
+}
+
+/// What was deleted is there for the archive alone.
+fn is_there(message: &Message) -> bool {
+    message.deleted_at.is_none()
 }
 
 /// The messages of one batch by the number of its first.

@@ -11,23 +11,14 @@ pub(in crate::archive) fn sms(number: u64, (index, count): (u32, u32), raw: Byte
     Acceptance {
         medium: Medium::Sms(Box::new(Sms {
             originator: Originator::parse("Example"),
-            destination: Destination::Number(Msisdn::from_digits(&digits).unwrap()),
-            body: SmsBody::Text(format!("Your code is {number}")),
-            udh: Vec::new(),
-            encoding: SmsEncoding::Gsm7,
-            segments: 1,
-            class: None,
-            valid_until: None,
-            send_at: None,
             dialect: Dialect::Twilio,
             account: Some("AC1".into()),
-            client_reference: None,
-            receipt: None,
             batch: SmsBatch { index, count },
             fingerprint: [7; 16],
-            reply_to: None,
-            provider_id: None,
-            confirms_opt_out: false,
+            ..Sms::new(
+                Destination::Number(Msisdn::from_digits(&digits).unwrap()),
+                SmsBody::Text(format!("Your code is {number}")),
+            )
         })),
         summary: Summary { preview: format!("Your code is {number}"), ..Summary::default() },
         ..acceptance(number, 1, raw)
