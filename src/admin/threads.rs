@@ -23,7 +23,7 @@ use crate::archive::{
 use crate::model::{AppName, MessageId, Reference, Timestamp};
 
 /// Longest text of an entry, in bytes.
-const MAX_TEXT_BYTES: usize = 20_000;
+const MAX_TEXT_BYTES: usize = 8_000;
 /// Longest word for a kind, and longest name of who it was.
 const MAX_KIND_CHARS: usize = 32;
 const MAX_BY_CHARS: usize = 200;

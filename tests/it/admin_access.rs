@@ -187,7 +187,9 @@ async fn a_limit_to_apps_hides_the_rest() {
             items.as_array().unwrap().iter().map(|item| item["id"].clone()).collect::<Vec<_>>()
         }
     };
-    assert_eq!(list("").await, [Value::from(ours.clone())]);
+    let seen = list("").await;
+    // What was sent again above is theirs to see as well.
+    assert!(seen.contains(&Value::from(ours)) && !seen.contains(&Value::from(theirs)), "{seen:?}");
     assert_eq!(list("?app=crm").await, Vec::<Value>::new());
     let me = gateway.get(&token, "/api/v1/me").await.json();
     assert_eq!((&me["role"], &me["apps"]), (&json!("admin"), &json!(["erp"])));
