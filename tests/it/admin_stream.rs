@@ -272,3 +272,19 @@ fn a_kill_of_the_daemon_loses_no_event_and_repeats_none() {
         assert!(told == expected, "the stream and the histories tell different stories");
     }
 }
+
+#[test]
+fn an_orderly_stop_does_not_wait_for_readers() {
+    let receiver = Receiver::start();
+    let mut daemon = Daemon::start(&Setup::relaying_to(receiver.port()));
+    let api = daemon.api("viewer");
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, api.port()));
+    let client = Client::connect(address, api.token().unwrap(), "", None);
+    let began = std::time::Instant::now();
+    assert!(daemon.stop().success());
+    // Connections that do not end by themselves have ten seconds.
+    assert!(began.elapsed() < Duration::from_secs(9), "{:?}", began.elapsed());
+    let mut told = Vec::new();
+    client.rest(&mut told);
+    assert_eq!(told, []);
+}
