@@ -189,8 +189,12 @@ fn comes_back(dialect: Dialect, draft: &Draft, call: &Call) {
     let from = read.from.as_deref().map(|from| number::originator(from, style, &Country::NONE));
     assert_eq!(from.flatten(), sms.originator, "{dialect:?}");
     assert_eq!((&read.body, &read.udh), (&sms.body, &sms.udh), "{dialect:?}");
-    let is_proven = keeps_the_secret(port(dialect), &received);
-    assert!(is_proven, "{dialect:?}: our own request proves nothing");
+    let verdict = port(dialect).verify(&received, &accounts(), now());
+    assert_eq!(verdict, Verdict::Proven, "{dialect:?}: our own request proves nothing");
+    // What the message itself says is no secret, even when it is the same word.
+    if !holds(format!("{sms:?}").as_bytes(), CANARY) {
+        keeps_the_secret(port(dialect), &received);
+    }
 }
 
 /// What the application is answered and told of it.

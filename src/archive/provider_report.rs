@@ -132,7 +132,6 @@ fn record(batch: &mut Batch<'_>, report: &ProviderReport) -> Result<Reported, Fa
     // Whoever knows one message's status URL must not tell the end of another one, nor take its id.
     let is_foreign = report.is_proven && named.is_some() && named != report.message;
     let known = named.filter(|_| !is_foreign);
-    let provider_id = report.provider_id.as_ref().filter(|_| !is_foreign);
     let id = match (known, report.message) {
         (Some(id), _) => id,
         (None, Some(id)) if is_sms(batch, id)? => id,
@@ -150,6 +149,10 @@ fn record(batch: &mut Batch<'_>, report: &ProviderReport) -> Result<Reported, Fa
     if known.is_none() && !may_speak(&entry.progress.state, &report.upstream) {
         return Ok(Reported::Unknown);
     }
+    // At a message's own status URL an id that nobody gave still means this message.
+    let is_strange =
+        is_foreign || (report.is_proven && named.is_none() && !entry.progress.parts.is_empty());
+    let provider_id = report.provider_id.as_ref().filter(|_| !is_strange);
     let mut standing = before.clone();
     let input = Input::Receipt(Receipt {
         upstream: &report.upstream,

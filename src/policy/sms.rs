@@ -14,7 +14,8 @@ use crate::sms::{SmsAccounts, account::CallbackUrls};
 #[derive(Clone, Debug, Default)]
 pub struct SmsPolicy {
     pub accounts: SmsAccounts,
-    /// Where its callbacks may go; empty means public addresses only.
+    /// Where the callbacks that its messages name may go, and nowhere else; empty means public
+    /// addresses only.
     pub callbacks: Vec<UrlPattern>,
     /// What it may send as; empty means anything.
     pub originators: Vec<AddressPattern>,
@@ -46,7 +47,25 @@ impl UrlPattern {
     }
 }
 
+/// Where a callback that a message names may lead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallbackReach {
+    /// To a public address, over TLS.
+    Public,
+    /// To wherever the URL leads: the configuration names it.
+    Listed,
+}
+
 impl SmsPolicy {
+    /// How far a callback to this URL may reach; `None` is nowhere. Whoever accepts a message and
+    /// whoever calls back ask the same, so that nothing is accepted that is never called.
+    pub fn callback_reach(&self, url: &Url) -> Option<CallbackReach> {
+        if self.callbacks.is_empty() {
+            return Some(CallbackReach::Public);
+        }
+        self.callbacks.iter().any(|pattern| pattern.matches(url)).then_some(CallbackReach::Listed)
+    }
+
     /// Whether it may use this originator.
     pub fn may_send_as(&self, originator: &Originator) -> bool {
         let text = originator.to_string();
@@ -92,5 +111,23 @@ mod tests {
         check("http://127.0.0.1:*", "http://127.0.0.1:4711/x?y=/", true);
         check("https://erp.example.com*", "https://erp.example.com/x", true);
         check("*://*/hook", "http://10.0.0.5:8080/a/hook", true);
+    }
+
+    #[test]
+    fn a_list_of_callbacks_is_all_there_is() {
+        let policy = |patterns: &[&str]| SmsPolicy {
+            callbacks: patterns.iter().map(|pattern| UrlPattern::new(pattern)).collect(),
+            ..SmsPolicy::default()
+        };
+        let check = |patterns: &[&str], url: &str, expected| {
+            let reach = policy(patterns).callback_reach(&Url::parse(url).unwrap());
+            assert_eq!(reach, expected, "{patterns:?} {url}");
+        };
+        let listed = ["http://10.0.0.5:8080/*", "https://erp.example.com/*"];
+        check(&listed, "https://other.example/sms", None);
+        check(&listed, "http://user@10.0.0.5:8080/sms", None);
+        check(&listed, "http://10.0.0.5:8080/sms", Some(CallbackReach::Listed));
+        check(&listed, "https://erp.example.com/sms", Some(CallbackReach::Listed));
+        check(&[], "https://other.example/sms", Some(CallbackReach::Public));
     }
 }

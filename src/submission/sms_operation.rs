@@ -1,7 +1,7 @@
 //! What the calls of the dialects do, once it is known whose they are.
 //!
 //! A message is there only for the app that it belongs to; to every other it does not exist. A
-//! callback may lead to where the configuration allows, or to a public address, and nowhere else.
+//! callback may lead where `policy` says, and nowhere else.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::archive::{
 use crate::intake::{self, Intake, ReplyFate, SmsSubmission};
 use crate::model::{Channel, Dialect, MessageId, ReceiptRequest, Sequence, Timestamp};
 use crate::net::client::{Reach, check};
-use crate::policy::App;
+use crate::policy::{App, CallbackReach};
 use crate::sms::Port;
 use crate::sms::call::{Answer, Call, Draft, Handle, ListQuery, Operation, Refusal, Shown};
 
@@ -261,10 +261,13 @@ fn check_callback(app: &App, text: &str) -> Result<(), Refusal> {
     if !matches!(url.scheme(), "http" | "https") {
         return Err(bad("it is no http or https URL"));
     }
-    if app.sms.callbacks.iter().any(|pattern| pattern.matches(&url)) {
-        return Ok(());
+    match app.sms.callback_reach(&url) {
+        Some(CallbackReach::Listed) => Ok(()),
+        Some(CallbackReach::Public) => {
+            check(&url, Reach::Public).map_err(|why| Refusal::BadCallback(clean(&why).into_owned()))
+        }
+        None => Err(bad("it is none of those that the configuration allows")),
     }
-    check(&url, Reach::Public).map_err(|why| Refusal::BadCallback(clean(&why).into_owned()))
 }
 
 fn clean(text: &str) -> Cow<'_, str> {

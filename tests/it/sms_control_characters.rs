@@ -55,7 +55,6 @@ fn fields(dialect: Dialect) -> Vec<(&'static str, &'static str)> {
             ("tag", "pick-up"),
             ("callback", url),
             ("hold", "manual"),
-            ("send_at", "2030-01-01T00:00:00Z"),
         ],
     }
 }

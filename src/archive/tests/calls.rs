@@ -25,9 +25,13 @@ pub(in crate::archive) fn sms(number: u64, (index, count): (u32, u32), raw: Byte
     }
 }
 
-/// A call to so many numbers, with its one body.
+/// A call to so many numbers, with its one body and its one time.
 pub(in crate::archive) fn call(from: u64, count: u32, raw: Bytes) -> Vec<Acceptance> {
-    (0..count).map(|index| sms(from + u64::from(index), (index, count), raw.clone())).collect()
+    let one = |index| Acceptance {
+        accepted_at: at(from as i64),
+        ..sms(from + u64::from(index), (index, count), raw.clone())
+    };
+    (0..count).map(one).collect()
 }
 
 pub(super) fn key(number: u8, fingerprint: u8) -> RepeatKey {

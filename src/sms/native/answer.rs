@@ -213,7 +213,7 @@ fn problem(refusal: &Refusal) -> Problem {
         }
         Refusal::BadSchedule(text) => Problem::field(
             "send_at",
-            format!("{text:?} is no time that can be used: write it as 2026-11-22T08:00:00Z."),
+            format!("send_at is wrong: {text}. A time is written as 2026-11-22T08:00:00Z."),
         ),
         Refusal::Unsupported(what) => Problem::field(what, format!("There is no {what} here.")),
         Refusal::Field { name, why } if *name == UNKNOWN_FIELD => unknown_field(why),

@@ -107,7 +107,9 @@ fn drafts(fields: &Map<String, Value>) -> Result<Vec<Draft>, Refusal> {
     }
     if let Some(at) = text_of(fields, "send_at")? {
         let parsed = Timestamp::parse_rfc3339(&at);
-        plain.send_at = Some(SendAt::At(parsed.ok_or_else(|| Refusal::BadSchedule(quoted(&at)))?));
+        plain.send_at = Some(SendAt::At(
+            parsed.ok_or_else(|| Refusal::BadSchedule(format!("{:?} is no time", quoted(&at))))?,
+        ));
     }
     plain.hold = text_of(fields, "hold")?.map(|text| hold(&text)).transpose()?;
     if let Some(url) = text_of(fields, "callback")? {
