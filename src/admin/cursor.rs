@@ -14,7 +14,7 @@ use crate::model::{Digest, MessageId, Sequence};
 const VERSION: u8 = 1;
 const QUESTION_BYTES: usize = 8;
 /// Longer than any cursor of ours.
-const MAX_CHARS: usize = 512;
+const MAX_CHARS: usize = 2_048;
 
 /// What is wrong with a cursor, in words.
 pub(super) const NOT_OURS: &str =
@@ -29,6 +29,11 @@ pub(super) enum List {
     Users,
     Suppressions,
     Deliveries,
+    Threads,
+    Thread,
+    Contact,
+    Job,
+    Statistics,
 }
 
 impl List {
@@ -40,6 +45,11 @@ impl List {
             List::Users => b'u',
             List::Suppressions => b's',
             List::Deliveries => b'd',
+            List::Threads => b'T',
+            List::Thread => b'r',
+            List::Contact => b'c',
+            List::Job => b'j',
+            List::Statistics => b'n',
         }
     }
 }

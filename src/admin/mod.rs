@@ -10,28 +10,39 @@
 //! reads a body. A failure of ours is told in general words and logged in full.
 //!
 //! Not here: sockets and connections (`net`), who owns a token (`account`), sessions and the
-//! console, search by words, the live stream.
+//! console, search by words.
 
 mod actions;
 pub(crate) mod auth;
 pub(crate) mod body;
+mod bulk;
+mod cells;
+mod contacts;
 mod content;
 mod cursor;
 mod disposition;
 mod edge;
+mod export;
 pub mod health;
 mod limiter;
 pub(crate) mod manage;
 mod messages;
 mod outbox;
 mod parameters;
+mod places;
+mod print;
 pub(crate) mod problem;
 mod query;
 mod queue;
+mod resend;
 pub mod router;
 pub mod settings;
 mod state;
+mod statistics;
+mod stream;
+mod streamed;
 mod suppressions;
+mod threads;
 mod views;
 
 pub use health::Readiness;

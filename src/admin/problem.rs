@@ -27,6 +27,7 @@ pub(crate) enum ProblemKind {
     TooLarge,
     UnsupportedMediaType,
     TooManyAttempts,
+    Busy,
     Timeout,
     Unavailable,
     Internal,
@@ -62,6 +63,7 @@ impl ProblemKind {
             Kind::TooManyAttempts => {
                 ("too-many-attempts", StatusCode::TOO_MANY_REQUESTS, "Too many wrong tokens")
             }
+            Kind::Busy => ("busy", StatusCode::TOO_MANY_REQUESTS, "Too many at one time"),
             Kind::Timeout => ("timeout", StatusCode::SERVICE_UNAVAILABLE, "It took too long"),
             Kind::Unavailable => {
                 ("unavailable", StatusCode::SERVICE_UNAVAILABLE, "Not possible now")
@@ -125,6 +127,10 @@ impl Problem {
     pub(crate) fn internal(operation: &str, error: &dyn std::error::Error) -> Problem {
         tracing::error!(operation, error = %chain(error), "a request failed");
         Problem::new(ProblemKind::Internal, "The request failed; the log of the server says why.")
+    }
+
+    pub(crate) fn is_not_found(&self) -> bool {
+        self.kind == ProblemKind::NotFound
     }
 
     pub(crate) fn retry_after(self, seconds: u64) -> Problem {

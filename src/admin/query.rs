@@ -52,11 +52,7 @@ impl MessageQuery {
         }
         let question = question(&parameters);
         let filter = read_filter(&mut parameters, scope);
-        let order = parameters.take("order", |text| match text {
-            "newest" => Ok(Order::Newest),
-            "oldest" => Ok(Order::Oldest),
-            _ => Err(String::from("order is newest or oldest.")),
-        });
+        let order = parameters.take("order", read_order);
         let limit = parameters.limit();
         let after = parameters.take("cursor", |text| {
             let key = cursor::decode(List::Messages, &question, text);
@@ -72,6 +68,16 @@ impl MessageQuery {
     pub(super) fn cursor(&self, last: MessageId) -> String {
         cursor::encode(List::Messages, &self.question, &cursor::message_key(last))
     }
+}
+
+/// The filters of the list for another route, which has parameters of its own beside them. The caller
+/// takes those, and then finishes.
+pub(super) fn narrowing(uri: &Uri, scope: &AppScope, own: &[&'static str]) -> (Filter, Parameters) {
+    let filters = FILTERS.into_iter().filter(|name| *name != "order");
+    let known: Vec<&'static str> = filters.chain(own.iter().copied()).collect();
+    let mut parameters = Parameters::read(uri, &known);
+    let filter = read_filter(&mut parameters, scope);
+    (filter, parameters)
 }
 
 fn read_filter(parameters: &mut Parameters, scope: &AppScope) -> Filter {
@@ -95,6 +101,14 @@ fn read_filter(parameters: &mut Parameters, scope: &AppScope) -> Filter {
         attachment: parameters.take("attachment", |t| read_text("attachment", t)),
         since: parameters.take("since", |t| read_time("since", t)),
         until: parameters.take("until", |t| read_time("until", t)),
+    }
+}
+
+pub(super) fn read_order(text: &str) -> Result<Order, String> {
+    match text {
+        "newest" => Ok(Order::Newest),
+        "oldest" => Ok(Order::Oldest),
+        _ => Err(String::from("order is newest or oldest.")),
     }
 }
 

@@ -14,7 +14,8 @@ use serde::Serialize;
 use super::problem::{Problem, ProblemKind};
 use super::state::AdminState;
 use super::{
-    actions, auth, content, edge, manage, messages, outbox, parameters, queue, suppressions,
+    actions, auth, bulk, contacts, content, edge, export, manage, messages, outbox, parameters,
+    print, queue, resend, statistics, stream, suppressions, threads,
 };
 use crate::account::{Identity, Permission};
 
@@ -61,6 +62,8 @@ pub fn routes() -> Vec<Route> {
     vec![
         get("/api/v1/me", Identify, me),
         get("/api/v1/messages", ReadMessages, messages::list),
+        get("/api/v1/messages.csv", ReadMessages, export::csv),
+        get("/api/v1/stream", ReadMessages, stream::stream),
         get("/api/v1/messages/{id}", ReadMessages, messages::one),
         get("/api/v1/messages/{id}/events", ReadMessages, messages::events),
         get("/api/v1/messages/{id}/raw", ReadMessages, content::raw),
@@ -70,6 +73,16 @@ pub fn routes() -> Vec<Route> {
         post("/api/v1/messages/{id}/stop", ActOnMessages, actions::stop),
         post("/api/v1/messages/{id}/restart", ActOnMessages, actions::restart),
         post("/api/v1/messages/{id}/release", ActOnMessages, actions::release),
+        post("/api/v1/messages/{id}/resend", ActOnMessages, resend::resend),
+        post("/api/v1/messages/actions", ActOnMessages, bulk::begin),
+        get("/api/v1/jobs/{id}", ActOnMessages, bulk::one),
+        post("/api/v1/jobs/{id}/cancel", ActOnMessages, bulk::cancel),
+        get("/api/v1/threads", ReadMessages, threads::list),
+        get("/api/v1/threads/{reference}", ReadMessages, threads::one),
+        get("/api/v1/threads/{reference}/print", ReadMessages, print::page),
+        post("/api/v1/threads/{reference}/entries", ActOnMessages, threads::add_entry),
+        get("/api/v1/contacts/{address}", ReadMessages, contacts::one),
+        get("/api/v1/statistics", ReadMessages, statistics::show),
         delete("/api/v1/messages/{id}", DeleteMessages, actions::delete),
         get("/api/v1/suppressions", ReadQueue, suppressions::list),
         post("/api/v1/suppressions", ManageSuppressions, suppressions::add),

@@ -4,12 +4,17 @@ use std::sync::Arc;
 
 use axum::extract::FromRef;
 use bytes::Bytes;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::limiter::FailedAttempts;
+use super::places::Places;
 use super::problem::Problem;
+use super::{bulk, export, stream};
 use crate::account::{AccountError, Accounts, AppScope};
 use crate::archive::{Archive, Message};
+use crate::intake::Resender;
 use crate::model::{MessageId, Timestamp, UpstreamName};
 
 /// Reads at one time: each may hold one message of the largest size in memory.
@@ -41,6 +46,16 @@ pub struct AdminState {
     pub(super) accounts: Accounts,
     pub(super) upstreams: Upstreams,
     pub(super) attempts: Arc<FailedAttempts>,
+    /// `None`: nothing can be sent again.
+    pub(super) resender: Option<Resender>,
+    pub(super) streams: Places,
+    pub(super) exports: Places,
+    /// Told when a job is there to go on with.
+    pub(super) jobs: Arc<Notify>,
+    /// What goes on behind answers; whoever closes the archive waits for it.
+    pub(super) tasks: TaskTracker,
+    /// Ends what goes on behind answers.
+    pub(super) stop: CancellationToken,
     reads: Arc<Semaphore>,
 }
 
@@ -52,8 +67,30 @@ impl AdminState {
             accounts,
             upstreams,
             attempts: Arc::new(FailedAttempts::default()),
+            resender: None,
+            streams: stream::places(),
+            exports: export::places(),
+            jobs: Arc::default(),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
             reads: Arc::new(Semaphore::new(MAX_PARALLEL_READS)),
         }
+    }
+
+    /// The same with a door through which messages are sent again.
+    pub fn resending_through(self, resender: Resender) -> AdminState {
+        AdminState { resender: Some(resender), ..self }
+    }
+
+    /// The same with the daemon's own end: what goes on behind answers runs among `tasks` and ends
+    /// with `stop`.
+    pub fn ending_with(self, tasks: TaskTracker, stop: CancellationToken) -> AdminState {
+        AdminState { tasks, stop, ..self }
+    }
+
+    /// Goes on with the jobs that were left, and with those to come, until the end.
+    pub fn run_jobs(&self) {
+        self.tasks.spawn(bulk::run(self.clone()));
     }
 
     /// Runs a synchronous read where it may block, a few at one time.

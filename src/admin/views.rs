@@ -134,6 +134,34 @@ pub(super) struct EventView {
     digest: Option<String>,
 }
 
+/// An event with what a reader of the stream needs to know of its message.
+#[derive(Debug, Serialize)]
+pub(super) struct StreamedView {
+    #[serde(flatten)]
+    event: EventView,
+    message: ShortView,
+}
+
+/// A message in few words, with its first recipients.
+#[derive(Debug, Serialize)]
+pub(super) struct ShortView {
+    id: String,
+    channel: &'static str,
+    direction: &'static str,
+    status: &'static str,
+    app: String,
+    sender: Option<NamedView>,
+    subject: Option<String>,
+    preview: String,
+    /// The first ones' addresses.
+    recipients: Vec<String>,
+    recipient_count: usize,
+    references: Vec<String>,
+    tag: Option<String>,
+    accepted_at: String,
+    deleted_at: Option<String>,
+}
+
 /// The queue.
 #[derive(Debug, Serialize)]
 pub(super) struct QueueBody {
@@ -362,6 +390,37 @@ impl EventView {
             reply: event.reply.clone(),
             detail: event.detail.clone(),
             digest: event.digest.map(word),
+        }
+    }
+}
+
+impl StreamedView {
+    pub(super) fn new(event: EventView, message: &Message) -> StreamedView {
+        StreamedView { event, message: ShortView::new(message) }
+    }
+}
+
+/// Recipients that a short view names.
+const SHORT_RECIPIENTS: u16 = 5;
+
+impl ShortView {
+    pub(super) fn new(message: &Message) -> ShortView {
+        let first = 0..SHORT_RECIPIENTS;
+        ShortView {
+            id: word(message.id),
+            channel: message.channel().as_str(),
+            direction: message.direction.as_str(),
+            status: message.status().as_str(),
+            app: word(&message.app),
+            sender: sender(message),
+            subject: message.summary.subject.clone(),
+            preview: message.summary.preview.clone(),
+            recipients: first.filter_map(|index| message.medium.recipient(index)).collect(),
+            recipient_count: message.recipients.len(),
+            references: message.references.iter().map(word).collect(),
+            tag: message.tag.as_ref().map(word),
+            accepted_at: time(message.accepted_at),
+            deleted_at: message.deleted_at.map(time),
         }
     }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 
 use bytes::{Bytes, BytesMut};
-use redb::{Database, ReadableDatabase};
+use redb::{Database, ReadableDatabase, ReadableTable};
 use tokio::sync::oneshot;
 
 use super::files::{Files, Space};
@@ -503,6 +503,13 @@ fn record(
         StoredEvent::append(batch, event_of(id, at, None, note, None))?;
     }
     standing.save(batch, None)?;
+    if let Some(original) = acceptance.resend_of
+        && batch.messages.get(original.as_u128())?.is_some()
+    {
+        let told = Note { detail: Some(format!("as {id}")), ..Note::of(EventKind::Resent) };
+        let by = acceptance.client.authenticated.as_deref();
+        StoredEvent::append(batch, event_of(original, at, None, told, by))?;
+    }
     if acceptance.medium.sms().is_some() {
         let mut numbers = batch.transaction.open_table(tables::SMS_NUMBERS)?;
         numbers.insert(sequence.0, id.as_u128())?;

@@ -93,6 +93,11 @@ impl Index {
         Ok(Index { database: Arc::new(database) })
     }
 
+    /// The file, for what is counted beside it.
+    pub(super) fn database(&self) -> Arc<Database> {
+        self.database.clone()
+    }
+
     /// The last message that it knows.
     pub(super) fn watermark(&self) -> Result<MessageId, Failure> {
         let transaction = self.database.begin_read()?;

@@ -167,6 +167,14 @@ fn source(filter: &Filter) -> Source {
     }
 }
 
+impl Filter {
+    /// Whether a message is one of those that a list with this filter has.
+    pub fn selects(&self, message: &Message) -> bool {
+        let (from, to) = span(self, Order::Newest, None);
+        (from..=to).contains(&message.id.as_u128()) && matches(self, message)
+    }
+}
+
 fn matches(filter: &Filter, message: &Message) -> bool {
     let same = |wanted: &str, found: &str| wanted.to_lowercase() == found.to_lowercase();
     let sender = |wanted: &String| {

@@ -11,10 +11,13 @@
 
 mod accept;
 pub mod accounts;
+mod bulk;
+mod entries;
 mod erase;
 mod files;
 mod index;
 mod leaf;
+mod ledger;
 mod list;
 mod memory;
 pub mod message;
@@ -30,6 +33,7 @@ mod standing;
 mod stored;
 mod suppressions;
 mod tables;
+mod tally;
 #[cfg(test)]
 mod tests;
 mod volume;
@@ -45,7 +49,10 @@ use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable};
 use tokio::sync::{oneshot, watch};
 
 pub use accounts::{TokenRecord, UserRecord};
+pub use bulk::{Bulk, BulkItem, BulkOutcome, BulkState, BulkStep, NewBulk};
+pub use entries::{EntriesOf, MAX_ENTRIES_OF_ONE, NewEntry, ThreadEntry};
 pub use erase::{Erasure, ErasureKind};
+pub use ledger::{Tallies, Thread};
 pub use message::{Acceptance, Attachment, Client, Event, Message, MessagePolicy, NewRecipient};
 pub use message::{Part, Recipient, Summary};
 pub use outbox::{Delivery, DeliveryKind, NewDelivery, Settled};
@@ -54,6 +61,7 @@ pub use queue::{ClaimRequest, Judgement};
 pub use read::Content;
 pub use settings::{ArchiveSettings, StagingLimits};
 pub use suppressions::Suppression;
+pub use tally::{Dimension, Tally, value_of};
 
 use crate::lifecycle::RetrySchedule;
 use crate::model::{
@@ -85,6 +93,7 @@ struct Inner {
     database: Arc<Database>,
     volumes: Arc<Volumes>,
     index: index::Index,
+    ledger: Arc<ledger::Ledger>,
     files: Arc<dyn Files>,
     reserve_bytes: u64,
     intake: std::sync::mpsc::Sender<VolumeOrder>,

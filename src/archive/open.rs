@@ -13,12 +13,14 @@ use tokio_util::task::TaskTracker;
 use super::accept::VolumeThread;
 use super::files::{Disk, Files, RECORDS};
 use super::index::Index;
+use super::ledger::Ledger;
 use super::memory::WriterMemory;
 use super::settings::ArchiveSettings;
 use super::staging::Staging;
 use super::volume::{VolumeWriter, Volumes};
 use super::writer::{Closing, Failure, Writer};
 use super::{Archive, ArchiveError, Inner, storage, tables};
+use crate::model::Sequence;
 
 /// The layout of the records file that this version reads and writes.
 const SCHEMA_VERSION: u64 = 1;
@@ -33,6 +35,23 @@ pub(super) struct Threads {
     writers: Vec<JoinHandle<()>>,
     index: TaskTracker,
     stop_index: CancellationToken,
+}
+
+impl Threads {
+    /// Begins to count behind the acceptance.
+    fn count(
+        &self,
+        index: &Index,
+        records: &Arc<Database>,
+        journal: &watch::Receiver<Sequence>,
+        closing: &Closing,
+    ) -> Arc<Ledger> {
+        let ledger = Arc::new(Ledger::new(index.database()));
+        let (records, stop) = (records.clone(), self.stop_index.clone());
+        let follow = ledger.clone().follow(records, journal.clone(), closing.clone(), stop);
+        self.index.spawn(follow);
+        ledger
+    }
 }
 
 impl Archive {
@@ -90,12 +109,14 @@ impl Archive {
         let stop = threads.stop_index.clone();
         let follow = index.clone().follow(database.clone(), journal.clone(), closing.clone(), stop);
         threads.index.spawn(follow);
+        let ledger = threads.count(&index, &database, &journal, &closing);
         threads.index.close();
         let reserve_bytes = settings.reserve_bytes;
         let inner = Inner {
             database,
             volumes,
             index,
+            ledger,
             files,
             reserve_bytes,
             intake,
@@ -113,7 +134,7 @@ impl Archive {
     /// handle of this archive lives.
     pub async fn close(self) {
         let Some(inner) = Arc::into_inner(self.inner) else { return };
-        let Inner { database, volumes, index, intake, jobs, closing, threads, .. } = inner;
+        let Inner { database, volumes, index, ledger, intake, jobs, closing, threads, .. } = inner;
         threads.stop_index.cancel();
         threads.index.wait().await;
         drop((intake, jobs));
@@ -128,7 +149,7 @@ impl Archive {
             {
                 tracing::error!(%error, "the archive's end could not be noted");
             }
-            drop((database, volumes, index));
+            drop((database, volumes, index, ledger));
         };
         let _ = tokio::task::spawn_blocking(end).await;
     }
@@ -206,6 +227,10 @@ fn prepare_tables(database: &Database) -> Result<(u64, bool), Failure> {
     transaction.open_table(tables::SMS_NUMBERS)?;
     transaction.open_table(tables::ERASURES)?;
     transaction.open_table(tables::SUPPRESSIONS)?;
+    transaction.open_table(tables::ENTRIES)?;
+    transaction.open_table(tables::ENTRIES_OF)?;
+    transaction.open_table(tables::BULKS)?;
+    transaction.open_table(tables::BULK_ITEMS)?;
     transaction.open_table(tables::OUTBOX)?;
     transaction.open_table(tables::OUTBOX_DUE)?;
     transaction.open_table(tables::OUTBOX_DEAD)?;

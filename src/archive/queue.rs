@@ -13,7 +13,7 @@ use super::standing::{Standing, event_of};
 use super::stored::{Record, StoredEvent, StoredMessage};
 use super::writer::{Batch, Failure};
 use super::{Action, ActionKind, ActionRefusal, MessageNote};
-use crate::lifecycle::{Input, Note, RetrySchedule};
+use crate::lifecycle::{Input, Note, RetrySchedule, step};
 use crate::model::{MessageId, Outcome, RecipientState, Timestamp, UpstreamName};
 
 /// A wish to send some recipients of one message now.
@@ -235,6 +235,33 @@ pub(super) fn act(
     }
     standing.save(batch, Some(&before))?;
     Ok(Ok(()))
+}
+
+/// Whether the action could be done; changes nothing.
+pub(super) fn would_act(
+    batch: &mut Batch<'_>,
+    action: &Action,
+) -> Result<Result<(), ActionRefusal>, Failure> {
+    let Some(standing) = Standing::load(batch, action.message)? else {
+        return Ok(Err(ActionRefusal::NoSuchMessage));
+    };
+    if action.kind == ActionKind::Restart && is_erased(batch, action.message)? {
+        let why = "it can not be restarted: its content was erased";
+        return Ok(Err(ActionRefusal::TooLate(why.into())));
+    }
+    let input = match action.kind {
+        ActionKind::Stop => Input::Stop { by: &action.by },
+        ActionKind::Restart => Input::Restart,
+        ActionKind::Release => Input::Release,
+    };
+    let mut refusals = Vec::new();
+    for (recipient, entry) in (0u16..).zip(&standing.entries) {
+        match step(&entry.progress, action.at, &input) {
+            Ok(_) => return Ok(Ok(())),
+            Err(refusal) => refusals.push((recipient, refusal.0)),
+        }
+    }
+    Ok(Err(ActionRefusal::TooLate(reasons(action.kind, &refusals))))
 }
 
 fn is_erased(batch: &Batch<'_>, id: MessageId) -> Result<bool, Failure> {

@@ -47,6 +47,15 @@ pub(super) const OUTBOX: TableDefinition<u64, &[u8]> = TableDefinition::new("out
 pub(super) const OUTBOX_DUE: TableDefinition<(u64, u64), ()> = TableDefinition::new("outbox_due");
 /// Deliveries that were given up.
 pub(super) const OUTBOX_DEAD: TableDefinition<u64, ()> = TableDefinition::new("outbox_dead");
+/// Number to `StoredThreadEntry`; only ever added to.
+pub(super) const ENTRIES: TableDefinition<u64, &[u8]> = TableDefinition::new("entries");
+/// Reference or counterpart to the numbers of its entries.
+pub(super) const ENTRIES_OF: TableDefinition<(&str, u64), ()> = TableDefinition::new("entries_of");
+/// Number to `StoredBulk`.
+pub(super) const BULKS: TableDefinition<u64, &[u8]> = TableDefinition::new("bulks");
+/// Number of a bulk action and of its item to `StoredBulkItem`.
+pub(super) const BULK_ITEMS: TableDefinition<(u64, u64), &[u8]> =
+    TableDefinition::new("bulk_items");
 /// Id of an erased message to `StoredErasure`: bytes that are still to be overwritten.
 pub(super) const ERASURES: TableDefinition<u128, &[u8]> = TableDefinition::new("erasures");
 /// Single values.

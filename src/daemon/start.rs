@@ -19,7 +19,7 @@ use crate::admin::{self, AdminState, Readiness, UpstreamHealth, Upstreams};
 use crate::archive::{Archive, ArchiveError};
 use crate::config::Config;
 use crate::dispatch::Dispatch;
-use crate::intake::Intake;
+use crate::intake::{Intake, Resender};
 use crate::model::{Clock, UpstreamName};
 use crate::net::http::{HttpLimits, serve};
 use crate::net::{Stop, Tls, TlsError, TlsListener};
@@ -110,6 +110,7 @@ impl Daemon {
             apps: apps.clone(),
             tls: tls.clone(),
         };
+        let resender = Resender::new(intake.clone(), apps.clone(), &config.hostname);
         let mut daemon = Daemon {
             addresses: Addresses { smtp: smtp.addresses(), ..Addresses::default() },
             reloadable: Reloadable { apps, routes, flows: sms.flows.clone(), intake, tls, fixed },
@@ -124,7 +125,7 @@ impl Daemon {
         };
         if let Some(settings) = config.admin {
             let state = AdminState::new(archive.clone(), accounts.clone(), upstreams);
-            let router = admin::router(state);
+            let router = daemon.admin_router(state.resending_through(resender));
             daemon.addresses.admin = Some(daemon.open("admin", settings.listen, router).await?);
         }
         if let Some(address) = config.metrics {
@@ -138,6 +139,13 @@ impl Daemon {
         smtp.run(&daemon.smtp);
         daemon.readiness.ready("ports");
         Ok(daemon)
+    }
+
+    /// The admin port; what goes on behind its answers ends with the doors.
+    fn admin_router(&self, state: AdminState) -> axum::Router {
+        let state = state.ending_with(self.tasks.clone(), self.doors.clone());
+        state.run_jobs();
+        admin::router(state)
     }
 
     /// Opens an HTTP port and serves it until the doors close.

@@ -11,6 +11,7 @@ mod keyword;
 mod limits;
 mod reading;
 mod repeat;
+mod resend;
 mod shown;
 mod sms;
 
@@ -36,6 +37,7 @@ use repeat::Repeats;
 pub use inbound::SmsArrival;
 pub use keyword::{Keyword, KeywordSettings};
 pub use repeat::{ReplyFate, fingerprint};
+pub use resend::{ResendEdits, ResendRefusal, ResendWish, Resender};
 pub use shown::shown;
 pub use sms::{MAX_DESTINATIONS, SmsAccepted, SmsSubmission};
 

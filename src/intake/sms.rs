@@ -110,7 +110,7 @@ impl Intake {
         taken(accepted)
     }
 
-    fn read_call(
+    pub(super) fn read_call(
         &self,
         call: &SmsSubmission,
         drafts: Vec<Draft>,

@@ -30,6 +30,8 @@ pub struct AttachmentInfo {
 pub struct AttachmentContent {
     pub filename: Option<String>,
     pub content_type: String,
+    /// By which the HTML of its message shows it.
+    pub content_id: Option<String>,
     pub bytes: Vec<u8>,
 }
 
@@ -66,6 +68,7 @@ pub(crate) fn content(
     Some(AttachmentContent {
         filename: part.media.filename.clone(),
         content_type: part.media.content_type.clone(),
+        content_id: part.media.content_id.clone(),
         bytes: body::decode(&raw[part.body.clone()], part.media.encoding).bytes.into_owned(),
     })
 }

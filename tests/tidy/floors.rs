@@ -45,7 +45,7 @@ const ROWS: [Row; 22] = [
     row(5, "dispatch", &["archive", "lifecycle", "policy", "relay", "evidence"]),
     row(5, "feedback", &["net", "sms", "policy", "intake", "archive"]),
     row(5, "flow", &["archive", "net", "intake", "policy", "sms"]),
-    row(5, "admin", &["net", "archive", "account", "evidence", "mime"]),
+    row(5, "admin", &["net", "archive", "account", "evidence", "mime", "intake"]),
     top(6, "config"),
     top(7, "daemon"),
     top(8, "cli"),

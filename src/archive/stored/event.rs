@@ -42,6 +42,11 @@ impl StoredEvent {
         }
     }
 
+    /// Whose event it is.
+    pub(in crate::archive) fn message(&self) -> u128 {
+        self.message
+    }
+
     pub(in crate::archive) fn event(self, sequence: Sequence) -> Result<Event, Corrupt> {
         Ok(Event {
             sequence,

@@ -8,6 +8,8 @@ use super::disk::Disk;
 use super::receipts::{report, sent_as};
 use super::story::small;
 use super::{acceptance, at, claim_of, judgement_of, sent};
+use crate::archive::bulk::{StoredBulk, StoredBulkItem};
+use crate::archive::entries::StoredThreadEntry;
 use crate::archive::erase::StoredErasure;
 use crate::archive::memory::Counters;
 use crate::archive::outbox::StoredDelivery;
@@ -19,12 +21,13 @@ use crate::archive::stored::{Record, StoredEvent, StoredMessage, StoredStates};
 use crate::archive::suppressions::StoredSuppression;
 use crate::archive::volume::Location;
 use crate::archive::{
-    Acceptance, Accepted, Archive, Attachment, Client, DeliveryKind, NewDelivery, Suppression,
-    tables,
+    Acceptance, Accepted, ActionKind, Archive, Attachment, BulkStep, Client, DeliveryKind, NewBulk,
+    NewDelivery, NewEntry, Suppression, tables,
 };
 use crate::model::envelope::{DsnReturn, FutureRelease, Notify, OriginalRecipient};
 use crate::model::{
-    Channel, Digest, Medium, MessageId, Named, ReceiptRequest, ReceiptState, Sequence, Tag,
+    AppName, Channel, Digest, Medium, MessageId, Named, ReceiptRequest, ReceiptState, Reference,
+    Sequence, Tag,
 };
 
 /// A message with every field that it can have.
@@ -113,11 +116,18 @@ async fn sms_samples(archive: &Archive) -> Vec<Vec<u8>> {
         url: "https://app.test/".into(),
     };
     archive.plan(vec![what], Sequence(1), at(5)).await.unwrap();
+    archive.add_entry(entry_with_all()).await.unwrap().unwrap();
+    let bulk = archive.begin_bulk(bulk_with_all()).await.unwrap().unwrap();
+    let step = BulkStep { after: None, messages: vec![id], next: Some(id), at: at(6) };
+    archive.step_bulk(bulk.id, step).await.unwrap().unwrap();
     let snapshot = archive.inner.database.begin_read().unwrap();
     let of_id = |table: redb::TableDefinition<u128, &'static [u8]>| {
         let table = snapshot.open_table(table).unwrap();
         table.get(id.as_u128()).unwrap().unwrap().value().to_vec()
     };
+    let entries = snapshot.open_table(tables::ENTRIES).unwrap();
+    let bulks = snapshot.open_table(tables::BULKS).unwrap();
+    let bulk_items = snapshot.open_table(tables::BULK_ITEMS).unwrap();
     let suppressions = snapshot.open_table(tables::SUPPRESSIONS).unwrap();
     let outbox = snapshot.open_table(tables::OUTBOX).unwrap();
     let repeats = snapshot.open_table(tables::REPEATS).unwrap();
@@ -128,7 +138,35 @@ async fn sms_samples(archive: &Archive) -> Vec<Vec<u8>> {
         outbox.first().unwrap().unwrap().1.value().to_vec(),
         repeats.first().unwrap().unwrap().1.value().to_vec(),
         StoredErasure::default().encode(),
+        entries.first().unwrap().unwrap().1.value().to_vec(),
+        bulks.first().unwrap().unwrap().1.value().to_vec(),
+        bulk_items.first().unwrap().unwrap().1.value().to_vec(),
     ]
+}
+
+fn entry_with_all() -> NewEntry {
+    NewEntry {
+        reference: Reference::parse("INV-7").unwrap(),
+        address: Some("kim@example.org".into()),
+        app: AppName::parse("erp"),
+        kind: "call".into(),
+        text: "rang".into(),
+        at: at(3),
+        by: "Anna".into(),
+        added_by: "user anna".into(),
+        added_at: at(4),
+    }
+}
+
+fn bulk_with_all() -> NewBulk {
+    NewBulk {
+        kind: ActionKind::Release,
+        dry_run: false,
+        query: "status=pending".into(),
+        apps: AppName::parse("erp").map(|app| vec![app]),
+        by: "user anna".into(),
+        at: at(5),
+    }
 }
 
 /// Reads the bytes as every kind of record, and all that is made of one.
@@ -148,6 +186,9 @@ fn read(bytes: &[u8]) {
     let _ = (Counters::decode(bytes), StoredPause::decode(bytes));
     let _ = (StoredSuppression::decode(bytes), StoredDelivery::decode(bytes));
     let _ = (StoredRepeat::decode(bytes), StoredErasure::decode(bytes));
+    let _ = StoredThreadEntry::decode(bytes).and_then(|entry| entry.entry(7));
+    let _ = StoredBulk::decode(bytes).and_then(|bulk| bulk.bulk(7));
+    let _ = StoredBulkItem::decode(bytes);
     let _ = postcard::from_bytes::<Location>(bytes);
 }
 

@@ -16,14 +16,16 @@ use waybill::admin::{self, AdminState, UpstreamHealth};
 use waybill::archive::StagingLimits;
 use waybill::archive::{Archive, ArchiveSettings, ClaimRequest, Client, Judgement, Message};
 use waybill::evidence;
-use waybill::intake::{Intake, Submission};
+use waybill::intake::{Intake, Resender, SmsSubmission, Submission};
 use waybill::model::envelope::BodyType;
 use waybill::model::{
-    AppName, Channel, Digest, Envelope, EnvelopeRecipient, ForwardPath, MessageId, Outcome, Reply,
-    ReversePath, Timestamp, UpstreamName,
+    AppName, Channel, Dialect, Digest, Envelope, EnvelopeRecipient, ForwardPath, MessageId,
+    Outcome, Reply, ReversePath, SmsBody, Timestamp, UpstreamName,
 };
 use waybill::net::http::{self, HttpLimits};
 use waybill::policy::{App, Apps, HoldRule, OnUnknownByChannel, Rate, Routes, SmsPolicy, Track};
+use waybill::sms::call::Draft;
+use waybill::sms::number::NumberStyle;
 
 /// A small mail with text, HTML that would like to run, a picture and a document.
 pub const MAIL: &str = "From: Anna Berg <anna@example.com>\r\n\
@@ -155,14 +157,25 @@ impl Gateway {
     pub async fn start_with(limits: HttpLimits) -> Gateway {
         let dir = tempfile::tempdir().unwrap();
         let archive = Archive::open(&archive_settings(dir.path())).unwrap();
-        let routes = Routes { routes: Vec::new(), upstreams: vec![(Channel::Email, upstream())] };
-        let intake =
-            Intake::new(archive.clone(), Arc::new(ArcSwap::from_pointee(routes)), &Apps::default());
+        let routes = Routes {
+            routes: Vec::new(),
+            upstreams: vec![(Channel::Email, upstream()), (Channel::Sms, upstream())],
+        };
+        let apps = ["erp", "crm"].map(|name| Arc::new(app(name, HoldRule::Manual)));
+        let apps = Apps(apps.to_vec());
+        let intake = Intake::new(archive.clone(), Arc::new(ArcSwap::from_pointee(routes)), &apps);
+        let resender = Resender::new(
+            intake.clone(),
+            Arc::new(ArcSwap::from_pointee(apps)),
+            "gateway.example.com",
+        );
         let accounts = Accounts::new(archive.clone());
         let health = Arc::new(ArcSwap::from_pointee(healthy()));
         let told = health.clone();
         let upstreams = Arc::new(move || vec![UpstreamHealth::clone(&told.load())]);
         let state = AdminState::new(archive.clone(), accounts.clone(), upstreams);
+        let state = state.resending_through(resender);
+        state.run_jobs();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
@@ -203,6 +216,35 @@ impl Gateway {
         };
         let id = self.intake.submit(submission).await.unwrap().get();
         self.message(id)
+    }
+
+    /// Archives an SMS of an app.
+    pub async fn submit_sms(&self, name: &str, to: &str, text: &str) -> Message {
+        let body = SmsBody::Text(text.to_owned());
+        let mut draft = Draft::new(to.to_owned(), NumberStyle::International, body);
+        draft.from = Some("Shop".into());
+        let call = SmsSubmission {
+            app: Arc::new(app(name, HoldRule::None)),
+            client: Client {
+                address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+                helo: String::new(),
+                protocol: "HTTP".into(),
+                tls: None,
+                authenticated: None,
+                gateway: "gateway.example.com".into(),
+            },
+            dialect: Dialect::Waybill,
+            account: None,
+            raw: Bytes::from_static(b"POST /v1/sms HTTP/1.1\r\n\r\n{}"),
+            fingerprint: [1; 16],
+            drafts: vec![draft],
+            idempotency_key: None,
+            received_at: now(),
+            reply_to: None,
+            confirms_opt_out: false,
+        };
+        let accepted = self.intake.submit_sms(call).await.unwrap();
+        self.message(accepted.ids[0].get())
     }
 
     pub fn message(&self, id: MessageId) -> Message {
@@ -286,6 +328,10 @@ pub async fn ask(address: SocketAddr, request: Request<Full<Bytes>>) -> Answer {
     tokio::spawn(connection);
     let response = sender.send_request(request).await.unwrap();
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
+    // A live stream has no end.
+    if headers.get("content-type").is_some_and(|kind| kind.as_bytes().starts_with(b"text/event")) {
+        return Answer { status, headers, body: Bytes::new() };
+    }
     let body = response.into_body().collect().await.unwrap().to_bytes();
     Answer { status, headers, body }
 }

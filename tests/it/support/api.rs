@@ -39,6 +39,14 @@ impl Api {
         Api { port, token }
     }
 
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub fn token(&self) -> Option<&str> {
+        self.token.as_deref()
+    }
+
     pub fn get(&self, path: &str) -> std::io::Result<Response> {
         self.request("GET", path, "")
     }

@@ -1,0 +1,218 @@
+//! The rows of an export and their cells (RFC 4180).
+//!
+//! Every cell stands in quotes: then no delimiter of any country's spreadsheet divides it. What was
+//! written by strangers may begin like a formula, and a spreadsheet would run it (OWASP: CSV
+//! injection); such a cell gets an apostrophe in front, which makes it text. The search for it looks
+//! through what a spreadsheet strips: white space, control and zero-width characters, quotes, and
+//! full-width forms.
+
+use crate::archive::Message;
+use crate::model::RecipientState;
+
+/// Recipients whose addresses stand in their cell; the next column says how many there are.
+const MAX_ADDRESSES: u16 = 100;
+/// What spreadsheets take of a cell.
+const MAX_CELL_CHARS: usize = 32_000;
+
+const COLUMNS: [&str; 23] = [
+    "id",
+    "accepted_at",
+    "channel",
+    "direction",
+    "status",
+    "app",
+    "sender_name",
+    "sender",
+    "envelope_from",
+    "recipients",
+    "recipient_count",
+    "sent_count",
+    "sent_at",
+    "subject",
+    "preview",
+    "references",
+    "tag",
+    "size",
+    "segments",
+    "attachments",
+    "message_id",
+    "resend_of",
+    "deleted_at",
+];
+
+/// The first row: the names of the columns.
+pub(super) fn head() -> String {
+    let mut text = String::new();
+    line(&mut text, COLUMNS.map(str::to_owned));
+    text
+}
+
+/// Adds the row of one message.
+pub(super) fn row(text: &mut String, message: &Message) {
+    let (name, sender) = match &message.summary.author {
+        Some(author) => (author.name.clone(), Some(author.address.clone())),
+        None => (None, message.medium.sender()),
+    };
+    let addresses: Vec<String> =
+        (0..MAX_ADDRESSES).map_while(|index| message.medium.recipient(index)).collect();
+    let sent_at = message.recipients.iter().filter_map(|recipient| match &recipient.state {
+        RecipientState::Sent { at, .. } => Some(*at),
+        RecipientState::Held { .. }
+        | RecipientState::Due { .. }
+        | RecipientState::Claimed { .. }
+        | RecipientState::Stopped { .. }
+        | RecipientState::Failed { .. }
+        | RecipientState::NotSent { .. } => None,
+    });
+    let attachments = message.summary.attachments.iter();
+    let attachments = attachments.filter_map(|a| a.filename.as_deref()).collect::<Vec<_>>();
+    let references = message.references.iter().map(ToString::to_string).collect::<Vec<_>>();
+    fn word(value: Option<impl ToString>) -> String {
+        value.map(|value| value.to_string()).unwrap_or_default()
+    }
+    line(
+        text,
+        [
+            message.id.to_string(),
+            message.accepted_at.to_string(),
+            message.channel().as_str().to_owned(),
+            message.direction.as_str().to_owned(),
+            message.status().as_str().to_owned(),
+            message.app.to_string(),
+            word(name),
+            word(sender),
+            word(message.medium.sender()),
+            addresses.join("; "),
+            message.recipients.len().to_string(),
+            sent_at.clone().count().to_string(),
+            word(sent_at.max()),
+            word(message.summary.subject.as_ref()),
+            message.summary.preview.clone(),
+            references.join("; "),
+            word(message.tag.as_ref()),
+            message.size_bytes.to_string(),
+            word(message.medium.sms().map(|sms| sms.segments)),
+            attachments.join("; "),
+            word(message.summary.message_id.as_ref()),
+            word(message.resend_of),
+            word(message.deleted_at),
+        ],
+    );
+}
+
+fn line<const N: usize>(text: &mut String, cells: [String; N]) {
+    for (index, cell) in cells.iter().enumerate() {
+        if index > 0 {
+            text.push(',');
+        }
+        add_cell(text, cell);
+    }
+    text.push_str("\r\n");
+}
+
+fn add_cell(text: &mut String, cell: &str) {
+    text.push('"');
+    if is_formula(cell) {
+        text.push('\'');
+    }
+    for c in cell.chars().take(MAX_CELL_CHARS) {
+        match c {
+            '"' => text.push_str("\"\""),
+            '\t' | '\r' | '\n' => text.push(c),
+            c if c.is_control() => text.push(char::REPLACEMENT_CHARACTER),
+            c => text.push(c),
+        }
+    }
+    text.push('"');
+}
+
+/// Whether a spreadsheet might take it for more than text.
+fn is_formula(cell: &str) -> bool {
+    let begins = |c: char| {
+        matches!(
+            c,
+            '=' | '+'
+                | '-'
+                | '@'
+                | '|'
+                | '%'
+                | '＝'
+                | '＋'
+                | '－'
+                | '＠'
+                | '−'
+                | '﹢'
+                | '﹣'
+                | '﹦'
+                | '﹫'
+        )
+    };
+    let stripped = |c: char| {
+        c.is_whitespace()
+            || c.is_control()
+            || matches!(c, '"' | '\'' | '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    };
+    cell.starts_with(['\t', '\r', '\n']) || cell.trim_start_matches(stripped).starts_with(begins)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn cell(text: &str) -> String {
+        let mut cell = String::new();
+        add_cell(&mut cell, text);
+        cell
+    }
+
+    #[test]
+    fn formulas_become_text() {
+        for formula in [
+            "=cmd|' /C calc'!A0",
+            "+4512345678",
+            "-1",
+            "@SUM(A1)",
+            "\t=1",
+            "\r=1",
+            "\n=1",
+            "\tx",
+            " =1",
+            "\u{a0}=1",
+            "\u{feff}=1",
+            "\u{200b}@x",
+            "\0=1",
+            "＝1",
+            "＋1",
+            "－1",
+            "＠x",
+            "\u{3000}＝1",
+            "'=1",
+            "\"=1",
+            "|x",
+            "%x",
+        ] {
+            assert!(cell(formula).starts_with("\"'"), "{formula:?}: {}", cell(formula));
+        }
+        for text in ["", "a=1", "1+1", "kim@example.org", "Invoice -5", "æ", "'a"] {
+            assert!(!cell(text).starts_with("\"'") || text.starts_with('\''), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn quotes_are_doubled_and_control_characters_replaced() {
+        assert_eq!(cell("a\"b,c;d"), "\"a\"\"b,c;d\"");
+        assert_eq!(cell("a\r\nb\0c\u{1b}d"), "\"a\r\nb\u{fffd}c\u{fffd}d\"");
+        assert_eq!(head().matches("\",\"").count(), COLUMNS.len() - 1);
+    }
+
+    proptest! {
+        #[test]
+        fn any_cell_stays_one_cell(text in ".{0,40}") {
+            let cell = cell(&text);
+            let inside = cell.strip_prefix('"').unwrap().strip_suffix('"').unwrap();
+            prop_assert!(!inside.replace("\"\"", "").contains('"'));
+            prop_assert!(!is_formula(inside) || inside.starts_with('\''));
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! What is counted of a message, and by what.
+//!
+//! A tally counts recipients by where they stand, and messages; the value of a message in a dimension
+//! is a text of bounded length. Keeping them is the business of `ledger`.
+
+use serde::{Deserialize, Serialize};
+
+use super::message::Message;
+use super::stored::Record;
+use crate::model::{Channel, Direction, RecipientState, Timestamp};
+
+/// What is kept of a value.
+const MAX_VALUE_CHARS: usize = 200;
+pub(super) const DAY_MS: i64 = 86_400_000;
+
+impl Record for Tally {
+    const KIND: &'static str = "tally";
+}
+
+/// By what is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dimension {
+    Sender,
+    App,
+    Tag,
+    Subject,
+    Day,
+}
+
+impl Dimension {
+    /// All of them.
+    pub const ALL: [Dimension; 5] =
+        [Dimension::Sender, Dimension::App, Dimension::Tag, Dimension::Subject, Dimension::Day];
+
+    /// The word of the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Dimension::Sender => "sender",
+            Dimension::App => "app",
+            Dimension::Tag => "tag",
+            Dimension::Subject => "subject",
+            Dimension::Day => "day",
+        }
+    }
+
+    /// Reads that word.
+    pub fn parse(text: &str) -> Option<Dimension> {
+        Dimension::ALL.into_iter().find(|dimension| dimension.as_str() == text)
+    }
+
+    /// The stored number; it never changes.
+    pub(super) fn number(self) -> u8 {
+        match self {
+            Dimension::Sender => 0,
+            Dimension::App => 1,
+            Dimension::Tag => 2,
+            Dimension::Subject => 3,
+            Dimension::Day => 4,
+        }
+    }
+}
+
+/// How many.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tally {
+    pub messages: u64,
+    pub recipients: u64,
+    pub not_sent: u64,
+    pub pending: u64,
+    pub sent: u64,
+    pub stopped: u64,
+    pub failed: u64,
+    pub delivered: u64,
+}
+
+impl Tally {
+    /// What one message counts.
+    pub fn of(message: &Message) -> Tally {
+        let mut tally = Tally { messages: 1, ..Tally::default() };
+        for recipient in &message.recipients {
+            tally.recipients += 1;
+            tally.delivered += u64::from(recipient.delivered_at.is_some());
+            *match recipient.state {
+                RecipientState::Held { .. }
+                | RecipientState::Due { .. }
+                | RecipientState::Claimed { .. } => &mut tally.pending,
+                RecipientState::Sent { .. } => &mut tally.sent,
+                RecipientState::Stopped { .. } => &mut tally.stopped,
+                RecipientState::Failed { .. } => &mut tally.failed,
+                RecipientState::NotSent { .. } => &mut tally.not_sent,
+            } += 1;
+        }
+        tally
+    }
+
+    fn fields(&mut self) -> [&mut u64; 8] {
+        let Tally { messages, recipients, not_sent, pending, sent, stopped, failed, delivered } =
+            self;
+        [messages, recipients, not_sent, pending, sent, stopped, failed, delivered]
+    }
+
+    /// Adds the numbers of another one.
+    pub fn add(&mut self, mut other: Tally) {
+        for (to, from) in self.fields().into_iter().zip(other.fields()) {
+            *to = to.saturating_add(*from);
+        }
+    }
+
+    pub(super) fn take(&mut self, mut other: Tally) {
+        for (to, from) in self.fields().into_iter().zip(other.fields()) {
+            *to = to.saturating_sub(*from);
+        }
+    }
+}
+
+/// The value of a message in one dimension; an empty text where it has none.
+pub fn value_of(message: &Message, by: Dimension) -> String {
+    let value = match by {
+        Dimension::Sender => match &message.summary.author {
+            Some(author) => author.address.to_lowercase(),
+            None => message.medium.sender().unwrap_or_default().to_lowercase(),
+        },
+        Dimension::App => message.app.to_string(),
+        Dimension::Tag => message.tag.as_ref().map(ToString::to_string).unwrap_or_default(),
+        Dimension::Subject => message.summary.subject.clone().unwrap_or_default(),
+        Dimension::Day => return day_word(day(message.accepted_at)),
+    };
+    value.chars().take(MAX_VALUE_CHARS).collect()
+}
+
+pub(super) fn day(at: Timestamp) -> u32 {
+    u32::try_from(at.as_millis() / DAY_MS).unwrap_or(u32::MAX)
+}
+
+/// `2026-01-31`
+pub(super) fn day_word(day: u32) -> String {
+    let at = Timestamp::from_millis(i64::from(day).saturating_mul(DAY_MS));
+    at.to_string().chars().take(10).collect()
+}
+
+pub(super) fn way(channel: Channel, direction: Direction) -> u8 {
+    let channel = match channel {
+        Channel::Email => 0,
+        Channel::Sms => 2,
+    };
+    match direction {
+        Direction::Outbound => channel,
+        Direction::Inbound => channel + 1,
+    }
+}
