@@ -156,22 +156,30 @@ impl From<AccountError> for Problem {
         let refusal = match error {
             AccountError::Refused(refusal) => refusal,
             AccountError::Archive(error) => return error.into(),
+            AccountError::Busy => {
+                let problem = Problem::new(ProblemKind::Unavailable, error.to_string());
+                return problem.retry_after(1);
+            }
             AccountError::Hash(_) | AccountError::Random => {
                 return Problem::internal("account", &error);
             }
         };
         let detail = refusal.to_string();
         match refusal {
-            Refusal::NoSuchUser(_) | Refusal::NoSuchToken(_) => {
+            Refusal::NoSuchUser(_) | Refusal::NoSuchToken(_) | Refusal::NoSuchSession(_) => {
                 Problem::new(ProblemKind::NotFound, detail)
             }
             Refusal::UserExists(_)
             | Refusal::UserDisabled(_)
             | Refusal::LastAdmin(_)
+            | Refusal::TwoFactorExists
+            | Refusal::NoTwoFactor
+            | Refusal::SecondFactorUnreadable
             | Refusal::TooMany => Problem::new(ProblemKind::Conflict, detail),
             Refusal::PasswordTooShort | Refusal::PasswordTooLong | Refusal::PasswordTooPlain => {
                 Problem::of_field(ProblemKind::InvalidBody, "password", detail)
             }
+            Refusal::WrongCode => Problem::of_field(ProblemKind::InvalidBody, "otp", detail),
             Refusal::Note => Problem::of_field(ProblemKind::InvalidBody, "note", detail),
             Refusal::ExpiryInThePast => {
                 Problem::of_field(ProblemKind::InvalidBody, "expires_at", detail)

@@ -11,6 +11,7 @@
 
 mod accept;
 pub mod accounts;
+pub mod audit;
 mod erase;
 mod files;
 mod index;
@@ -24,6 +25,7 @@ mod provider_report;
 mod queue;
 mod read;
 mod repeats;
+mod sessions;
 pub mod settings;
 mod staging;
 mod standing;
@@ -44,7 +46,8 @@ use bytes::Bytes;
 use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable};
 use tokio::sync::{oneshot, watch};
 
-pub use accounts::{TokenRecord, UserRecord};
+pub use accounts::{SecondFactorRecord, TokenRecord, UserChange, UserRecord};
+pub use audit::{Entry, Log, LogCheck, LogFilter, NewEntry, Slip};
 pub use erase::{Erasure, ErasureKind};
 pub use message::{Acceptance, Attachment, Client, Event, Message, MessagePolicy, NewRecipient};
 pub use message::{Part, Recipient, Summary};
@@ -52,6 +55,7 @@ pub use outbox::{Delivery, DeliveryKind, NewDelivery, Settled};
 pub use provider_report::{ProviderReport, Reported};
 pub use queue::{ClaimRequest, Judgement};
 pub use read::Content;
+pub use sessions::{EndedSessions, SessionChange, SessionRecord};
 pub use settings::{ArchiveSettings, StagingLimits};
 pub use suppressions::Suppression;
 
@@ -335,7 +339,7 @@ impl Archive {
         action: Action,
     ) -> Result<Result<Message, ActionRefusal>, ArchiveError> {
         let id = action.message;
-        match self.write(Urgency::Now, move |batch| queue::act(batch, &action)).await? {
+        match self.write_recorded(move |batch| queue::act(batch, &action)).await? {
             Ok(()) => Ok(self.message(id)?.ok_or(ActionRefusal::NoSuchMessage)),
             Err(refusal) => Ok(Err(refusal)),
         }
@@ -407,7 +411,7 @@ impl Archive {
         by: String,
         at: Timestamp,
     ) -> Result<(), ArchiveError> {
-        self.write(Urgency::Now, move |batch| queue::set_paused(batch, &upstream, paused, &by, at))
+        self.write_recorded(move |batch| queue::set_paused(batch, &upstream, paused, &by, at))
             .await
     }
 
