@@ -29,6 +29,7 @@ pub(super) enum List {
     Users,
     Suppressions,
     Deliveries,
+    Log,
 }
 
 impl List {
@@ -40,6 +41,7 @@ impl List {
             List::Users => b'u',
             List::Suppressions => b's',
             List::Deliveries => b'd',
+            List::Log => b'l',
         }
     }
 }

@@ -18,6 +18,7 @@ use crate::archive::ArchiveError;
 pub(crate) enum ProblemKind {
     Unauthenticated,
     Forbidden,
+    TwoFactorRequired,
     NotFound,
     MethodNotAllowed,
     InvalidParameter,
@@ -38,9 +39,12 @@ impl ProblemKind {
         use ProblemKind as Kind;
         match self {
             Kind::Unauthenticated => {
-                ("unauthenticated", StatusCode::UNAUTHORIZED, "A valid token is needed")
+                ("unauthenticated", StatusCode::UNAUTHORIZED, "A valid token or login is needed")
             }
             Kind::Forbidden => ("forbidden", StatusCode::FORBIDDEN, "Not allowed"),
+            Kind::TwoFactorRequired => {
+                ("two-factor-required", StatusCode::FORBIDDEN, "Two-factor must be on")
+            }
             Kind::NotFound => ("not-found", StatusCode::NOT_FOUND, "There is no such thing"),
             Kind::MethodNotAllowed => {
                 ("method-not-allowed", StatusCode::METHOD_NOT_ALLOWED, "Not with this method")
@@ -60,7 +64,7 @@ impl ProblemKind {
                 "The body is not JSON",
             ),
             Kind::TooManyAttempts => {
-                ("too-many-attempts", StatusCode::TOO_MANY_REQUESTS, "Too many wrong tokens")
+                ("too-many-attempts", StatusCode::TOO_MANY_REQUESTS, "Too many wrong attempts")
             }
             Kind::Timeout => ("timeout", StatusCode::SERVICE_UNAVAILABLE, "It took too long"),
             Kind::Unavailable => {

@@ -1,14 +1,16 @@
 //! What the handlers share.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::FromRef;
 use bytes::Bytes;
 use tokio::sync::Semaphore;
 
 use super::limiter::FailedAttempts;
+use super::record::Recorder;
 use super::problem::Problem;
-use crate::account::{AccountError, Accounts, AppScope};
+use crate::account::{AccountError, Accounts, AppScope, Role};
 use crate::archive::{Archive, Message};
 use crate::model::{MessageId, Timestamp, UpstreamName};
 
@@ -34,6 +36,31 @@ pub struct UpstreamHealth {
 /// block: it is asked while a request waits.
 pub type Upstreams = Arc<dyn Fn() -> Vec<UpstreamHealth> + Send + Sync>;
 
+/// `[admin]`, as far as it is about people.
+#[derive(Clone, Debug)]
+pub struct LoginRules {
+    /// How long a session lives.
+    pub session: Duration,
+    /// Roles that must use two factors.
+    pub require_2fa: Vec<Role>,
+}
+
+impl Default for LoginRules {
+    fn default() -> LoginRules {
+        LoginRules { session: Duration::from_secs(12 * 3600), require_2fa: Vec::new() }
+    }
+}
+
+/// Rows of the logs that are still to be written.
+pub struct Records(Recorder);
+
+impl Records {
+    /// Writes them, and lets go of the archive.
+    pub async fn finish(self) {
+        self.0.finish().await;
+    }
+}
+
 /// Shared by all requests; clones are cheap.
 #[derive(Clone)]
 pub struct AdminState {
@@ -41,6 +68,8 @@ pub struct AdminState {
     pub(super) accounts: Accounts,
     pub(super) upstreams: Upstreams,
     pub(super) attempts: Arc<FailedAttempts>,
+    pub(super) recorder: Recorder,
+    pub(super) rules: Arc<LoginRules>,
     reads: Arc<Semaphore>,
 }
 
@@ -48,12 +77,24 @@ impl AdminState {
     /// The API over this archive; `upstreams` tells how the upstreams are doing.
     pub fn new(archive: Archive, accounts: Accounts, upstreams: Upstreams) -> AdminState {
         AdminState {
+            recorder: Recorder::new(archive.clone()),
+            rules: Arc::default(),
             archive,
             accounts,
             upstreams,
             attempts: Arc::new(FailedAttempts::default()),
             reads: Arc::new(Semaphore::new(MAX_PARALLEL_READS)),
         }
+    }
+
+    /// The same with rules for logins.
+    pub fn with_rules(self, rules: LoginRules) -> AdminState {
+        AdminState { rules: Arc::new(rules), ..self }
+    }
+
+    /// What is to be called when no request comes any more, before the archive is closed.
+    pub fn records(&self) -> Records {
+        Records(self.recorder.clone())
     }
 
     /// Runs a synchronous read where it may block, a few at one time.

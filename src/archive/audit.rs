@@ -440,8 +440,8 @@ mod tests {
     ) -> Option<(u64, String)> {
         let whole = archive.check_log(Log::Security).unwrap();
         assert_eq!(whole, LogCheck { rows: 3, broken: None });
-        let apply = archive.apply(move |transaction| {
-            change(&mut transaction.open_table(SECURITY)?);
+        let apply = archive.write(Urgency::Now, move |batch: &mut Batch<'_>| {
+            change(&mut batch.transaction.open_table(SECURITY)?);
             Ok(())
         });
         apply.await.unwrap();

@@ -517,15 +517,6 @@ impl Archive {
         self.inner.closing.closed().await
     }
 
-    /// Runs `change` inside the next durable transaction of the records file, for the small tables
-    /// of other files of this room. Returns after the commit.
-    pub(crate) async fn apply<T: Send + 'static>(
-        &self,
-        change: impl FnOnce(&redb::WriteTransaction) -> Result<T, redb::Error> + Send + 'static,
-    ) -> Result<T, ArchiveError> {
-        self.write(Urgency::Now, move |batch| Ok(change(batch.transaction)?)).await
-    }
-
     /// A snapshot of the records file.
     pub(crate) fn snapshot(&self) -> Result<ReadTransaction, ArchiveError> {
         self.inner.database.begin_read().map_err(storage("read the records"))

@@ -6,6 +6,7 @@ mod admin_accounts;
 mod admin_actions;
 mod admin_health;
 mod admin_messages;
+mod admin_people;
 mod bytes_through_the_daemon;
 mod bytes_untouched;
 mod check_command;

@@ -12,7 +12,7 @@ use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use waybill::account::{Accounts, AppScope, NewToken, Role};
-use waybill::admin::{self, AdminState, UpstreamHealth};
+use waybill::admin::{self, AdminState, LoginRules, UpstreamHealth};
 use waybill::archive::StagingLimits;
 use waybill::archive::{Archive, ArchiveSettings, ClaimRequest, Client, Judgement, Message};
 use waybill::evidence;
@@ -153,6 +153,10 @@ impl Gateway {
     }
 
     pub async fn start_with(limits: HttpLimits) -> Gateway {
+        Gateway::start_ruled(limits, LoginRules::default()).await
+    }
+
+    pub async fn start_ruled(limits: HttpLimits, rules: LoginRules) -> Gateway {
         let dir = tempfile::tempdir().unwrap();
         let archive = Archive::open(&archive_settings(dir.path())).unwrap();
         let routes = Routes { routes: Vec::new(), upstreams: vec![(Channel::Email, upstream())] };
@@ -162,7 +166,7 @@ impl Gateway {
         let health = Arc::new(ArcSwap::from_pointee(healthy()));
         let told = health.clone();
         let upstreams = Arc::new(move || vec![UpstreamHealth::clone(&told.load())]);
-        let state = AdminState::new(archive.clone(), accounts.clone(), upstreams);
+        let state = AdminState::new(archive.clone(), accounts.clone(), upstreams).with_rules(rules);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
