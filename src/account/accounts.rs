@@ -4,6 +4,12 @@
 //! decided inside the writing transaction. Reads are synchronous, like the archive's. Tokens and
 //! passwords are never logged; ids and names are.
 
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::OnceCell;
+
 use super::identity::{Actor, AppScope, Identity};
 use super::lockout::Lockout;
 use super::password::{self, Hasher};
@@ -11,13 +17,10 @@ use super::role::Role;
 use super::token::{self, MAX_NOTE_BYTES, NewToken, Token, TokenId, TokenRefusal};
 use super::user::{NewUser, User, UserName};
 use crate::archive::{
-    Archive, ArchiveError, Log, LogCheck, NewEntry, SessionChange, TokenRecord, UserChange, UserRecord,
+    Archive, ArchiveError, Log, LogCheck, NewEntry, SessionChange, TokenRecord, UserChange,
+    UserRecord,
 };
 use crate::model::{AppName, Secret, Timestamp};
-use std::net::IpAddr;
-use std::sync::Arc;
-use std::time::Duration;
-use tokio::sync::OnceCell;
 
 /// Users and tokens that one archive keeps, of each: a change reads all of them.
 const MAX_ACCOUNTS: usize = 10_000;

@@ -63,7 +63,8 @@ pub(super) fn recovery_codes() -> Result<(Vec<Secret>, Vec<[u8; 32]>), AccountEr
         let bytes: [u8; RECOVERY_BYTES] = super::token::random_bytes()?;
         let code = base32(&bytes);
         stored.push(Digest::of(code.as_bytes()).0);
-        let parts: Vec<&str> = [0, 4, 8, 12].iter().filter_map(|at| code.get(*at..at + 4)).collect();
+        let parts: Vec<&str> =
+            [0, 4, 8, 12].iter().filter_map(|at| code.get(*at..at + 4)).collect();
         shown.push(Secret::new(parts.join("-").to_ascii_lowercase()));
     }
     Ok((shown, stored))
@@ -131,8 +132,7 @@ fn seal(key: &[u8; 32], user: &UserName, seed: &[u8]) -> Result<Vec<u8>, Account
     let key = RandomizedNonceKey::new(&AES_256_GCM, key).map_err(|_| AccountError::Random)?;
     let mut sealed = seed.to_vec();
     let aad = Aad::from(user.as_str());
-    let nonce =
-        key.seal_in_place_append_tag(aad, &mut sealed).map_err(|_| AccountError::Random)?;
+    let nonce = key.seal_in_place_append_tag(aad, &mut sealed).map_err(|_| AccountError::Random)?;
     Ok([&nonce.as_ref()[..], &sealed].concat())
 }
 

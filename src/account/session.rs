@@ -45,7 +45,9 @@ pub struct LoginAttempt {
 pub enum LoginRefusal {
     Wrong,
     /// Too many were wrong.
-    Locked { retry_after_seconds: u64 },
+    Locked {
+        retry_after_seconds: u64,
+    },
 }
 
 /// A session that began; this is the only time that its secret is seen.

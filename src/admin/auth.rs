@@ -147,11 +147,7 @@ async fn identify(
     Ok((identity, Caller { client: asked.client, visit }))
 }
 
-async fn bearer_of(
-    state: &AdminState,
-    client: IpAddr,
-    token: String,
-) -> Result<Identity, Problem> {
+async fn bearer_of(state: &AdminState, client: IpAddr, token: String) -> Result<Identity, Problem> {
     let now = super::now();
     let found = read_accounts(&state.accounts, move |accounts| accounts.identify(&token, now));
     match found.await? {
@@ -221,7 +217,9 @@ async fn refused(state: &AdminState, client: IpAddr, refusal: TokenRefusal) -> P
     };
     let by = match refusal {
         TokenRefusal::Unknown => None,
-        TokenRefusal::Expired(token) | TokenRefusal::Revoked(token) => Some(format!("token {token}")),
+        TokenRefusal::Expired(token) | TokenRefusal::Revoked(token) => {
+            Some(format!("token {token}"))
+        }
     };
     let client_shown = Some(network(client).to_string());
     let entry = NewEntry { by, client: client_shown, ..NewEntry::of(what, super::now()) };

@@ -13,7 +13,9 @@ use super::problem::{FieldError, Problem, ProblemKind};
 use super::session::SessionView;
 use super::state::read_accounts;
 use super::views::PageView;
-use crate::account::{AccountError, Accounts, AppScope, Identity, NewToken, NewUser, Role, Token, TokenId};
+use crate::account::{
+    AccountError, Accounts, AppScope, Identity, NewToken, NewUser, Role, Token, TokenId,
+};
 use crate::account::{User, UserName};
 use crate::archive::{Log, LogCheck};
 use crate::model::{AppName, Secret, Timestamp};

@@ -107,9 +107,8 @@ impl Recorder {
     /// Writes what waits.
     async fn flush(&self) {
         let turn = self.inner.turn.lock().await;
-        let Pending { entries, notes, .. } = std::mem::take(
-            &mut *self.inner.pending.lock().unwrap_or_else(PoisonError::into_inner),
-        );
+        let Pending { entries, notes, .. } =
+            std::mem::take(&mut *self.inner.pending.lock().unwrap_or_else(PoisonError::into_inner));
         if !entries.is_empty()
             && let Err(error) = self.archive.record(entries, notes).await
         {

@@ -289,9 +289,8 @@ pub(super) async fn list(
 ) -> Result<Json<PageView<SessionView>>, Problem> {
     parameters::none(&uri)?;
     let user = caller.session()?.user.clone();
-    let sessions = read_accounts(&state.accounts, move |accounts| {
-        accounts.sessions(&user, super::now())
-    });
+    let sessions =
+        read_accounts(&state.accounts, move |accounts| accounts.sessions(&user, super::now()));
     Ok(Json(PageView { items: sessions.await?.iter().map(SessionView::new).collect(), next: None }))
 }
 
@@ -344,8 +343,7 @@ pub(super) async fn drop_two_factor(
     parameters::none(&uri)?;
     let (user, code) = (&caller.session()?.user, Secret::new(body.otp));
     let (client, lifetime) = (caller.client, state.rules.session);
-    let begun =
-        state.accounts.drop_two_factor(user, code, client, lifetime, super::now()).await?;
+    let begun = state.accounts.drop_two_factor(user, code, client, lifetime, super::now()).await?;
     with_session(&headers, &begun, Json(StepView::new(&begun, None)))
 }
 

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use tokio::sync::Semaphore;
 
 use super::limiter::FailedAttempts;
-use super::record::Recorder;
 use super::problem::Problem;
+use super::record::Recorder;
 use crate::account::{AccountError, Accounts, AppScope, Role};
 use crate::archive::{Archive, Message};
 use crate::model::{MessageId, Timestamp, UpstreamName};

@@ -287,9 +287,13 @@ impl Archive {
                     }
                     Ok(_) => None,
                 };
-                last = Head { number: number.value(), digest: digest(number.value(), bytes.value()) };
+                last =
+                    Head { number: number.value(), digest: digest(number.value(), bytes.value()) };
                 if let Some(why) = broken {
-                    return Ok(LogCheck { rows: table_len(&table)?, broken: Some((last.number, why)) });
+                    return Ok(LogCheck {
+                        rows: table_len(&table)?,
+                        broken: Some((last.number, why)),
+                    });
                 }
             }
             let whole = last == head;
@@ -409,9 +413,7 @@ impl StoredEntry {
 /// Text from outside must neither break a line of whoever prints a log, nor turn its direction, nor
 /// fill the disk.
 fn harmless(text: &str) -> String {
-    let is_bidi = |c: char| {
-        matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
+    let is_bidi = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     let shown = |c: char| if c.is_control() || is_bidi(c) { '\u{fffd}' } else { c };
     text.chars().take(MAX_TEXT_CHARS).map(shown).collect()
 }

@@ -411,8 +411,7 @@ impl Archive {
         by: String,
         at: Timestamp,
     ) -> Result<(), ArchiveError> {
-        self.write_recorded(move |batch| queue::set_paused(batch, &upstream, paused, &by, at))
-            .await
+        self.write_recorded(move |batch| queue::set_paused(batch, &upstream, paused, &by, at)).await
     }
 
     /// Upstreams that are paused.

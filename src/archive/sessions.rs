@@ -67,9 +67,8 @@ impl Archive {
     /// The sessions of one user, oldest first.
     pub fn sessions_of(&self, user: &str) -> Result<Vec<SessionRecord>, ArchiveError> {
         let snapshot = self.snapshot()?;
-        let read = || -> Result<Vec<SessionRecord>, Failure> {
-            all(&snapshot.open_table(SESSIONS)?)
-        };
+        let read =
+            || -> Result<Vec<SessionRecord>, Failure> { all(&snapshot.open_table(SESSIONS)?) };
         let mut sessions = read()?;
         sessions.retain(|session| session.user == user);
         Ok(sessions)
@@ -148,9 +147,7 @@ fn remove(
 }
 
 /// Oldest first. One that can not be read is left out: it opens nothing.
-fn all(
-    table: &impl ReadableTable<[u8; 32], &'static [u8]>,
-) -> Result<Vec<SessionRecord>, Failure> {
+fn all(table: &impl ReadableTable<[u8; 32], &'static [u8]>) -> Result<Vec<SessionRecord>, Failure> {
     let mut sessions = Vec::new();
     for row in table.iter()? {
         let (digest, bytes) = row?;

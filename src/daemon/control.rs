@@ -24,9 +24,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::account::{Accounts, Actor, AppScope, Identity, Role};
 use crate::admin::manage;
+use crate::admin::problem::{Problem, ProblemKind};
 use crate::admin::record::Call;
 use crate::archive::Slip;
-use crate::admin::problem::{Problem, ProblemKind};
 use crate::net::http::{self, HttpLimits, UnixPeer};
 
 /// The socket's name in the data folder.

@@ -127,7 +127,8 @@ impl Daemon {
         };
         if let Some(settings) = config.admin {
             let rules = LoginRules { session: settings.session, require_2fa: settings.require_2fa };
-            let state = AdminState::new(archive.clone(), accounts.clone(), upstreams).with_rules(rules);
+            let state =
+                AdminState::new(archive.clone(), accounts.clone(), upstreams).with_rules(rules);
             daemon.records = Some(state.records());
             let router = admin::router(state);
             daemon.addresses.admin = Some(daemon.open("admin", settings.listen, router).await?);

@@ -375,7 +375,15 @@ async fn what_people_do_is_on_record_without_any_secret() {
     let operations = words(&gateway, Log::Operations).await;
     assert!(operations.iter().filter(|word| *word == "GET").count() >= 4, "{operations:?}");
     let security = words(&gateway, Log::Security).await;
-    for word in ["login", "two_factor_begun", "two_factor_enabled", "token_created", "denied", "login_failed", "user_added"] {
+    for word in [
+        "login",
+        "two_factor_begun",
+        "two_factor_enabled",
+        "token_created",
+        "denied",
+        "login_failed",
+        "user_added",
+    ] {
         assert!(security.contains(&word.to_owned()), "{word}: {security:?}");
     }
     let events = gateway.archive.events(id, None, 99).unwrap().items;

@@ -114,7 +114,11 @@ async fn people_samples(archive: &Archive) -> Vec<Vec<u8>> {
         expires_at: at(3),
         client: "192.0.2.1".into(),
     };
-    let entry = NewEntry { by: Some("user anna".into()), status: Some(200), ..NewEntry::of("login", at(1)) };
+    let entry = NewEntry {
+        by: Some("user anna".into()),
+        status: Some(200),
+        ..NewEntry::of("login", at(1))
+    };
     let sessions = SessionChange::Begin(session);
     let change = UserChange { user, sessions, entries: vec![entry] };
     archive.change_user(move |_| Ok::<_, ()>(change)).await.unwrap().unwrap();
