@@ -1,5 +1,8 @@
 //! What providers report of our messages: judged by the archive, and waited for where a report
 //! outran the response to its own submission.
+//!
+//! A report that is still too early after that is asked to come again; one of a message that nobody
+//! knows is taken, so that no stranger learns which ids are ours.
 
 use std::time::Duration;
 
@@ -40,6 +43,7 @@ async fn record(
         upstream: hook.upstream.clone(),
         provider_id: receipt.provider_id,
         message: hook.proven_message.or(receipt.message),
+        is_proven: hook.proven_message.is_some(),
         state,
         reason,
         code: receipt.code,
@@ -53,6 +57,7 @@ async fn record(
     match reported {
         Reported::Changed(id) => {
             telemetry::record::feedback(kind(state));
+            tracing::info!(%id, upstream = %hook.upstream, state = kind(state), "receipt");
             if reason == Some(FailureReason::OptedOut) {
                 opted_out(desk, hook, id).await?;
             }
