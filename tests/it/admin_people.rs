@@ -366,9 +366,9 @@ async fn what_people_do_is_on_record_without_any_secret() {
     assert_eq!(anna.ask(&gateway, "POST", &stopped, Value::Null).await.status, 409);
     let created = anna.ask(&gateway, "POST", "/api/v1/tokens", json!({"role": "viewer"})).await;
     let token = created.json()["token"].as_str().unwrap().to_owned();
-    let denied =
-        gateway.ask(Method::DELETE, &format!("/api/v1/tokens/{token}"), Some(&token), None);
-    assert_eq!(denied.await.status, 403);
+    let path = format!("/api/v1/tokens/{token}");
+    let denied = gateway.ask(Method::DELETE, &path, Some(&token), None).await;
+    assert_eq!(denied.status, 403);
     gateway.get(&token, &format!("/api/v1/messages?tag={token}")).await;
     // A password in the wrong field, and others that are wrong.
     log_in(&gateway, "canary-in-the-user-field", "canary-in-the-password", Some("canary")).await;
