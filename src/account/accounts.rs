@@ -4,12 +4,22 @@
 //! decided inside the writing transaction. Reads are synchronous, like the archive's. Tokens and
 //! passwords are never logged; ids and names are.
 
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::OnceCell;
+
 use super::identity::{Actor, AppScope, Identity};
+use super::lockout::Lockout;
 use super::password::{self, Hasher};
 use super::role::Role;
 use super::token::{self, MAX_NOTE_BYTES, NewToken, Token, TokenId, TokenRefusal};
 use super::user::{NewUser, User, UserName};
-use crate::archive::{Archive, ArchiveError, TokenRecord, UserRecord};
+use crate::archive::{
+    Archive, ArchiveError, Log, LogCheck, NewEntry, SessionChange, TokenRecord, UserChange,
+    UserRecord,
+};
 use crate::model::{AppName, Secret, Timestamp};
 
 /// Users and tokens that one archive keeps, of each: a change reads all of them.
@@ -28,6 +38,16 @@ pub enum AccountRefusal {
     LastAdmin(UserName),
     #[error("there is no token {0}")]
     NoSuchToken(TokenId),
+    #[error("there is no session {0}")]
+    NoSuchSession(TokenId),
+    #[error("two-factor is on already; take it away first")]
+    TwoFactorExists,
+    #[error("two-factor is not on, or its enrolment was not begun")]
+    NoTwoFactor,
+    #[error("the code is not right, or was used already")]
+    WrongCode,
+    #[error("the second factor can not be read; an administrator can reset it")]
+    SecondFactorUnreadable,
     #[error("a password has at least 12 characters")]
     PasswordTooShort,
     #[error("a password has at most 1024 bytes")]
@@ -53,19 +73,55 @@ pub enum AccountError {
     Hash(String),
     #[error("the system gives no random numbers")]
     Random,
+    #[error("too many passwords are being checked; try again in a moment")]
+    Busy,
 }
 
 /// The accounts; clones share them.
 #[derive(Clone)]
 pub struct Accounts {
-    archive: Archive,
-    hasher: Hasher,
+    pub(super) archive: Archive,
+    pub(super) hasher: Hasher,
+    pub(super) guard: Arc<Guard>,
+    /// Encrypts the seeds of second factors.
+    seal: Arc<OnceCell<[u8; 32]>>,
 }
+
+/// What keeps guesses slow.
+pub(super) struct Guard {
+    pub names: Lockout<String>,
+    pub networks: Lockout<IpAddr>,
+    pub codes: Lockout<String>,
+}
+
+/// The longest wait after failures.
+const LONGEST_WAIT: Duration = Duration::from_secs(15 * 60);
 
 impl Accounts {
     /// The accounts that this archive keeps.
     pub fn new(archive: Archive) -> Accounts {
-        Accounts { archive, hasher: Hasher::new() }
+        let wait = Duration::from_secs(30);
+        let guard = Guard {
+            names: Lockout::new(5, wait, LONGEST_WAIT),
+            // More people than one are behind an address.
+            networks: Lockout::new(20, wait, LONGEST_WAIT),
+            codes: Lockout::new(5, LONGEST_WAIT, 16 * LONGEST_WAIT),
+        };
+        Accounts { archive, hasher: Hasher::new(), guard: Arc::new(guard), seal: Arc::default() }
+    }
+
+    /// Writes rows of the logs that no change carried.
+    pub async fn record(&self, entries: Vec<(Log, NewEntry)>) -> Result<(), AccountError> {
+        Ok(self.archive.record(entries, Vec::new()).await?)
+    }
+
+    /// Reads a whole log and checks its chain.
+    pub fn check_log(&self, log: Log) -> Result<LogCheck, AccountError> {
+        Ok(self.archive.check_log(log)?)
+    }
+
+    pub(super) async fn seal_key(&self) -> Result<[u8; 32], AccountError> {
+        Ok(*self.seal.get_or_try_init(|| self.archive.key("two_factor")).await?)
     }
 
     /// Adds a user. The name of a disabled user can be used again: it is then enabled with the new
@@ -85,12 +141,13 @@ impl Accounts {
             password_hash: hash,
             created_at: now,
             disabled_at: None,
+            second_factor: None,
         };
         let decide = move |users: &[UserRecord]| match named(users, &new.name) {
             Some(user) if user.disabled_at.is_none() => Err(AccountRefusal::UserExists(new.name)),
-            Some(user) => Ok(UserRecord { created_at: user.created_at, ..record }),
+            Some(user) => Ok(ended(UserRecord { created_at: user.created_at, ..record })),
             None if users.len() >= MAX_ACCOUNTS => Err(AccountRefusal::TooMany),
-            None => Ok(record),
+            None => Ok(ended(record)),
         };
         User::from_record(&self.archive.change_user(decide).await??)
     }
@@ -111,7 +168,7 @@ impl Accounts {
         let decide = move |users: &[UserRecord]| match named(users, &name) {
             None => Err(AccountRefusal::NoSuchUser(name)),
             Some(user) if user.disabled_at.is_some() => Err(AccountRefusal::UserDisabled(name)),
-            Some(user) => Ok(UserRecord { password_hash: hash, ..user.clone() }),
+            Some(user) => Ok(ended(UserRecord { password_hash: hash, ..user.clone() })),
         };
         User::from_record(&self.archive.change_user(decide).await??)
     }
@@ -122,12 +179,11 @@ impl Accounts {
             let Some(user) = named(users, &name) else {
                 return Err(AccountRefusal::NoSuchUser(name));
             };
-            let admin =
-                |user: &UserRecord| user.disabled_at.is_none() && user.role == Role::Admin.as_str();
-            if admin(user) && users.iter().filter(|user| admin(user)).count() == 1 {
+            if is_last_admin(users, user) {
                 return Err(AccountRefusal::LastAdmin(name));
             }
-            Ok(UserRecord { disabled_at: user.disabled_at.or(Some(now)), ..user.clone() })
+            let disabled_at = user.disabled_at.or(Some(now));
+            Ok(ended(UserRecord { disabled_at, ..user.clone() }))
         };
         User::from_record(&self.archive.change_user(decide).await??)
     }
@@ -223,7 +279,19 @@ impl Accounts {
     }
 }
 
-fn named<'a>(users: &'a [UserRecord], name: &UserName) -> Option<&'a UserRecord> {
+/// A change after which no session of before is good.
+fn ended(user: UserRecord) -> UserChange {
+    UserChange { user, sessions: SessionChange::EndAll, entries: Vec::new() }
+}
+
+/// Whether nobody could let others in without this one.
+pub(super) fn is_last_admin(users: &[UserRecord], user: &UserRecord) -> bool {
+    let admin =
+        |user: &&UserRecord| user.disabled_at.is_none() && user.role == Role::Admin.as_str();
+    admin(&user) && users.iter().filter(admin).count() == 1
+}
+
+pub(super) fn named<'a>(users: &'a [UserRecord], name: &UserName) -> Option<&'a UserRecord> {
     users.iter().find(|user| user.name == name.as_str())
 }
 

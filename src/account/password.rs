@@ -20,8 +20,10 @@ const MIN_PASSWORD_CHARS: usize = 12;
 pub const MAX_PASSWORD_BYTES: usize = 1024;
 /// Fewer different characters than this are a held key, not a password.
 const MIN_DISTINCT_CHARS: usize = 5;
-/// Hashes at one time.
-const MAX_PARALLEL: usize = 2;
+/// Passwords that may wait to be hashed, beyond those that are being hashed.
+const MAX_WAITING: usize = 64;
+/// How today's hashes begin; one that begins otherwise is made anew when its password is seen.
+const CURRENT: &str = "$argon2id$v=19$m=19456,t=2,p=1$";
 /// The hash of nothing in particular, with the same cost as every other: what an unknown user's
 /// password is compared with, so that the time does not tell who exists.
 const DECOY: &str = "$argon2id$v=19$m=19456,t=2,p=1$c29tZSBvdGhlciBzYWx0$\
@@ -47,11 +49,25 @@ pub(super) fn check_rule(name: &UserName, password: &Secret) -> Result<(), Accou
 
 /// Makes and checks hashes; clones share the limit.
 #[derive(Clone, Debug)]
-pub(super) struct Hasher(Arc<Semaphore>);
+pub(super) struct Hasher {
+    /// Hashes at one time.
+    places: Arc<Semaphore>,
+    /// Those and whoever waits for a place.
+    queue: Arc<Semaphore>,
+}
 
 impl Hasher {
     pub(super) fn new() -> Hasher {
-        Hasher(Arc::new(Semaphore::new(MAX_PARALLEL)))
+        let parallel = 2 * std::thread::available_parallelism().map_or(1, usize::from);
+        Hasher {
+            places: Arc::new(Semaphore::new(parallel)),
+            queue: Arc::new(Semaphore::new(parallel + MAX_WAITING)),
+        }
+    }
+
+    /// Whether a stored hash is as costly as those of today.
+    pub(super) fn is_current(&self, hash: &str) -> bool {
+        hash.starts_with(CURRENT)
     }
 
     /// The hash in PHC string form, with a salt of its own.
@@ -83,11 +99,12 @@ impl Hasher {
         &self,
         work: impl FnOnce() -> Result<T, AccountError> + Send + 'static,
     ) -> Result<T, AccountError> {
+        let waiting = self.queue.clone().try_acquire_owned().map_err(|_| AccountError::Busy)?;
         // The semaphore is never closed; were it, the work would run without the limit.
-        let permit = self.0.clone().acquire_owned().await.ok();
+        let permit = self.places.clone().acquire_owned().await.ok();
         let task = tokio::task::spawn_blocking(move || {
             let done = work();
-            drop(permit);
+            drop((permit, waiting));
             done
         });
         task.await.map_err(|error| AccountError::Hash(error.to_string()))?

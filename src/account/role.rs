@@ -17,7 +17,9 @@ pub enum Role {
 /// What a route needs. Everything that a stranger to it may not do is one of these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Permission {
-    /// Ask who one is.
+    /// Log in: open to everybody who reaches the port.
+    LogIn,
+    /// Ask who one is, and keep one's own sessions and second factor.
     Identify,
     /// See messages, their content and their history.
     ReadMessages,
@@ -33,13 +35,16 @@ pub enum Permission {
     ManageDeliveries,
     /// Take the content of messages away for good.
     DeleteMessages,
+    /// See what people did.
+    ReadLogs,
     /// Users and tokens.
     ManageAccounts,
 }
 
 impl Permission {
     /// Every permission.
-    pub const ALL: [Permission; 9] = [
+    pub const ALL: [Permission; 11] = [
+        Permission::LogIn,
         Permission::Identify,
         Permission::ReadMessages,
         Permission::ActOnMessages,
@@ -48,6 +53,7 @@ impl Permission {
         Permission::ManageSuppressions,
         Permission::ManageDeliveries,
         Permission::DeleteMessages,
+        Permission::ReadLogs,
         Permission::ManageAccounts,
     ];
 
@@ -56,7 +62,8 @@ impl Permission {
     /// could create one without the limit.
     pub fn spans_apps(self) -> bool {
         match self {
-            Permission::Identify
+            Permission::LogIn
+            | Permission::Identify
             | Permission::ReadMessages
             | Permission::ActOnMessages
             | Permission::DeleteMessages => false,
@@ -64,6 +71,7 @@ impl Permission {
             | Permission::ManageUpstreams
             | Permission::ManageSuppressions
             | Permission::ManageDeliveries
+            | Permission::ReadLogs
             | Permission::ManageAccounts => true,
         }
     }
@@ -91,7 +99,11 @@ impl Role {
     /// Whether the role carries the permission.
     pub fn may(self, permission: Permission) -> bool {
         match permission {
-            Permission::Identify | Permission::ReadMessages | Permission::ReadQueue => true,
+            Permission::LogIn
+            | Permission::Identify
+            | Permission::ReadMessages
+            | Permission::ReadQueue => true,
+            Permission::ReadLogs => matches!(self, Role::Auditor | Role::Admin),
             Permission::ActOnMessages
             | Permission::ManageSuppressions
             | Permission::ManageDeliveries => matches!(self, Role::Operator | Role::Admin),

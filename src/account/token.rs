@@ -41,6 +41,10 @@ impl TokenId {
         self.0
     }
 
+    pub(super) fn from_u128(id: u128) -> TokenId {
+        TokenId(id)
+    }
+
     pub(super) fn random(now: Timestamp) -> Result<TokenId, AccountError> {
         let random = u128::from_be_bytes(random_bytes()?);
         let ms = u64::try_from(now.as_millis()).unwrap_or_default();
@@ -136,7 +140,7 @@ pub(super) fn digest(text: &str) -> Option<Digest> {
     (secret.len() == ENCODED_CHARS).then(|| Digest::of(text.as_bytes()))
 }
 
-fn random_bytes<const N: usize>() -> Result<[u8; N], AccountError> {
+pub(super) fn random_bytes<const N: usize>() -> Result<[u8; N], AccountError> {
     let mut bytes = [0; N];
     aws_lc_rs::rand::fill(&mut bytes).map_err(|_| AccountError::Random)?;
     Ok(bytes)

@@ -1,21 +1,27 @@
 //! Who is asking, and may they: runs before every handler of the table.
 //!
-//! The token comes in `Authorization: Bearer` only (RFC 6750 §2.1), never in the URL, where logs and
-//! histories would keep it. The identity that was found is put into the request for the handler.
+//! A program's token comes in `Authorization: Bearer` only (RFC 6750 §2.1), never in the URL, where
+//! logs and histories would keep it. A person's session comes in a cookie, and with everything but
+//! GET must come what no other site can send. The identity that was found is put into the request for
+//! the handler, and the call goes into the logs.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Instant;
 
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{ConnectInfo, MatchedPath, Request, State};
 use axum::http::header::AUTHORIZATION;
 use axum::http::{Extensions, HeaderMap, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::limiter::Verdict;
+use super::limiter::{Verdict, network};
 use super::problem::{Problem, ProblemKind};
+use super::record::Call;
+use super::session::{self, CSRF_FIELD};
 use super::state::{AdminState, read_accounts};
-use crate::account::{Identity, Permission, TokenRefusal};
+use crate::account::{Identity, Permission, Session, TokenRefusal, csrf_token};
+use crate::archive::NewEntry;
+use crate::model::Secret;
 
 /// Lets the request through to its handler, or answers 401, 403 or 429.
 pub(super) async fn authorize(
@@ -26,18 +32,61 @@ pub(super) async fn authorize(
     // Taken out first: a request can not be shared with another thread, and so not be borrowed
     // across the look-up.
     let asked = Asked::read(&request);
+    if permission == Permission::LogIn {
+        request.extensions_mut().insert(Caller { client: asked.client, visit: None });
+        return next.run(request).await;
+    }
     match identify(&state, asked, permission).await {
-        Ok(identity) => {
+        Ok((identity, caller)) => {
+            let route = request.extensions().get::<MatchedPath>().cloned();
+            let route = route.as_ref().map_or("", MatchedPath::as_str);
+            let client = caller.client.to_canonical().to_string();
+            let call = Call::new(&identity, client, &request, route);
             request.extensions_mut().insert(identity);
-            next.run(request).await
+            request.extensions_mut().insert(caller);
+            state.recorder.around(call, request, next).await
         }
         Err(problem) => problem.into_response(),
+    }
+}
+
+/// Who is at the other end, for handlers that are about them.
+#[derive(Clone, Debug)]
+pub(super) struct Caller {
+    pub client: IpAddr,
+    /// Only of somebody who logged in.
+    pub visit: Option<Visit>,
+}
+
+/// A session in use.
+#[derive(Clone, Debug)]
+pub(super) struct Visit {
+    pub session: Session,
+    pub secret: Secret,
+    pub two_factor: bool,
+}
+
+impl Caller {
+    /// The session, for what only a person can do.
+    pub(super) fn session(&self) -> Result<&Session, Problem> {
+        let detail = "This is for people who are logged in, not for tokens.";
+        let no_person = || Problem::new(ProblemKind::Conflict, detail);
+        self.visit.as_ref().map(|visit| &visit.session).ok_or_else(no_person)
+    }
+
+    /// The address, or the network of an IPv6 client.
+    pub(super) fn network(&self) -> String {
+        network(self.client).to_string()
     }
 }
 
 /// What is looked at, and what the log says of a denial.
 struct Asked {
     token: Option<String>,
+    /// Of a request without the field `Authorization`.
+    cookie: Option<Secret>,
+    csrf: Option<Secret>,
+    same_origin: Option<bool>,
     client: IpAddr,
     method: Method,
     path: String,
@@ -45,8 +94,18 @@ struct Asked {
 
 impl Asked {
     fn read(request: &Request) -> Asked {
+        let headers = request.headers();
         Asked {
-            token: bearer(request.headers()).map(str::to_owned),
+            token: bearer(headers).map(str::to_owned),
+            cookie: match headers.contains_key(AUTHORIZATION) {
+                true => None,
+                false => session::cookie(headers),
+            },
+            csrf: headers
+                .get(CSRF_FIELD)
+                .and_then(|field| field.to_str().ok())
+                .map(|field| Secret::new(field.to_owned())),
+            same_origin: session::is_same_origin(headers),
             client: client(request.extensions()),
             method: request.method().clone(),
             path: request.uri().path().to_owned(),
@@ -56,26 +115,89 @@ impl Asked {
 
 async fn identify(
     state: &AdminState,
-    asked: Asked,
+    mut asked: Asked,
     permission: Permission,
-) -> Result<Identity, Problem> {
-    let Asked { token, client, method, path } = asked;
-    let Some(token) = token else {
-        // No attempt was made, so none is counted.
-        let detail = "Send one header field 'Authorization: Bearer TOKEN'.";
-        return Err(Problem::new(ProblemKind::Unauthenticated, detail));
+) -> Result<(Identity, Caller), Problem> {
+    let (identity, visit) = match (asked.token.take(), asked.cookie.take()) {
+        (Some(token), _) => (bearer_of(state, asked.client, token).await?, None),
+        (None, Some(cookie)) => {
+            let (identity, visit) = visitor(state, &asked, cookie).await?;
+            (identity, Some(visit))
+        }
+        (None, None) => {
+            // No attempt was made, so none is counted.
+            let detail = "Send one header field 'Authorization: Bearer TOKEN', or log in.";
+            return Err(Problem::new(ProblemKind::Unauthenticated, detail));
+        }
     };
-    let now = super::now();
-    let found = read_accounts(&state.accounts, move |accounts| accounts.identify(&token, now));
-    let identity = match found.await? {
-        Ok(identity) => identity,
-        Err(refusal) => return Err(refused(state, client, refusal)),
-    };
+    let by = identity.actor.to_string();
+    let is_bare = visit.as_ref().is_some_and(|visit| !visit.two_factor);
+    let must_enrol = is_bare && state.rules.require_2fa.contains(&identity.role);
+    if must_enrol && permission != Permission::Identify {
+        deny(state, &asked, "two_factor_missing", Some(by)).await;
+        let detail = "This role must use two-factor: enrol at /api/v1/me/2fa first.";
+        return Err(Problem::new(ProblemKind::TwoFactorRequired, detail));
+    }
     if !identity.may(permission) {
-        tracing::warn!(by = %identity.actor, %client, %method, path, "a request was not allowed");
+        let Asked { client, method, path, .. } = &asked;
+        tracing::warn!(by, %client, %method, path, "a request was not allowed");
+        deny(state, &asked, "denied", Some(by)).await;
         return Err(forbidden(&identity, permission));
     }
-    Ok(identity)
+    Ok((identity, Caller { client: asked.client, visit }))
+}
+
+async fn bearer_of(state: &AdminState, client: IpAddr, token: String) -> Result<Identity, Problem> {
+    let now = super::now();
+    let found = read_accounts(&state.accounts, move |accounts| accounts.identify(&token, now));
+    match found.await? {
+        Ok(identity) => Ok(identity),
+        Err(refusal) => Err(refused(state, client, refusal).await),
+    }
+}
+
+/// Who shows a session. What changes something must also come from a page of ours: the browser sends
+/// the cookie by itself, but no other site can read the CSRF token or lie about the origin.
+async fn visitor(
+    state: &AdminState,
+    asked: &Asked,
+    cookie: Secret,
+) -> Result<(Identity, Visit), Problem> {
+    let (now, shown) = (super::now(), cookie.clone());
+    let found =
+        read_accounts(&state.accounts, move |accounts| accounts.visitor(shown.expose(), now));
+    let Some(visitor) = found.await? else {
+        let detail = "The session is over; log in again.";
+        return Err(Problem::new(ProblemKind::Unauthenticated, detail));
+    };
+    if !matches!(asked.method, Method::GET | Method::HEAD) {
+        let is_ours = asked.same_origin == Some(true);
+        let is_told = asked.csrf.as_ref().is_some_and(|csrf| *csrf == csrf_token(&cookie));
+        if !is_ours || !is_told {
+            let by = visitor.identity.actor.to_string();
+            deny(state, asked, "cross_site_refused", Some(by)).await;
+            let detail = "With a session, send the field 'X-CSRF-Token' as GET /api/v1/me gives it, from a page of this origin.";
+            return Err(Problem::new(ProblemKind::Forbidden, detail));
+        }
+    }
+    if visitor.is_stale {
+        state.accounts.touch(&cookie, now).await?;
+    }
+    let two_factor = visitor.two_factor;
+    Ok((visitor.identity, Visit { session: visitor.session, secret: cookie, two_factor }))
+}
+
+/// A row about a request that was not let through.
+async fn deny(state: &AdminState, asked: &Asked, what: &'static str, by: Option<String>) {
+    let path: String = asked.path.split('/').take(4).collect::<Vec<_>>().join("/");
+    let entry = NewEntry {
+        by,
+        client: Some(network(asked.client).to_string()),
+        // Only the beginning: what varies would make each row another one.
+        path: Some(format!("{} {path}", asked.method)),
+        ..NewEntry::of(what, super::now())
+    };
+    state.recorder.failure(entry).await;
 }
 
 fn forbidden(identity: &Identity, permission: Permission) -> Problem {
@@ -87,8 +209,22 @@ fn forbidden(identity: &Identity, permission: Permission) -> Problem {
     Problem::new(ProblemKind::Forbidden, detail)
 }
 
-fn refused(state: &AdminState, client: IpAddr, refusal: TokenRefusal) -> Problem {
-    match state.attempts.add(client, Instant::now()) {
+async fn refused(state: &AdminState, client: IpAddr, refusal: TokenRefusal) -> Problem {
+    let verdict = state.attempts.add(client, Instant::now());
+    let what = match verdict {
+        Verdict::Tell => "token_refused",
+        Verdict::TooMany { .. } => "rate_limited",
+    };
+    let by = match refusal {
+        TokenRefusal::Unknown => None,
+        TokenRefusal::Expired(token) | TokenRefusal::Revoked(token) => {
+            Some(format!("token {token}"))
+        }
+    };
+    let client_shown = Some(network(client).to_string());
+    let entry = NewEntry { by, client: client_shown, ..NewEntry::of(what, super::now()) };
+    state.recorder.failure(entry).await;
+    match verdict {
         Verdict::Tell => {
             match refusal {
                 TokenRefusal::Unknown => tracing::warn!(%client, "an unknown token was shown"),

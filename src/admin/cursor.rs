@@ -34,6 +34,7 @@ pub(super) enum List {
     Contact,
     Job,
     Statistics,
+    Log,
 }
 
 impl List {
@@ -50,6 +51,7 @@ impl List {
             List::Contact => b'c',
             List::Job => b'j',
             List::Statistics => b'n',
+            List::Log => b'l',
         }
     }
 }

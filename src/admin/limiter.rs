@@ -76,7 +76,7 @@ fn make_room(clients: &mut HashMap<IpAddr, Failures>, now: Instant) {
 }
 
 /// The address, or the first 64 bits of an IPv6 address.
-fn network(client: IpAddr) -> IpAddr {
+pub(super) fn network(client: IpAddr) -> IpAddr {
     match client.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),
         IpAddr::V6(address) => {

@@ -10,10 +10,14 @@ use super::body::JsonBody;
 use super::cursor::{self, List};
 use super::parameters::{self, Parameters, Segment};
 use super::problem::{FieldError, Problem, ProblemKind};
+use super::session::SessionView;
 use super::state::read_accounts;
 use super::views::PageView;
-use crate::account::{Accounts, AppScope, Identity, NewToken, NewUser, Role, Token, TokenId};
+use crate::account::{
+    AccountError, Accounts, AppScope, Identity, NewToken, NewUser, Role, Token, TokenId,
+};
 use crate::account::{User, UserName};
+use crate::archive::{Log, LogCheck};
 use crate::model::{AppName, Secret, Timestamp};
 
 /// A user; the password's hash is never shown.
@@ -132,6 +136,82 @@ pub(crate) async fn disable_user(
     let user = accounts.disable_user(user_name(&name)?, super::now()).await?;
     tracing::info!(user = %user.name, by = %identity.actor, "a user was disabled");
     Ok(Json(UserView::new(&user)))
+}
+
+pub(crate) async fn reset_two_factor(
+    State(accounts): State<Accounts>,
+    Extension(identity): Extension<Identity>,
+    Segment(name): Segment<String>,
+    uri: Uri,
+) -> Result<Json<UserView>, Problem> {
+    parameters::none(&uri)?;
+    let user = accounts.reset_two_factor(user_name(&name)?).await?;
+    tracing::info!(user = %user.name, by = %identity.actor, "a second factor was taken away");
+    Ok(Json(UserView::new(&user)))
+}
+
+/// Forgets the failed logins of a user.
+pub(crate) async fn unlock_user(
+    State(accounts): State<Accounts>,
+    Extension(identity): Extension<Identity>,
+    Segment(name): Segment<String>,
+    uri: Uri,
+) -> Result<Json<UserView>, Problem> {
+    parameters::none(&uri)?;
+    let name = user_name(&name)?;
+    let user = read_accounts(&accounts, move |accounts| accounts.unlock(&name)).await?;
+    tracing::info!(user = %user.name, by = %identity.actor, "a user was unlocked");
+    Ok(Json(UserView::new(&user)))
+}
+
+pub(super) async fn list_sessions(
+    State(accounts): State<Accounts>,
+    Segment(name): Segment<String>,
+    uri: Uri,
+) -> Result<Json<PageView<SessionView>>, Problem> {
+    parameters::none(&uri)?;
+    let name = user_name(&name)?;
+    let sessions =
+        read_accounts(&accounts, move |accounts| accounts.sessions(&name, super::now())).await?;
+    Ok(Json(PageView { items: sessions.iter().map(SessionView::new).collect(), next: None }))
+}
+
+pub(super) async fn end_sessions(
+    State(accounts): State<Accounts>,
+    Segment(name): Segment<String>,
+    uri: Uri,
+) -> Result<StatusCode, Problem> {
+    parameters::none(&uri)?;
+    match accounts.end_sessions(&user_name(&name)?).await? {
+        true => Ok(StatusCode::NO_CONTENT),
+        false => Err(Problem::not_found("session")),
+    }
+}
+
+/// One log, as a check found it.
+#[derive(Debug, Serialize)]
+pub(crate) struct LogCheckView {
+    log: &'static str,
+    rows: u64,
+    /// The first row that is not as it was written.
+    broken_row: Option<u64>,
+    why: Option<String>,
+}
+
+/// `GET /verify` of the control socket: reads both logs and checks their chains.
+pub(crate) async fn verify(
+    State(accounts): State<Accounts>,
+) -> Result<Json<PageView<LogCheckView>>, Problem> {
+    let check = |accounts: &Accounts| {
+        let checks = Log::ALL.map(|log| accounts.check_log(log).map(|check| (log, check)));
+        checks.into_iter().collect::<Result<Vec<_>, AccountError>>()
+    };
+    let view = |(log, check): (Log, LogCheck)| {
+        let (broken_row, why) = check.broken.unzip();
+        LogCheckView { log: log.as_str(), rows: check.rows, broken_row, why }
+    };
+    let checks = read_accounts(&accounts, check).await?;
+    Ok(Json(PageView { items: checks.into_iter().map(view).collect(), next: None }))
 }
 
 pub(crate) async fn list_tokens(

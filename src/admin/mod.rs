@@ -9,8 +9,11 @@
 //! (HTML, attachments, names of files) never reaches a browser as something that runs; a list never
 //! reads a body. A failure of ours is told in general words and logged in full.
 //!
-//! Not here: sockets and connections (`net`), who owns a token (`account`), sessions and the
-//! console, search by words.
+//! People come with a session's cookie and a CSRF token (`session`). Every call is recorded (`record`),
+//! and who changed what in the transaction of the change.
+//!
+//! Not here: sockets and connections (`net`), who owns a token or a session (`account`), the console,
+//! search by words.
 
 mod actions;
 pub(crate) mod auth;
@@ -25,6 +28,7 @@ mod edge;
 mod export;
 pub mod health;
 mod limiter;
+mod logs;
 pub(crate) mod manage;
 mod messages;
 mod outbox;
@@ -34,8 +38,10 @@ mod print;
 pub(crate) mod problem;
 mod query;
 mod queue;
+pub(crate) mod record;
 mod resend;
 pub mod router;
+mod session;
 pub mod settings;
 mod state;
 mod statistics;
@@ -48,7 +54,7 @@ mod views;
 pub use health::Readiness;
 pub use router::{Route, router, routes};
 pub use settings::AdminSettings;
-pub use state::{AdminState, UpstreamHealth, Upstreams};
+pub use state::{AdminState, LoginRules, Records, UpstreamHealth, Upstreams};
 
 use crate::model::Timestamp;
 

@@ -18,6 +18,7 @@ use crate::archive::ArchiveError;
 pub(crate) enum ProblemKind {
     Unauthenticated,
     Forbidden,
+    TwoFactorRequired,
     NotFound,
     MethodNotAllowed,
     InvalidParameter,
@@ -39,9 +40,12 @@ impl ProblemKind {
         use ProblemKind as Kind;
         match self {
             Kind::Unauthenticated => {
-                ("unauthenticated", StatusCode::UNAUTHORIZED, "A valid token is needed")
+                ("unauthenticated", StatusCode::UNAUTHORIZED, "A valid token or login is needed")
             }
             Kind::Forbidden => ("forbidden", StatusCode::FORBIDDEN, "Not allowed"),
+            Kind::TwoFactorRequired => {
+                ("two-factor-required", StatusCode::FORBIDDEN, "Two-factor must be on")
+            }
             Kind::NotFound => ("not-found", StatusCode::NOT_FOUND, "There is no such thing"),
             Kind::MethodNotAllowed => {
                 ("method-not-allowed", StatusCode::METHOD_NOT_ALLOWED, "Not with this method")
@@ -61,7 +65,7 @@ impl ProblemKind {
                 "The body is not JSON",
             ),
             Kind::TooManyAttempts => {
-                ("too-many-attempts", StatusCode::TOO_MANY_REQUESTS, "Too many wrong tokens")
+                ("too-many-attempts", StatusCode::TOO_MANY_REQUESTS, "Too many wrong attempts")
             }
             Kind::Busy => ("busy", StatusCode::TOO_MANY_REQUESTS, "Too many at one time"),
             Kind::Timeout => ("timeout", StatusCode::SERVICE_UNAVAILABLE, "It took too long"),
@@ -162,22 +166,30 @@ impl From<AccountError> for Problem {
         let refusal = match error {
             AccountError::Refused(refusal) => refusal,
             AccountError::Archive(error) => return error.into(),
+            AccountError::Busy => {
+                let problem = Problem::new(ProblemKind::Unavailable, error.to_string());
+                return problem.retry_after(1);
+            }
             AccountError::Hash(_) | AccountError::Random => {
                 return Problem::internal("account", &error);
             }
         };
         let detail = refusal.to_string();
         match refusal {
-            Refusal::NoSuchUser(_) | Refusal::NoSuchToken(_) => {
+            Refusal::NoSuchUser(_) | Refusal::NoSuchToken(_) | Refusal::NoSuchSession(_) => {
                 Problem::new(ProblemKind::NotFound, detail)
             }
             Refusal::UserExists(_)
             | Refusal::UserDisabled(_)
             | Refusal::LastAdmin(_)
+            | Refusal::TwoFactorExists
+            | Refusal::NoTwoFactor
+            | Refusal::SecondFactorUnreadable
             | Refusal::TooMany => Problem::new(ProblemKind::Conflict, detail),
             Refusal::PasswordTooShort | Refusal::PasswordTooLong | Refusal::PasswordTooPlain => {
                 Problem::of_field(ProblemKind::InvalidBody, "password", detail)
             }
+            Refusal::WrongCode => Problem::of_field(ProblemKind::InvalidBody, "otp", detail),
             Refusal::Note => Problem::of_field(ProblemKind::InvalidBody, "note", detail),
             Refusal::ExpiryInThePast => {
                 Problem::of_field(ProblemKind::InvalidBody, "expires_at", detail)

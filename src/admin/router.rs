@@ -5,19 +5,17 @@
 
 use axum::Router;
 use axum::handler::Handler;
-use axum::http::{Method, Uri};
+use axum::http::Method;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodFilter, MethodRouter, on};
-use axum::{Extension, Json};
-use serde::Serialize;
 
 use super::problem::{Problem, ProblemKind};
 use super::state::AdminState;
 use super::{
-    actions, auth, bulk, contacts, content, edge, export, manage, messages, outbox, parameters,
-    print, queue, resend, statistics, stream, suppressions, threads,
+    actions, auth, bulk, contacts, content, edge, export, logs, manage, messages, outbox, print,
+    queue, resend, session, statistics, stream, suppressions, threads,
 };
-use crate::account::{Identity, Permission};
+use crate::account::Permission;
 
 /// One row of the table.
 pub struct Route {
@@ -56,11 +54,18 @@ fn delete<H: Handler<T, AdminState>, T: 'static>(
 /// Everything that the admin port serves.
 pub fn routes() -> Vec<Route> {
     use Permission::{
-        ActOnMessages, DeleteMessages, Identify, ManageAccounts, ManageDeliveries,
-        ManageSuppressions, ManageUpstreams, ReadMessages, ReadQueue,
+        ActOnMessages, DeleteMessages, Identify, LogIn, ManageAccounts, ManageDeliveries,
+        ManageSuppressions, ManageUpstreams, ReadLogs, ReadMessages, ReadQueue,
     };
     vec![
-        get("/api/v1/me", Identify, me),
+        post("/api/v1/session", LogIn, session::log_in),
+        delete("/api/v1/session", Identify, session::log_out),
+        get("/api/v1/me", Identify, session::me),
+        get("/api/v1/me/sessions", Identify, session::list),
+        delete("/api/v1/me/sessions/{id}", Identify, session::end),
+        post("/api/v1/me/2fa", Identify, session::begin_two_factor),
+        post("/api/v1/me/2fa/confirm", Identify, session::confirm_two_factor),
+        delete("/api/v1/me/2fa", Identify, session::drop_two_factor),
         get("/api/v1/messages", ReadMessages, messages::list),
         get("/api/v1/messages.csv", ReadMessages, export::csv),
         get("/api/v1/stream", ReadMessages, stream::stream),
@@ -100,6 +105,12 @@ pub fn routes() -> Vec<Route> {
         post("/api/v1/users", ManageAccounts, manage::add_user),
         post("/api/v1/users/{name}/password", ManageAccounts, manage::set_password),
         post("/api/v1/users/{name}/disable", ManageAccounts, manage::disable_user),
+        post("/api/v1/users/{name}/reset-2fa", ManageAccounts, manage::reset_two_factor),
+        post("/api/v1/users/{name}/unlock", ManageAccounts, manage::unlock_user),
+        get("/api/v1/users/{name}/sessions", ManageAccounts, manage::list_sessions),
+        delete("/api/v1/users/{name}/sessions", ManageAccounts, manage::end_sessions),
+        get("/api/v1/logs/security", ReadLogs, logs::security),
+        get("/api/v1/logs/operations", ReadLogs, logs::operations),
     ]
 }
 
@@ -115,25 +126,6 @@ pub fn router(state: AdminState) -> Router {
         .method_not_allowed_fallback(no_method)
         .layer(from_fn_with_state("admin", edge::around))
         .with_state(state)
-}
-
-/// Who somebody is.
-#[derive(Debug, Serialize)]
-struct MeView {
-    /// `user anna`, `token 01J…`: what their events say.
-    name: String,
-    role: &'static str,
-    /// `null`: all apps.
-    apps: Option<Vec<String>>,
-}
-
-async fn me(Extension(identity): Extension<Identity>, uri: Uri) -> Result<Json<MeView>, Problem> {
-    parameters::none(&uri)?;
-    Ok(Json(MeView {
-        name: identity.actor.to_string(),
-        role: identity.role.as_str(),
-        apps: manage::app_words(&identity.scope),
-    }))
 }
 
 async fn no_route() -> Problem {

@@ -1,6 +1,7 @@
 //! What the handlers share.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::FromRef;
 use bytes::Bytes;
@@ -11,8 +12,9 @@ use tokio_util::task::TaskTracker;
 use super::limiter::FailedAttempts;
 use super::places::Places;
 use super::problem::Problem;
+use super::record::Recorder;
 use super::{bulk, export, stream};
-use crate::account::{AccountError, Accounts, AppScope};
+use crate::account::{AccountError, Accounts, AppScope, Role};
 use crate::archive::{Archive, Message};
 use crate::intake::Resender;
 use crate::model::{MessageId, Timestamp, UpstreamName};
@@ -39,6 +41,31 @@ pub struct UpstreamHealth {
 /// block: it is asked while a request waits.
 pub type Upstreams = Arc<dyn Fn() -> Vec<UpstreamHealth> + Send + Sync>;
 
+/// `[admin]`, as far as it is about people.
+#[derive(Clone, Debug)]
+pub struct LoginRules {
+    /// How long a session lives.
+    pub session: Duration,
+    /// Roles that must use two factors.
+    pub require_2fa: Vec<Role>,
+}
+
+impl Default for LoginRules {
+    fn default() -> LoginRules {
+        LoginRules { session: Duration::from_secs(12 * 3600), require_2fa: Vec::new() }
+    }
+}
+
+/// Rows of the logs that are still to be written.
+pub struct Records(Recorder);
+
+impl Records {
+    /// Writes them, and lets go of the archive.
+    pub async fn finish(self) {
+        self.0.finish().await;
+    }
+}
+
 /// Shared by all requests; clones are cheap.
 #[derive(Clone)]
 pub struct AdminState {
@@ -56,6 +83,8 @@ pub struct AdminState {
     pub(super) tasks: TaskTracker,
     /// Ends what goes on behind answers.
     pub(super) stop: CancellationToken,
+    pub(super) recorder: Recorder,
+    pub(super) rules: Arc<LoginRules>,
     reads: Arc<Semaphore>,
 }
 
@@ -63,6 +92,8 @@ impl AdminState {
     /// The API over this archive; `upstreams` tells how the upstreams are doing.
     pub fn new(archive: Archive, accounts: Accounts, upstreams: Upstreams) -> AdminState {
         AdminState {
+            recorder: Recorder::new(archive.clone()),
+            rules: Arc::default(),
             archive,
             accounts,
             upstreams,
@@ -91,6 +122,16 @@ impl AdminState {
     /// Goes on with the jobs that were left, and with those to come, until the end.
     pub fn run_jobs(&self) {
         self.tasks.spawn(bulk::run(self.clone()));
+    }
+
+    /// The same with rules for logins.
+    pub fn with_rules(self, rules: LoginRules) -> AdminState {
+        AdminState { rules: Arc::new(rules), ..self }
+    }
+
+    /// What is to be called when no request comes any more, before the archive is closed.
+    pub fn records(&self) -> Records {
+        Records(self.recorder.clone())
     }
 
     /// Runs a synchronous read where it may block, a few at one time.

@@ -18,7 +18,7 @@ use super::state::AdminState;
 use super::views::{MessageView, PageView};
 use crate::account::{AppScope, Identity};
 use crate::archive::{
-    EntriesOf, Filter, MAX_ENTRIES_OF_ONE, Message, NewEntry, Order, Thread, ThreadEntry,
+    EntriesOf, Filter, MAX_ENTRIES_OF_ONE, Message, NewThreadEntry, Order, Thread, ThreadEntry,
 };
 use crate::model::{AppName, MessageId, Reference, Timestamp};
 
@@ -260,7 +260,7 @@ fn read_entry(
     body: EntryBody,
     reference: Reference,
     identity: &Identity,
-) -> Result<NewEntry, Problem> {
+) -> Result<NewThreadEntry, Problem> {
     let mut errors = Vec::new();
     let mut wrong = |field: &str, detail: String| {
         errors.push(FieldError { field: field.to_owned(), detail });
@@ -317,7 +317,7 @@ fn read_entry(
     let address = body.address.map(|address| super::contacts::normal(&address));
     let added_by = identity.actor.to_string();
     let EntryBody { kind, text, by, .. } = body;
-    Ok(NewEntry { reference, address, app, kind, text, at, by, added_by, added_at: now })
+    Ok(NewThreadEntry { reference, address, app, kind, text, at, by, added_by, added_at: now })
 }
 
 /// The app that an entry belongs to.

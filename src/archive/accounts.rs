@@ -12,14 +12,17 @@
 use redb::{ReadableTable, TableDefinition, TableError};
 use serde::{Deserialize, Serialize};
 
+use super::audit::{self, Log, NewEntry, Slip};
+use super::sessions::{self, SessionChange};
 use super::stored::{Corrupt, Record};
+use super::writer::{Batch, Failure, Urgency};
 use super::{Archive, ArchiveError};
 use crate::model::{AppName, Digest, Timestamp};
 
 /// Name to `StoredUser`.
-const USERS: TableDefinition<&str, &[u8]> = TableDefinition::new("users");
+pub(super) const USERS: TableDefinition<&str, &[u8]> = TableDefinition::new("users");
 /// SHA-256 of the token to `StoredToken`.
-const TOKENS: TableDefinition<[u8; 32], &[u8]> = TableDefinition::new("tokens");
+pub(super) const TOKENS: TableDefinition<[u8; 32], &[u8]> = TableDefinition::new("tokens");
 
 /// One user.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +35,29 @@ pub struct UserRecord {
     pub password_hash: String,
     pub created_at: Timestamp,
     pub disabled_at: Option<Timestamp>,
+    pub second_factor: Option<SecondFactorRecord>,
+}
+
+/// What a user proves a second time with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecondFactorRecord {
+    /// Encrypted; `account` has the key.
+    pub sealed_seed: Vec<u8>,
+    /// A code was shown that fits; before that it counts for nothing.
+    pub confirmed: bool,
+    /// The last time step of which a code was taken: no code of it or before is taken again.
+    pub last_step: u64,
+    /// SHA-256 of each recovery code that was not used yet.
+    pub recovery: Vec<[u8; 32]>,
+}
+
+/// What was decided on a user, with everything that changes in the same transaction.
+#[derive(Clone, Debug)]
+pub struct UserChange {
+    pub user: UserRecord,
+    pub sessions: SessionChange,
+    /// Rows of the security log.
+    pub entries: Vec<NewEntry>,
 }
 
 /// One API token; the token itself is stored nowhere.
@@ -65,21 +91,32 @@ impl Archive {
     /// Decides on one user with all users in view, and writes what was decided.
     pub async fn change_user<R: Send + 'static>(
         &self,
-        decide: impl FnOnce(&[UserRecord]) -> Result<UserRecord, R> + Send + 'static,
+        decide: impl FnOnce(&[UserRecord]) -> Result<UserChange, R> + Send + 'static,
     ) -> Result<Result<UserRecord, R>, ArchiveError> {
-        let changed = self.apply(move |transaction| {
+        let slip = Slip::current();
+        let change = move |batch: &mut Batch<'_>| {
+            let transaction = batch.transaction;
             let mut table = transaction.open_table(USERS)?;
             let users = match all_users(&table)? {
                 Ok(users) => users,
                 Err(corrupt) => return Ok(Err(corrupt)),
             };
-            let decided = decide(&users);
-            if let Ok(user) = &decided {
-                table.insert(user.name.as_str(), &StoredUser::new(user).encode()[..])?;
+            let UserChange { user, sessions, entries } = match decide(&users) {
+                Ok(change) => change,
+                Err(refusal) => return Ok(Ok(Err(refusal))),
+            };
+            table.insert(user.name.as_str(), &StoredUser::new(&user).encode()[..])?;
+            drop(table);
+            sessions::apply(transaction, &user.name, sessions)?;
+            for entry in &entries {
+                audit::append(transaction, Log::Security, entry)?;
             }
-            Ok(Ok(decided))
-        });
-        Ok(changed.await??)
+            if let Some(slip) = slip {
+                slip.append(transaction, Some(&format!("user {}, {}", user.name, user.role)))?;
+            }
+            Ok(Ok(Ok(user)))
+        };
+        Ok(self.write(Urgency::Now, change).await??)
     }
 
     /// Every token, oldest first.
@@ -109,19 +146,26 @@ impl Archive {
         &self,
         decide: impl FnOnce(&[TokenRecord]) -> Result<TokenRecord, R> + Send + 'static,
     ) -> Result<Result<TokenRecord, R>, ArchiveError> {
-        let changed = self.apply(move |transaction| {
-            let mut table = transaction.open_table(TOKENS)?;
+        let slip = Slip::current();
+        let change = move |batch: &mut Batch<'_>| {
+            let mut table = batch.transaction.open_table(TOKENS)?;
             let tokens = match all_tokens(&table)? {
                 Ok(tokens) => tokens,
                 Err(corrupt) => return Ok(Err(corrupt)),
             };
-            let decided = decide(&tokens);
-            if let Ok(token) = &decided {
-                table.insert(token.digest.0, &StoredToken::new(token).encode()[..])?;
+            let token = match decide(&tokens) {
+                Ok(token) => token,
+                Err(refusal) => return Ok(Ok(Err(refusal))),
+            };
+            table.insert(token.digest.0, &StoredToken::new(&token).encode()[..])?;
+            drop(table);
+            if let Some(slip) = slip {
+                let id = ulid::Ulid(token.id);
+                slip.append(batch.transaction, Some(&format!("token {id}, {}", token.role)))?;
             }
-            Ok(Ok(decided))
-        });
-        Ok(changed.await??)
+            Ok::<_, Failure>(Ok(Ok(token)))
+        };
+        Ok(self.write(Urgency::Now, change).await??)
     }
 }
 
@@ -160,16 +204,19 @@ fn all_tokens(table: &impl ReadableTable<[u8; 32], &'static [u8]>) -> Rows<Token
 
 /// One row of the users table; its key is the name.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct StoredUser {
+pub(super) struct StoredUser {
     role: String,
     apps: Option<Vec<String>>,
     password_hash: String,
     created_at: i64,
     disabled_at: Option<i64>,
+    second_factor: Option<SecondFactorRecord>,
 }
 
 impl Record for StoredUser {
     const KIND: &'static str = "user";
+    const VERSION: u8 = 2;
+    const APPENDED: usize = 1;
 }
 
 impl StoredUser {
@@ -180,10 +227,11 @@ impl StoredUser {
             password_hash: user.password_hash.clone(),
             created_at: user.created_at.as_millis(),
             disabled_at: user.disabled_at.map(Timestamp::as_millis),
+            second_factor: user.second_factor.clone(),
         }
     }
 
-    fn user(self, name: &str) -> Result<UserRecord, Corrupt> {
+    pub(super) fn user(self, name: &str) -> Result<UserRecord, Corrupt> {
         Ok(UserRecord {
             name: name.to_owned(),
             role: self.role,
@@ -191,13 +239,14 @@ impl StoredUser {
             password_hash: self.password_hash,
             created_at: Timestamp::from_millis(self.created_at),
             disabled_at: self.disabled_at.map(Timestamp::from_millis),
+            second_factor: self.second_factor,
         })
     }
 }
 
 /// One row of the tokens table; its key is the digest.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct StoredToken {
+pub(super) struct StoredToken {
     id: u128,
     role: String,
     apps: Option<Vec<String>>,

@@ -17,7 +17,7 @@ pub const MAX_ENTRIES_OF_ONE: usize = 1_000;
 
 /// An entry to be added.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NewEntry {
+pub struct NewThreadEntry {
     pub reference: Reference,
     /// Whom it was with: a mail address or a number.
     pub address: Option<String>,
@@ -40,7 +40,7 @@ pub struct NewEntry {
 pub struct ThreadEntry {
     /// Grows with time; no two share it.
     pub id: u64,
-    pub what: NewEntry,
+    pub what: NewThreadEntry,
 }
 
 /// By what entries are found.
@@ -78,7 +78,7 @@ impl Record for StoredThreadEntry {
 }
 
 impl StoredThreadEntry {
-    fn new(what: &NewEntry) -> StoredThreadEntry {
+    fn new(what: &NewThreadEntry) -> StoredThreadEntry {
         StoredThreadEntry {
             reference: what.reference.to_string(),
             address: what.address.clone(),
@@ -96,7 +96,7 @@ impl StoredThreadEntry {
         let wrong = |text: &str| Corrupt::new("entry", text);
         let app = self.app.as_deref().map(|app| AppName::parse(app).ok_or_else(|| wrong(app)));
         let reference = Reference::parse(&self.reference).ok_or_else(|| wrong(&self.reference))?;
-        let what = NewEntry {
+        let what = NewThreadEntry {
             reference,
             address: self.address,
             app: app.transpose()?,
@@ -113,7 +113,10 @@ impl StoredThreadEntry {
 
 impl Archive {
     /// Adds an entry; `None` when its reference or counterpart has as many as one may have.
-    pub async fn add_entry(&self, what: NewEntry) -> Result<Option<ThreadEntry>, ArchiveError> {
+    pub async fn add_entry(
+        &self,
+        what: NewThreadEntry,
+    ) -> Result<Option<ThreadEntry>, ArchiveError> {
         self.write(Urgency::Now, move |batch| add(batch, what)).await
     }
 
@@ -138,7 +141,7 @@ impl Archive {
     }
 }
 
-fn add(batch: &mut Batch<'_>, what: NewEntry) -> Result<Option<ThreadEntry>, Failure> {
+fn add(batch: &mut Batch<'_>, what: NewThreadEntry) -> Result<Option<ThreadEntry>, Failure> {
     let mut entries = batch.transaction.open_table(ENTRIES)?;
     let mut of = batch.transaction.open_table(ENTRIES_OF)?;
     let mut keys = vec![EntriesOf::Reference(&what.reference).key()];
@@ -165,7 +168,7 @@ mod tests {
     async fn entries_are_found_by_reference_and_counterpart_and_stay() {
         let dir = tempfile::tempdir().unwrap();
         let archive = Archive::open(&settings(dir.path())).unwrap();
-        let entry = |reference: &str, address: Option<&str>, ms: i64| NewEntry {
+        let entry = |reference: &str, address: Option<&str>, ms: i64| NewThreadEntry {
             reference: Reference::parse(reference).unwrap(),
             address: address.map(str::to_owned),
             app: None,
@@ -195,7 +198,7 @@ mod tests {
     async fn a_thread_does_not_fill_the_disk() {
         let dir = tempfile::tempdir().unwrap();
         let archive = Archive::open(&settings(dir.path())).unwrap();
-        let entry = NewEntry {
+        let entry = NewThreadEntry {
             reference: Reference::parse("INV-1").unwrap(),
             address: None,
             app: None,

@@ -19,7 +19,7 @@ use super::standing::{Standing, event_of};
 use super::stored::{Record, StoredEvent, StoredMessage};
 use super::volume::Location;
 use super::wipe::Wipe;
-use super::writer::{Batch, Failure, Urgency};
+use super::writer::{Batch, Failure};
 use super::{ActionRefusal, Archive, ArchiveError, Inner, Message, storage, tables};
 use crate::lifecycle::Note;
 use crate::model::{Channel, EventKind, MessageId, Status, Timestamp};
@@ -71,7 +71,7 @@ impl Archive {
         let hashes = tokio::task::spawn_blocking(move || inner.hashes_of_shared(id));
         let hashes = hashes.await.map_err(storage("read a message"))??;
         let change = move |batch: &mut Batch<'_>| erase(batch, &erasure, &hashes);
-        let erased = match self.write(Urgency::Now, change).await? {
+        let erased = match self.write_recorded(change).await? {
             Ok(erased) => erased,
             Err(refusal) => return Ok(Err(refusal)),
         };

@@ -11,6 +11,7 @@
 
 mod accept;
 pub mod accounts;
+pub mod audit;
 mod bulk;
 mod entries;
 mod erase;
@@ -27,6 +28,7 @@ mod provider_report;
 mod queue;
 mod read;
 mod repeats;
+mod sessions;
 pub mod settings;
 mod staging;
 mod standing;
@@ -48,9 +50,10 @@ use bytes::Bytes;
 use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable};
 use tokio::sync::{oneshot, watch};
 
-pub use accounts::{TokenRecord, UserRecord};
+pub use accounts::{SecondFactorRecord, TokenRecord, UserChange, UserRecord};
+pub use audit::{Entry, Log, LogCheck, LogFilter, NewEntry, Slip};
 pub use bulk::{Bulk, BulkItem, BulkOutcome, BulkState, BulkStep, NewBulk};
-pub use entries::{EntriesOf, MAX_ENTRIES_OF_ONE, NewEntry, ThreadEntry};
+pub use entries::{EntriesOf, MAX_ENTRIES_OF_ONE, NewThreadEntry, ThreadEntry};
 pub use erase::{Erasure, ErasureKind};
 pub use ledger::{Tallies, Thread};
 pub use message::{Acceptance, Attachment, Client, Event, Message, MessagePolicy, NewRecipient};
@@ -59,6 +62,7 @@ pub use outbox::{Delivery, DeliveryKind, NewDelivery, Settled};
 pub use provider_report::{ProviderReport, Reported};
 pub use queue::{ClaimRequest, Judgement};
 pub use read::Content;
+pub use sessions::{EndedSessions, SessionChange, SessionRecord};
 pub use settings::{ArchiveSettings, StagingLimits};
 pub use suppressions::Suppression;
 pub use tally::{Dimension, Tally, value_of};
@@ -344,7 +348,7 @@ impl Archive {
         action: Action,
     ) -> Result<Result<Message, ActionRefusal>, ArchiveError> {
         let id = action.message;
-        match self.write(Urgency::Now, move |batch| queue::act(batch, &action)).await? {
+        match self.write_recorded(move |batch| queue::act(batch, &action)).await? {
             Ok(()) => Ok(self.message(id)?.ok_or(ActionRefusal::NoSuchMessage)),
             Err(refusal) => Ok(Err(refusal)),
         }
@@ -416,8 +420,7 @@ impl Archive {
         by: String,
         at: Timestamp,
     ) -> Result<(), ArchiveError> {
-        self.write(Urgency::Now, move |batch| queue::set_paused(batch, &upstream, paused, &by, at))
-            .await
+        self.write_recorded(move |batch| queue::set_paused(batch, &upstream, paused, &by, at)).await
     }
 
     /// Upstreams that are paused.
@@ -520,15 +523,6 @@ impl Archive {
     /// Returns when a storage error has closed the archive, with the reason.
     pub async fn closed_by_failure(&self) -> String {
         self.inner.closing.closed().await
-    }
-
-    /// Runs `change` inside the next durable transaction of the records file, for the small tables
-    /// of other files of this room. Returns after the commit.
-    pub(crate) async fn apply<T: Send + 'static>(
-        &self,
-        change: impl FnOnce(&redb::WriteTransaction) -> Result<T, redb::Error> + Send + 'static,
-    ) -> Result<T, ArchiveError> {
-        self.write(Urgency::Now, move |batch| Ok(change(batch.transaction)?)).await
     }
 
     /// A snapshot of the records file.

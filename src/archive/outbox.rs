@@ -239,7 +239,7 @@ impl Archive {
             replace(batch, id, &before, &after)?;
             Ok(true)
         };
-        self.write(Urgency::Now, again).await
+        self.write_recorded(again).await
     }
 
     /// Drops one for good; false when there is no such delivery.
@@ -249,7 +249,7 @@ impl Archive {
             remove(batch, id, &before)?;
             Ok(true)
         };
-        self.write(Urgency::Now, drop).await
+        self.write_recorded(drop).await
     }
 }
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::stored::{Corrupt, Record};
 use super::tables::SUPPRESSIONS;
-use super::writer::{Failure, Urgency};
+use super::writer::Failure;
 use super::{Archive, ArchiveError, Page};
 use crate::model::{Channel, Timestamp};
 
@@ -113,7 +113,7 @@ impl Archive {
             table.insert(key.row(), &bytes[..])?;
             Ok(true)
         };
-        self.write(Urgency::Now, add).await
+        self.write_recorded(add).await
     }
 
     /// Takes an entry away; true when there was one.
@@ -129,7 +129,7 @@ impl Archive {
             let removed = table.remove(key.row())?.is_some();
             Ok(removed)
         };
-        self.write(Urgency::Now, remove).await
+        self.write_recorded(remove).await
     }
 
     /// The entry that forbids a message from this originator to this recipient. Where the provider

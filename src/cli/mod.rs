@@ -4,7 +4,7 @@
 //! failure, and 2 when it was called wrongly. Passwords and tokens are never arguments: arguments
 //! are seen by everybody on the machine.
 //!
-//! Each command has a file: `check`, `run`, `demo`, `user`, `token`; `password` reads a password
+//! Each command has a file: `check`, `run`, `demo`, `user`, `token`, `verify`; `password` reads a password
 //! from the terminal or from stdin, `control_client` finds the daemon or opens the archive.
 
 use std::ffi::OsString;
@@ -22,6 +22,7 @@ mod password;
 mod run;
 mod token;
 mod user;
+mod verify;
 
 use crate::config::{Config, Environment, Loaded, Problem};
 
@@ -64,6 +65,9 @@ enum Command {
     /// Manage the tokens that open the API
     #[command(subcommand, after_help = token::GROUP_HELP)]
     Token(token::TokenCommand),
+    /// Check that nobody changed the security log and the operations log
+    #[command(after_help = verify::HELP)]
+    Verify,
 }
 
 /// Why a command did not do what it was asked for.
@@ -99,6 +103,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::check(args, config, environment),
         Command::User(command) => user::user(command, config, &environment),
         Command::Token(command) => token::token(command, config, &environment),
+        Command::Verify => verify::verify(config, &environment),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

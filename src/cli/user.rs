@@ -20,7 +20,7 @@ Examples:
   waybill user add anna --role admin
   waybill user list
 
-People log in at the console, which this version does not have yet; the API takes tokens.";
+People log in with POST /api/v1/session; programs use tokens.";
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum UserCommand {
@@ -55,6 +55,18 @@ Examples:
     /// Shut a person out; what they did stays on record
     #[command(after_help = "Example:\n  waybill user disable anna")]
     Disable {
+        /// Who
+        name: String,
+    },
+    /// Take the second factor away of somebody who lost it
+    #[command(name = "reset-2fa", after_help = "Example:\n  waybill user reset-2fa anna")]
+    Reset2fa {
+        /// Whose second factor
+        name: String,
+    },
+    /// Let somebody log in at once who failed too often
+    #[command(after_help = "Example:\n  waybill user unlock anna")]
+    Unlock {
         /// Who
         name: String,
     },
@@ -107,6 +119,22 @@ pub(super) fn user(
                 accounts.call(Method::POST, &path, None).await
             })?;
             show(&format!("The user {name} is disabled.\n"))
+        }
+        UserCommand::Reset2fa { name } => {
+            let name = user_name(name)?;
+            let path = format!("/users/{name}/reset-2fa");
+            with_accounts(&archive, async |accounts| {
+                accounts.call(Method::POST, &path, None).await
+            })?;
+            show(&format!("The user {name} logs in with the password alone.\n"))
+        }
+        UserCommand::Unlock { name } => {
+            let name = user_name(name)?;
+            let path = format!("/users/{name}/unlock");
+            with_accounts(&archive, async |accounts| {
+                accounts.call(Method::POST, &path, None).await
+            })?;
+            show(&format!("The user {name} may log in.\n"))
         }
     }
 }

@@ -142,9 +142,7 @@ pub(super) fn read_admin(top: &Section<'_, '_>, ports: &mut Ports) -> Option<Adm
     top.table("admin", |admin| {
         let listen = read_listen(admin, 8025, ports);
         let session = admin.get("session", &SESSION, Duration::from_secs(12 * 3600));
-        admin.no_effect_yet("session");
         let require_2fa = admin.get("require_2fa", &List(ROLE), Vec::new());
-        admin.no_effect_yet("require_2fa");
         if listen.is_some_and(|address| !address.ip().to_canonical().is_loopback()) {
             let what = "the admin port speaks plain HTTP, so passwords and tokens cross the network in clear";
             let advice = "listen on 127.0.0.1 and put a TLS proxy before it";

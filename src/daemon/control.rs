@@ -14,8 +14,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use axum::Router;
-use axum::extract::{ConnectInfo, Request};
-use axum::middleware::{Next, from_fn};
+use axum::extract::{ConnectInfo, MatchedPath, Request, State};
+use axum::http::Method;
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use tokio::net::UnixListener;
@@ -24,6 +25,8 @@ use tokio_util::sync::CancellationToken;
 use crate::account::{Accounts, Actor, AppScope, Identity, Role};
 use crate::admin::manage;
 use crate::admin::problem::{Problem, ProblemKind};
+use crate::admin::record::Call;
+use crate::archive::Slip;
 use crate::net::http::{self, HttpLimits, UnixPeer};
 
 /// The socket's name in the data folder.
@@ -102,31 +105,55 @@ pub(crate) fn router(accounts: Accounts) -> Router {
         .route("/users", get(manage::list_users).post(manage::add_user))
         .route("/users/{name}/password", post(manage::set_password))
         .route("/users/{name}/disable", post(manage::disable_user))
+        .route("/users/{name}/reset-2fa", post(manage::reset_two_factor))
+        .route("/users/{name}/unlock", post(manage::unlock_user))
+        .route("/verify", get(manage::verify))
         .route("/tokens", get(manage::list_tokens).post(manage::create_token))
         .route("/tokens/{id}", delete(manage::revoke_token))
         .fallback(async || Problem::not_found("route"))
-        .layer(from_fn(check_peer))
+        .layer(from_fn_with_state(accounts.clone(), check_peer))
         .with_state(accounts)
 }
 
 /// Lets the daemon's own user and root pass.
-async fn check_peer(mut request: Request, next: Next) -> Response {
+async fn check_peer(
+    State(accounts): State<Accounts>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let peer = request.extensions().get::<ConnectInfo<UnixPeer>>().map(|peer| peer.0);
     match peer {
         Some(UnixPeer { uid }) if may_command(uid, rustix::process::geteuid().as_raw()) => {
             let actor = Actor::LocalUser { uid };
-            request.extensions_mut().insert(Identity {
-                actor,
-                role: Role::Admin,
-                scope: AppScope::All,
-            });
-            next.run(request).await
+            let identity = Identity { actor, role: Role::Admin, scope: AppScope::All };
+            let route = request.extensions().get::<MatchedPath>().cloned();
+            let route = route.as_ref().map_or("", MatchedPath::as_str);
+            let call = Call::new(&identity, "control socket".to_owned(), &request, route);
+            request.extensions_mut().insert(identity);
+            record(&accounts, &call, request, next).await
         }
         Some(_) | None => {
             tracing::warn!(?peer, "a command on the control socket was not allowed");
             let detail = "Only the daemon's user and root may use the control socket.";
             Problem::new(ProblemKind::Forbidden, detail).into_response()
         }
+    }
+}
+
+/// A change carries its rows of the logs; a look at lists is nobody's business on this machine.
+async fn record(accounts: &Accounts, call: &Call, request: Request, next: Next) -> Response {
+    if call.method == Method::GET {
+        return next.run(request).await;
+    }
+    let slip = Slip::new(call.entries(call.promised()));
+    let response = slip.accompany(next.run(request)).await;
+    let left = slip.take();
+    if left.is_empty() || !response.status().is_success() {
+        return response;
+    }
+    match accounts.record(left).await {
+        Ok(()) => response,
+        Err(error) => Problem::from(error).into_response(),
     }
 }
 

@@ -15,7 +15,7 @@ use super::reload::{Reloadable, fixed_part};
 use super::sms::{Shared, SmsParts};
 use super::{gauges, now};
 use crate::account::Accounts;
-use crate::admin::{self, AdminState, Readiness, UpstreamHealth, Upstreams};
+use crate::admin::{self, AdminState, LoginRules, Readiness, Records, UpstreamHealth, Upstreams};
 use crate::archive::{Archive, ArchiveError};
 use crate::config::Config;
 use crate::dispatch::Dispatch;
@@ -76,6 +76,8 @@ pub struct Daemon {
     pub(super) queue: CancellationToken,
     pub(super) tasks: TaskTracker,
     dispatch: JoinHandle<Result<(), ArchiveError>>,
+    /// Rows of the logs that are still to be written.
+    records: Option<Records>,
 }
 
 impl Daemon {
@@ -122,10 +124,15 @@ impl Daemon {
             accounts: accounts.clone(),
             doors: doors.clone(),
             queue,
+            records: None,
         };
         if let Some(settings) = config.admin {
-            let state = AdminState::new(archive.clone(), accounts.clone(), upstreams);
-            let router = daemon.admin_router(state.resending_through(resender));
+            let rules = LoginRules { session: settings.session, require_2fa: settings.require_2fa };
+            let state = AdminState::new(archive.clone(), accounts.clone(), upstreams)
+                .with_rules(rules)
+                .resending_through(resender);
+            daemon.records = Some(state.records());
+            let router = daemon.admin_router(state);
             daemon.addresses.admin = Some(daemon.open("admin", settings.listen, router).await?);
         }
         if let Some(address) = config.metrics {
@@ -198,6 +205,9 @@ impl Daemon {
             Ok(Ok(Err(error))) => tracing::error!(%error, "the queue ended with an error"),
             Ok(Err(_)) => tracing::error!("the queue met a bug"),
             Err(_) => tracing::warn!("attempts that did not end in time were left in doubt"),
+        }
+        if let Some(records) = self.records {
+            records.finish().await;
         }
         drop((self.accounts, self.reloadable));
         self.archive.close().await;

@@ -8,6 +8,7 @@ mod admin_bulk;
 mod admin_export;
 mod admin_health;
 mod admin_messages;
+mod admin_people;
 mod admin_resend;
 mod admin_statistics;
 mod admin_stream;

@@ -16,7 +16,7 @@ use crate::archive::read::{self, Reader};
 use crate::archive::standing::status_key;
 use crate::archive::stored::{Record, StoredEvent};
 use crate::archive::volume::Location;
-use crate::archive::{Archive, Event, Filter, Message, Order, tables};
+use crate::archive::{Archive, Event, Filter, Log, Message, Order, tables};
 use crate::model::{
     Channel, Digest, Direction, EventKind, Medium, MessageId, RecipientState, Sequence,
 };
@@ -56,6 +56,9 @@ pub(super) fn check(archive: &Archive) {
     moved(archive, &snapshot, &mut findings);
     findings.same("the journal", *archive.journal().borrow(), Sequence(events.len() as u64));
     lists(archive, &messages, &mut findings);
+    for log in Log::ALL {
+        findings.same(log.as_str(), archive.check_log(log).unwrap().broken, None);
+    }
     assert!(findings.0.is_empty(), "the archive is damaged:\n{}", findings.0.join("\n"));
 }
 

@@ -8,6 +8,8 @@ use super::disk::Disk;
 use super::receipts::{report, sent_as};
 use super::story::small;
 use super::{acceptance, at, claim_of, judgement_of, sent};
+use crate::archive::accounts::{StoredToken, StoredUser, TOKENS, USERS};
+use crate::archive::audit::{SECURITY, StoredEntry};
 use crate::archive::bulk::{StoredBulk, StoredBulkItem};
 use crate::archive::entries::StoredThreadEntry;
 use crate::archive::erase::StoredErasure;
@@ -16,13 +18,15 @@ use crate::archive::outbox::StoredDelivery;
 use crate::archive::queue::StoredPause;
 use crate::archive::read::assemble;
 use crate::archive::repeats::StoredRepeat;
+use crate::archive::sessions::{SESSIONS, StoredSession};
 use crate::archive::standing::Standing;
 use crate::archive::stored::{Record, StoredEvent, StoredMessage, StoredStates};
 use crate::archive::suppressions::StoredSuppression;
 use crate::archive::volume::Location;
 use crate::archive::{
     Acceptance, Accepted, ActionKind, Archive, Attachment, BulkStep, Client, DeliveryKind, NewBulk,
-    NewDelivery, NewEntry, Suppression, tables,
+    NewDelivery, NewEntry, NewThreadEntry, SecondFactorRecord, SessionChange, SessionRecord,
+    Suppression, TokenRecord, UserChange, UserRecord, tables,
 };
 use crate::model::envelope::{DsnReturn, FutureRelease, Notify, OriginalRecipient};
 use crate::model::{
@@ -80,10 +84,70 @@ fn samples() -> Vec<Vec<u8>> {
         let mut samples: Vec<Vec<u8>> = events.collect();
         samples.extend([of_id(tables::MESSAGES), of_id(tables::STATES)]);
         samples.extend(sms_samples(&archive).await);
+        samples.extend(people_samples(&archive).await);
         samples.push(Counters::default().encode());
         samples.push(StoredPause { by: "user anna".into(), at: 5 }.encode());
         samples
     })
+}
+
+/// What is stored of people and of what they did.
+async fn people_samples(archive: &Archive) -> Vec<Vec<u8>> {
+    let second_factor = SecondFactorRecord {
+        sealed_seed: vec![7; 48],
+        confirmed: true,
+        last_step: 59_000_000,
+        recovery: vec![[3; 32]],
+    };
+    let user = UserRecord {
+        name: "anna".into(),
+        role: "admin".into(),
+        apps: Some(vec![AppName::parse("erp").unwrap()]),
+        password_hash: "$argon2id$".into(),
+        created_at: at(1),
+        disabled_at: Some(at(2)),
+        second_factor: Some(second_factor),
+    };
+    let session = SessionRecord {
+        digest: Digest([5; 32]),
+        id: 5,
+        user: "anna".into(),
+        created_at: at(1),
+        seen_at: at(2),
+        expires_at: at(3),
+        client: "192.0.2.1".into(),
+    };
+    let entry = NewEntry {
+        by: Some("user anna".into()),
+        status: Some(200),
+        ..NewEntry::of("login", at(1))
+    };
+    let sessions = SessionChange::Begin(session);
+    let change = UserChange { user, sessions, entries: vec![entry] };
+    archive.change_user(move |_| Ok::<_, ()>(change)).await.unwrap().unwrap();
+    let token = TokenRecord {
+        digest: Digest([6; 32]),
+        id: 6,
+        role: "viewer".into(),
+        apps: None,
+        note: Some("x".into()),
+        created_by: "user anna".into(),
+        created_at: at(1),
+        expires_at: Some(at(2)),
+        revoked_at: None,
+    };
+    archive.change_token(move |_| Ok::<_, ()>(token)).await.unwrap().unwrap();
+    let snapshot = archive.inner.database.begin_read().unwrap();
+    let users = snapshot.open_table(USERS).unwrap();
+    let tokens = snapshot.open_table(TOKENS).unwrap();
+    let sessions = snapshot.open_table(SESSIONS).unwrap();
+    let log = snapshot.open_table(SECURITY).unwrap();
+    vec![
+        users.first().unwrap().unwrap().1.value().to_vec(),
+        tokens.first().unwrap().unwrap().1.value().to_vec(),
+        sessions.first().unwrap().unwrap().1.value().to_vec(),
+        log.first().unwrap().unwrap().1.value().to_vec(),
+    ]
 }
 
 /// What is stored of SMS, and beside messages.
@@ -144,8 +208,8 @@ async fn sms_samples(archive: &Archive) -> Vec<Vec<u8>> {
     ]
 }
 
-fn entry_with_all() -> NewEntry {
-    NewEntry {
+fn entry_with_all() -> NewThreadEntry {
+    NewThreadEntry {
         reference: Reference::parse("INV-7").unwrap(),
         address: Some("kim@example.org".into()),
         app: AppName::parse("erp"),
@@ -185,6 +249,8 @@ fn read(bytes: &[u8]) {
     }
     let _ = (Counters::decode(bytes), StoredPause::decode(bytes));
     let _ = (StoredSuppression::decode(bytes), StoredDelivery::decode(bytes));
+    let _ = (StoredUser::decode(bytes).map(|user| user.user("x")), StoredSession::decode(bytes));
+    let _ = (StoredToken::decode(bytes), StoredEntry::decode(bytes));
     let _ = (StoredRepeat::decode(bytes), StoredErasure::decode(bytes));
     let _ = StoredThreadEntry::decode(bytes).and_then(|entry| entry.entry(7));
     let _ = StoredBulk::decode(bytes).and_then(|bulk| bulk.bulk(7));

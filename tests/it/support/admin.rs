@@ -12,7 +12,7 @@ use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use waybill::account::{Accounts, AppScope, NewToken, Role};
-use waybill::admin::{self, AdminState, UpstreamHealth};
+use waybill::admin::{self, AdminState, LoginRules, UpstreamHealth};
 use waybill::archive::StagingLimits;
 use waybill::archive::{Archive, ArchiveSettings, ClaimRequest, Client, Judgement, Message};
 use waybill::evidence;
@@ -155,6 +155,10 @@ impl Gateway {
     }
 
     pub async fn start_with(limits: HttpLimits) -> Gateway {
+        Gateway::start_ruled(limits, LoginRules::default()).await
+    }
+
+    pub async fn start_ruled(limits: HttpLimits, rules: LoginRules) -> Gateway {
         let dir = tempfile::tempdir().unwrap();
         let archive = Archive::open(&archive_settings(dir.path())).unwrap();
         let routes = Routes {
@@ -174,7 +178,7 @@ impl Gateway {
         let told = health.clone();
         let upstreams = Arc::new(move || vec![UpstreamHealth::clone(&told.load())]);
         let state = AdminState::new(archive.clone(), accounts.clone(), upstreams);
-        let state = state.resending_through(resender);
+        let state = state.with_rules(rules).resending_through(resender);
         state.run_jobs();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
