@@ -114,7 +114,10 @@ async fn settle(archive: &Archive, begin: Instant, what: &str) -> Result<(), Tro
         let progress = archive.search_progress()?;
         if !progress.is_rebuilding && progress.indexed == progress.total {
             let rate = progress.total as f64 / begin.elapsed().as_secs_f64();
-            println!("{what} in {:.1} s, {rate:.0} messages a second", begin.elapsed().as_secs_f64());
+            println!(
+                "{what} in {:.1} s, {rate:.0} messages a second",
+                begin.elapsed().as_secs_f64()
+            );
             return Ok(());
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -167,7 +170,8 @@ fn ask(
         times.push((begin.elapsed(), q.as_str(), found));
     }
     times.sort();
-    let at = |part: usize| times[(times.len() * part / 100).min(times.len() - 1)].0.as_secs_f64() * 1e3;
+    let at =
+        |part: usize| times[(times.len() * part / 100).min(times.len() - 1)].0.as_secs_f64() * 1e3;
     println!("{what:>10}: p50 {:.2} ms, p99 {:.2} ms, most {:.2} ms", at(50), at(99), at(100));
     for (time, q, found) in times.iter().rev().take(5) {
         println!("{:>22.2} ms  {found:>3} found  {q}", time.as_secs_f64() * 1e3);

@@ -14,8 +14,9 @@ use waybill::model::{
 /// Words of the made-up language.
 const WORDS: u64 = 60_000;
 const SYLLABLES: [&str; 32] = [
-    "ba", "ter", "lo", "in", "vo", "mi", "ra", "sten", "ku", "pel", "an", "do", "fri", "gar", "he", "il", "jo",
-    "kar", "len", "mor", "ne", "op", "pri", "qua", "rim", "sol", "tra", "ul", "ver", "wi", "yt", "zan",
+    "ba", "ter", "lo", "in", "vo", "mi", "ra", "sten", "ku", "pel", "an", "do", "fri", "gar", "he",
+    "il", "jo", "kar", "len", "mor", "ne", "op", "pri", "qua", "rim", "sol", "tra", "ul", "ver",
+    "wi", "yt", "zan",
 ];
 
 pub struct Story {
@@ -88,10 +89,16 @@ impl Story {
                 11 => format!("{} is:held", word(story.random(500))),
                 12 => format!("subject:{}", word(story.random(3_000))),
                 13 => format!("tag:invoice -{}", word(story.random(50))),
-                14 => format!("{} OR {}", word(story.random(900)), word(9_000 + story.random(9_000))),
+                14 => {
+                    format!("{} OR {}", word(story.random(900)), word(9_000 + story.random(9_000)))
+                }
                 15 => format!("ref:inv-{} from:billing", story.random(3_000)),
                 16 => format!("ORD-{}", story.random(1_000_000)),
-                17 => format!("({} OR {}) status:not_sent", word(story.random(99)), word(story.random(999))),
+                17 => format!(
+                    "({} OR {}) status:not_sent",
+                    word(story.random(99)),
+                    word(story.random(999))
+                ),
                 18 => format!("zzyzx{} {}", story.random(99), word(story.random(99))),
                 _ => format!("{} tag:reminder app:erp", word(story.random(5_000))),
             })

@@ -7,7 +7,8 @@ use super::parameters::Parameters;
 use super::problem::{Problem, ProblemKind};
 use crate::account::AppScope;
 use crate::archive::{
-    Archive, ArchiveError, Filter, Message, Order, Place, Question, QuestionError, ReadState, SearchOrder, SearchRequest,
+    Archive, ArchiveError, Filter, Message, Order, Place, Question, QuestionError, ReadState,
+    SearchOrder, SearchRequest,
 };
 use crate::model::{AppName, Channel, Direction, MessageId, Reference, Status, Tag, Timestamp};
 

@@ -7,7 +7,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use redb::{ReadTransaction, ReadableTable};
+use redb::ReadTransaction;
 use tantivy::TantivyError;
 use tantivy::query::Query;
 
@@ -95,7 +95,8 @@ impl Archive {
         };
         let mut page = Page::new(request.limit);
         let was_cut = search.fill(&node, &mut page)?;
-        let mut note = was_cut.then(|| "A word is the beginning of too many; write more of it.".to_owned());
+        let mut note =
+            was_cut.then(|| "A word is the beginning of too many; write more of it.".to_owned());
         if page.items.is_empty() && page.next.is_none() && request.after.is_none() {
             note = search.why_nothing()?.or(note);
         }
@@ -106,7 +107,8 @@ impl Archive {
 /// The question with all filters that the index can help with; the records decide about all of them.
 fn whole_question(request: &SearchRequest<'_>) -> Node {
     let filter = request.filter;
-    let mut nodes: Vec<Node> = request.question.map(|question| question.root.clone()).into_iter().collect();
+    let mut nodes: Vec<Node> =
+        request.question.map(|question| question.root.clone()).into_iter().collect();
     nodes.extend(filter.channel.map(|channel| fact(&Fact::Channel(channel))));
     nodes.extend(filter.direction.map(|direction| fact(&Fact::Direction(direction))));
     nodes.extend(filter.app.iter().map(|app| fact(&Fact::App(app))));
@@ -391,7 +393,10 @@ impl Search<'_> {
             }
         }
         Ok(match &missing[..] {
-            [] => Some("Each term is found in some message, but no message has all that was asked for.".into()),
+            [] => Some(
+                "Each term is found in some message, but no message has all that was asked for."
+                    .into(),
+            ),
             missing => Some(format!("No message has {}.", missing.join(" or "))),
         })
     }

@@ -129,7 +129,10 @@ impl<'a> Parser<'a> {
         match self.rest().is_empty() {
             true => Ok(node),
             // Only a closing parenthesis ends a question early.
-            false => Err((self.at, "there is no ( for this ); leave it out, or put it in quotes.".into())),
+            false => Err((
+                self.at,
+                "there is no ( for this ); leave it out, or put it in quotes.".into(),
+            )),
         }
     }
 
@@ -199,7 +202,10 @@ impl<'a> Parser<'a> {
     fn deeper(&mut self) -> Parsed<()> {
         self.depth += 1;
         match self.depth > MAX_DEPTH {
-            true => Err((self.at, format!("there are more than {MAX_DEPTH} parentheses in each other."))),
+            true => Err((
+                self.at,
+                format!("there are more than {MAX_DEPTH} parentheses in each other."),
+            )),
             false => Ok(()),
         }
     }
@@ -208,14 +214,20 @@ impl<'a> Parser<'a> {
         let begin = self.at;
         self.count += 1;
         if self.count > MAX_TERMS {
-            return Err((begin, format!("there are more than {MAX_TERMS} terms; ask for less at one time.")));
+            return Err((
+                begin,
+                format!("there are more than {MAX_TERMS} terms; ask for less at one time."),
+            ));
         }
         let field = self.field()?;
         let value_at = self.at;
         let node = match self.rest().strip_prefix('"') {
             Some(quoted) => {
                 let Some(end) = quoted.find('"') else {
-                    return Err((value_at, "this quote has no end; write a \" behind the phrase.".into()));
+                    return Err((
+                        value_at,
+                        "this quote has no end; write a \" behind the phrase.".into(),
+                    ));
                 };
                 let phrase = &quoted[..end];
                 let node = quoted_node(field, phrase).map_err(|detail| (value_at, detail))?;
@@ -228,7 +240,10 @@ impl<'a> Parser<'a> {
                 let word = &rest[..end.unwrap_or(rest.len())];
                 if word.is_empty() {
                     let name = field.unwrap_or_default();
-                    return Err((begin, format!("{name}: has no value; write it right behind the colon.")));
+                    return Err((
+                        begin,
+                        format!("{name}: has no value; write it right behind the colon."),
+                    ));
                 }
                 let node = word_node(field, word).map_err(|detail| (value_at, detail))?;
                 self.at += word.len();
@@ -251,7 +266,8 @@ impl<'a> Parser<'a> {
             self.at += end + 1;
             return Ok(Some(field));
         }
-        let near = FIELDS.into_iter().map(|field| (strsim::damerau_levenshtein(field, &name), field));
+        let near =
+            FIELDS.into_iter().map(|field| (strsim::damerau_levenshtein(field, &name), field));
         match near.min() {
             Some((distance, field)) if distance == 1 && name.len() > 2 => Err((
                 self.at,

@@ -23,10 +23,9 @@ mod view;
 mod words;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwapOption;
-use redb::ReadableTable;
 use tokio::sync::Notify;
 
 pub(super) use feeder::Feeder;

@@ -36,8 +36,7 @@ impl Query for Predicate {
 impl Weight for Predicate {
     fn scorer(&self, reader: &SegmentReader, _: Score) -> tantivy::Result<Box<dyn Scorer>> {
         let numbers = reader.fast_fields().u64(SEQUENCE)?;
-        let mut found =
-            Asked { ask: self.0.clone(), numbers, doc: 0, end: reader.max_doc() };
+        let mut found = Asked { ask: self.0.clone(), numbers, doc: 0, end: reader.max_doc() };
         found.settle();
         Ok(Box::new(found))
     }

@@ -154,7 +154,9 @@ impl Schema {
                     words => Box::new(PhraseQuery::new(words.iter().map(term).collect())),
                 }
             }
-            Leaf::Digits(scope, digits) => self.term(self.heads[scope.index()], &format!("n{digits}")),
+            Leaf::Digits(scope, digits) => {
+                self.term(self.heads[scope.index()], &format!("n{digits}"))
+            }
             Leaf::Fact(fact) => self.term(self.facts, fact),
             Leaf::Mark(mark) => Box::new(Predicate::new((with.marked)(*mark))),
             Leaf::Since(id) => {
@@ -186,8 +188,10 @@ impl Schema {
         };
         let terms = expand(with.searcher, field, &beginning);
         with.cut.set(with.cut.get() || terms.len() > MAX_EXPANSIONS);
-        let query = |term| -> Box<dyn Query> { Box::new(TermQuery::new(term, IndexRecordOption::Basic)) };
-        let clauses = terms.into_iter().take(MAX_EXPANSIONS).map(|term| (Occur::Should, query(term)));
+        let query =
+            |term| -> Box<dyn Query> { Box::new(TermQuery::new(term, IndexRecordOption::Basic)) };
+        let clauses =
+            terms.into_iter().take(MAX_EXPANSIONS).map(|term| (Occur::Should, query(term)));
         Box::new(BooleanQuery::new(clauses.collect()))
     }
 }

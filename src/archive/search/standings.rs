@@ -13,8 +13,8 @@ use crate::archive::message::{Message, Recipient};
 use crate::archive::read::Reader;
 use crate::archive::standing::status_key;
 use crate::archive::stored::{Record, StoredEvent};
-use crate::archive::writer::Failure;
 use crate::archive::tables;
+use crate::archive::writer::Failure;
 use crate::model::{MessageId, RecipientState, Sequence, Status};
 
 /// Events that are followed before the rest is built anew: then that costs less.
