@@ -109,6 +109,7 @@ impl Feeder {
         let unfinished = self.folder.with_extension("new");
         folder::remove(&unfinished).map_err(TantivyError::from)?;
         let mut index = OpenIndex::open(&self.folder, &self.shared.schema)?;
+        self.check(&index)?;
         self.publish(&mut index)?;
         loop {
             if self.shared.progress.is_rebuild_wanted() {
@@ -132,6 +133,19 @@ impl Feeder {
             if !is_behind && !self.wait(runtime, index.is_merging()) {
                 return Ok(());
             }
+        }
+    }
+
+    /// Records that came back from a backup do not have what the index has.
+    fn check(&self, index: &OpenIndex) -> Result<(), Trouble> {
+        let snapshot = self.database.begin_read().map_err(Failure::from)?;
+        let reader = Reader::new(&snapshot)?;
+        let Watermark { message, event } = index.watermark;
+        let place = reader.messages().get(message.as_u128()).map_err(Failure::from)?;
+        let is_known = message == MessageId::MIN || place.is_some();
+        match is_known && event <= last_event(&snapshot)? {
+            true => Ok(()),
+            false => Err(Trouble::OtherRecords),
         }
     }
 
@@ -166,16 +180,7 @@ impl Feeder {
         let reader = Reader::new(&snapshot)?;
         let last = last_message(&reader)?;
         let mut watermark = index.watermark;
-        let is_known = watermark.message == MessageId::MIN
-            || reader.messages().get(watermark.message.as_u128()).map_err(Failure::from)?.is_some();
-        if !is_known {
-            // They came back from a backup.
-            return Err(Trouble::OtherRecords);
-        }
         let last_event = last_event(&snapshot)?;
-        if watermark.event > last_event {
-            return Err(Trouble::OtherRecords);
-        }
         // A new index meets what was erased before as erased.
         let erased = match watermark.event == Watermark::START.event {
             true => Vec::new(),

@@ -305,6 +305,64 @@ async fn an_index_that_is_damaged_old_or_lost_is_built_anew() {
     }
 }
 
+/// A copy of an archive that is closed.
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let to = to.join(path.file_name().unwrap());
+        match path.is_dir() {
+            true => copy(&path, &to),
+            false => drop(std::fs::copy(&path, &to).unwrap()),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_leaves_index_and_records_apart_until_the_next_start_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, earlier) = (dir.path().join("data"), dir.path().join("earlier"));
+    let archive = Archive::open(&settings(&data)).unwrap();
+    let first = archive.accept(generated(0)).await.unwrap().get();
+    for number in 1..20 {
+        archive.accept(generated(number)).await.unwrap();
+    }
+    settle(&archive).await;
+    archive.close().await;
+    copy(&data, &earlier);
+    let archive = Archive::open(&settings(&data)).unwrap();
+    for number in 20..40 {
+        archive.accept(generated(number)).await.unwrap();
+    }
+    stop(&archive, first, ActionKind::Stop).await;
+    let kind = ErasureKind::Redact;
+    let erasure =
+        Erasure { message: first, kind, by: "user anna".into(), reason: None, at: at(50) };
+    archive.erase(erasure).await.unwrap().unwrap();
+    settle(&archive).await;
+    archive.close().await;
+
+    // The records got further than the last commit of the index.
+    let later = dir.path().join("later");
+    std::fs::rename(data.join("search"), &later).unwrap();
+    copy(&earlier.join("search"), &data.join("search"));
+    let archive = Archive::open(&settings(&data)).unwrap();
+    same_as_a_scan(&archive, &QUESTIONS[..4]).await;
+    settle(&archive).await;
+    same_as_a_scan(&archive, &QUESTIONS[..12]).await;
+    assert!(!find(&archive, "app:erp", SearchOrder::Newest, 50).contains(&first));
+    archive.close().await;
+
+    // The records came back from a backup, and the index did not.
+    std::fs::remove_dir_all(earlier.join("search")).unwrap();
+    copy(&later, &earlier.join("search"));
+    let archive = Archive::open(&settings(&earlier)).unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    settle(&archive).await;
+    same_as_a_scan(&archive, &QUESTIONS[..12]).await;
+    archive.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rebuild_on_demand_ends_with_the_same_answers() {
     let dir = tempfile::tempdir().unwrap();
