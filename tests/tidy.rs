@@ -174,6 +174,12 @@ fn fuzz_targets_and_their_manifest_agree() {
 }
 
 #[test]
+fn the_architecture_shows_the_floors_as_they_are() {
+    let page = std::fs::read_to_string(root().join("src/ARCHITECTURE.md")).unwrap();
+    report(&floors::check_architecture(&page));
+}
+
+#[test]
 fn the_readme_names_what_exists() {
     let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
     let mut findings = papers::check_readme_paths(&readme, &project_files());

@@ -13,6 +13,8 @@ use super::peer::Peer;
 
 /// No number is called twice in a run.
 static NEXT_NUMBER: AtomicU64 = AtomicU64::new(0);
+/// One mail at a time on each.
+const MAIL_CONNECTIONS: u32 = 4;
 /// Longest answer that is read.
 const MAX_ANSWER_BYTES: usize = 64 << 10;
 
@@ -22,6 +24,8 @@ pub struct Measured {
     took: Duration,
     /// Ascending.
     latencies: Vec<Duration>,
+    /// Taken at the same time.
+    mails: u32,
 }
 
 impl Measured {
@@ -39,7 +43,11 @@ impl Measured {
 impl fmt::Display for Measured {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (p50, p99) = (self.quantile_ms(0.5), self.quantile_ms(0.99));
-        write!(f, "{:>7.0}/s  p50 {p50:.1} ms  p99 {p99:.1} ms", self.per_second())
+        write!(f, "{:>7.0}/s  p50 {p50:.1} ms  p99 {p99:.1} ms", self.per_second())?;
+        match self.mails {
+            0 => Ok(()),
+            mails => write!(f, "  mail {:.0}/s", f64::from(mails) / self.took.as_secs_f64()),
+        }
     }
 }
 
@@ -56,20 +64,25 @@ pub fn run(case: &Case, peer: &Peer, submit_for: Duration) -> Result<Measured, S
         for _ in 0..case.connections {
             sessions.spawn(call(peer.http(), until));
         }
-        let mail = peer.smtp().filter(|_| case.mails_per_second > 0);
-        let mail = mail.map(|port| tokio::spawn(send_mail(port, case.mails_per_second, until)));
+        let mut mail = JoinSet::new();
+        if let Some(port) = peer.smtp().filter(|_| case.mails_per_second > 0) {
+            for _ in 0..MAIL_CONNECTIONS {
+                mail.spawn(send_mail(port, case.mails_per_second / MAIL_CONNECTIONS, until));
+            }
+        }
         let mut latencies = Vec::new();
         while let Some(session) = sessions.join_next().await {
             let session = session.map_err(|error| error.to_string())?;
             latencies.extend(session.map_err(|error| format!("a call failed: {error}"))?);
         }
         let took = started.elapsed();
-        if let Some(mail) = mail {
-            let sent = mail.await.map_err(|error| error.to_string())?;
-            sent.map_err(|error| format!("a mail was not taken: {error}"))?;
+        let mut mails = 0;
+        while let Some(sent) = mail.join_next().await {
+            let sent = sent.map_err(|error| error.to_string())?;
+            mails += sent.map_err(|error| format!("a mail was not taken: {error}"))?;
         }
         latencies.sort_unstable();
-        Ok(Measured { took, latencies })
+        Ok(Measured { took, latencies, mails })
     })
 }
 
@@ -116,8 +129,8 @@ async fn answer(socket: &mut TcpStream) -> std::io::Result<String> {
     }
 }
 
-/// Mail of 10 KiB at an even pace, over one connection.
-async fn send_mail(port: u16, per_second: u32, until: Instant) -> std::io::Result<()> {
+/// Mail of 10 KiB at an even pace, over one connection; gives how many were taken.
+async fn send_mail(port: u16, per_second: u32, until: Instant) -> std::io::Result<u32> {
     let mut socket = TcpStream::connect(("127.0.0.1", port)).await?;
     socket.set_nodelay(true)?;
     reply(&mut socket).await?;
@@ -125,14 +138,16 @@ async fn send_mail(port: u16, per_second: u32, until: Instant) -> std::io::Resul
     let line = "All work and no play makes mail a dull affair, so here is another line.\r\n";
     let body = format!("Subject: bench\r\n\r\n{}.\r\n", line.repeat(10 * 1024 / line.len()));
     let mut pace = tokio::time::interval(Duration::from_secs(1) / per_second);
+    let mut taken = 0;
     while Instant::now() < until {
         pace.tick().await;
         command(&mut socket, "MAIL FROM:<bench@example.com>\r\n").await?;
         command(&mut socket, "RCPT TO:<kim@example.org>\r\n").await?;
         command(&mut socket, "DATA\r\n").await?;
         command(&mut socket, &body).await?;
+        taken += 1;
     }
-    Ok(())
+    Ok(taken)
 }
 
 async fn command(socket: &mut TcpStream, command: &str) -> std::io::Result<()> {

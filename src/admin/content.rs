@@ -80,6 +80,12 @@ fn relayed(state: &AdminState, message: &Message, recipient: u16) -> Result<Byte
             let detail = format!("The message was not sent to recipient {recipient}.");
             Err(Problem::of_field(ProblemKind::Conflict, "sent_to", detail))
         }
+        Proof::Unproven => {
+            let detail = format!(
+                "Nobody saw the end of the attempt for recipient {recipient}: a receipt shows that the provider took the message, and nothing proves its bytes."
+            );
+            Err(Problem::of_field(ProblemKind::Conflict, "sent_to", detail))
+        }
         Proof::Differs { recorded, recomputed } => {
             let id = message.id;
             tracing::error!(%id, recipient, %recorded, %recomputed, "what was relayed can not be made again");

@@ -1,4 +1,7 @@
 //! `/api/v1/suppressions`: who must not be written to.
+//!
+//! Lists, adds and removes entries; addresses are taken in their normal form only. That a
+//! suppressed recipient gets nothing is `intake`'s and `dispatch`'s.
 
 use axum::extract::State;
 use axum::http::{StatusCode, Uri};

@@ -56,7 +56,7 @@ pub(super) struct Intake {
 /// One message of a call.
 pub(super) struct Piece {
     pub acceptance: Acceptance,
-    /// The message without its shared parts; `None` when it is the same as the first of its call.
+    /// The message without its shared parts; `None` when it is the same as the one before it.
     pub own: Option<Packed>,
     pub shared: Vec<SharedPart>,
     pub duplicate_of: Option<MessageId>,
@@ -119,19 +119,17 @@ pub(super) fn own_bytes(raw: &Bytes, spans: &[Range<usize>]) -> Bytes {
     own.freeze()
 }
 
-/// Whether the messages are those of one SMS call, all with the very bytes of that call and nothing
-/// beside them. Erasing relies on it: who else has the bytes of a message is told by its batch.
-pub(super) fn has_one_body(acceptances: &[Acceptance]) -> bool {
-    let Some(first) = acceptances.first() else { return false };
-    let is_same = |raw: &Bytes| raw.as_ptr() == first.raw.as_ptr() && raw.len() == first.raw.len();
-    (0u32..).zip(acceptances).all(|(index, acceptance)| {
-        let batch = acceptance.medium.sms().map(|sms| sms.batch);
-        is_same(&acceptance.raw)
-            && acceptance.shared.is_empty()
-            && batch.is_some_and(|batch| {
-                batch.index == index && batch.count as usize == acceptances.len()
-            })
-    })
+/// Whether an SMS has the very bytes of the one before it in its call, and nothing beside them.
+/// Erasing relies on it: who else has the bytes of a message is told by what stands next to it.
+fn has_same_bytes(one: &Acceptance, before: &Acceptance) -> bool {
+    let is_sms = |acceptance: &Acceptance| acceptance.medium.sms().is_some();
+    is_sms(one)
+        && is_sms(before)
+        && one.raw.as_ptr() == before.raw.as_ptr()
+        && one.raw.len() == before.raw.len()
+        && (one.accepted_at, one.digest) == (before.accepted_at, before.digest)
+        && one.shared.is_empty()
+        && before.shared.is_empty()
 }
 
 /// The thread of the volume.
@@ -323,7 +321,8 @@ impl VolumeThread {
                     own.push(blobs.len());
                     blobs.push(packed);
                 }
-                // Only a message that is not the first of its call has no bytes of its own.
+                // Only a message that is not the first of its call has no bytes of its own; the
+                // pieces of a call follow each other, so the last ones are those before it.
                 None => own.push(own.last().copied().unwrap_or_default()),
             }
             for part in &piece.shared {
@@ -387,15 +386,15 @@ impl VolumeThread {
 }
 
 impl Inner {
-    /// The messages of a call. Where all have the same bytes, these are prepared and stored once.
+    /// The messages of a call. The same bytes of several are prepared and stored once.
     pub(super) fn prepare_all(
         &self,
         acceptances: Vec<Acceptance>,
     ) -> Result<Vec<Piece>, ArchiveError> {
-        let is_one = acceptances.len() > 1 && has_one_body(&acceptances);
-        let mut pieces = Vec::with_capacity(acceptances.len());
+        let mut pieces: Vec<Piece> = Vec::with_capacity(acceptances.len());
         for acceptance in acceptances {
-            pieces.push(match is_one && !pieces.is_empty() {
+            let before = pieces.last().map(|piece| &piece.acceptance);
+            pieces.push(match before.is_some_and(|before| has_same_bytes(&acceptance, before)) {
                 true => Piece { acceptance, own: None, shared: Vec::new(), duplicate_of: None },
                 false => self.prepare(acceptance)?,
             });

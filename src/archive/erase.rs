@@ -5,7 +5,8 @@
 //! crash between leaves the note, and the next start goes on with it. Bytes that another message has
 //! as well stay: those of its call, or an attachment that is stored once.
 //! What redb frees is written over by what comes later; until then only a look at the raw file, and
-//! not the archive, could find it.
+//! not the archive, could find it. The same holds for bytes in a volume that nothing points to: of a
+//! call that lost a race with the same call, and of staged bytes whose move a crash cut off.
 
 use std::collections::BTreeSet;
 
@@ -21,7 +22,7 @@ use super::wipe::Wipe;
 use super::writer::{Batch, Failure, Urgency};
 use super::{ActionRefusal, Archive, ArchiveError, Inner, Message, storage, tables};
 use crate::lifecycle::Note;
-use crate::model::{EventKind, MessageId, Status, Timestamp};
+use crate::model::{Channel, EventKind, MessageId, Status, Timestamp};
 
 /// Longest reason that is kept, in characters.
 const MAX_REASON_CHARS: usize = 500;
@@ -199,28 +200,45 @@ fn load(batch: &Batch<'_>, id: MessageId) -> Result<Option<StoredMessage>, Failu
     Ok(Some(StoredMessage::decode(bytes.value())?))
 }
 
-/// Whether another message of the same call still has these bytes. The one behind is looked at
-/// first: whoever erases a call from its beginning is told at once.
+/// Whether another message of the same call still has these bytes. The messages of a call follow each
+/// other, with one time and one digest. The ones behind are looked at first: whoever erases a call
+/// from its beginning is told at once.
 fn has_sibling_with(
     batch: &Batch<'_>,
     stored: &StoredMessage,
     own: Location,
 ) -> Result<bool, Failure> {
-    let Some((index, count)) = stored.batch().filter(|(_, count)| *count > 1) else {
+    if stored.channel() != Channel::Sms {
         return Ok(false);
-    };
-    let Some(first) = stored.sequence.checked_sub(u64::from(index)) else { return Ok(false) };
-    let numbers = batch.transaction.open_table(tables::SMS_NUMBERS)?;
-    let siblings = (1..count).map(|step| (u64::from(index) + u64::from(step)) % u64::from(count));
-    for sibling in siblings {
-        let Some(id) = numbers.get(first + sibling)?.map(|id| id.value()) else { continue };
-        let Some(bytes) = batch.messages.get(id)? else { continue };
-        // One that can not be read may have them.
-        if StoredMessage::decode(bytes.value()).map_or(true, |one| one.body.own == Some(own)) {
-            return Ok(true);
-        }
     }
-    Ok(false)
+    let numbers = batch.transaction.open_table(tables::SMS_NUMBERS)?;
+    let has_it = |id: u128| -> Result<Option<bool>, Failure> {
+        let Some(bytes) = batch.messages.get(id)? else { return Ok(None) };
+        Ok(match StoredMessage::decode(bytes.value()) {
+            Ok(one) if is_of_one_call(&one, stored) => Some(one.body.own == Some(own)),
+            Ok(_) => None,
+            // One that can not be read may have them.
+            Err(_) => Some(true),
+        })
+    };
+    let walk = |neighbours: &mut dyn Iterator<Item = u64>| -> Result<bool, Failure> {
+        for neighbour in neighbours {
+            let Some(id) = numbers.get(neighbour)? else { return Ok(false) };
+            match has_it(id.value())? {
+                Some(true) => return Ok(true),
+                Some(false) => {}
+                None => return Ok(false),
+            }
+        }
+        Ok(false)
+    };
+    let at = stored.sequence;
+    Ok(walk(&mut (at.saturating_add(1)..u64::MAX))? || walk(&mut (0..at).rev())?)
+}
+
+/// Whether two messages that follow each other may have the same bytes.
+fn is_of_one_call(one: &StoredMessage, other: &StoredMessage) -> bool {
+    (one.accepted_at, one.digest) == (other.accepted_at, other.digest)
 }
 
 fn tell(batch: &mut Batch<'_>, erasure: &Erasure) -> Result<(), Failure> {

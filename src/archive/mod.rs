@@ -6,8 +6,8 @@
 //! last event.
 //!
 //! Invariants: bytes are committed with the record that points to them, or before it; message and event
-//! numbers have no gaps; what is archived never changes, only where its recipients stand; after a
-//! storage error nothing more is written and the process is to end.
+//! numbers have no gaps; what is archived never changes, only where its recipients stand, until it is
+//! erased on an order by name; after a storage error nothing more is written and the process is to end.
 
 mod accept;
 pub mod accounts;

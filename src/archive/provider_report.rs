@@ -1,5 +1,8 @@
 //! What providers report of an SMS: receipts, matched by the provider's id or ours; and the end of
 //! what waited longer than its validity.
+//!
+//! What a receipt makes of a recipient is decided by `lifecycle`, in the transaction that records it. A
+//! receipt that outran the judgement of its own attempt is told so and changes nothing.
 
 use redb::{ReadableDatabase, ReadableTable};
 
@@ -30,6 +33,8 @@ pub struct ProviderReport {
     pub provider_id: Option<String>,
     /// Our id, where the provider echoes it; the provider's own id goes before it.
     pub message: Option<MessageId>,
+    /// It came at the status URL of this message, and speaks of it alone whatever id it names.
+    pub is_proven: bool,
     pub state: ReceiptState,
     pub reason: Option<FailureReason>,
     pub code: Option<String>,
@@ -123,7 +128,10 @@ fn find(batch: &Batch<'_>, report: &ProviderReport) -> Result<Option<MessageId>,
 }
 
 fn record(batch: &mut Batch<'_>, report: &ProviderReport) -> Result<Reported, Failure> {
-    let known = find(batch, report)?;
+    let named = find(batch, report)?;
+    // Whoever knows one message's status URL must not tell the end of another one, nor take its id.
+    let is_foreign = report.is_proven && named.is_some() && named != report.message;
+    let known = named.filter(|_| !is_foreign);
     let id = match (known, report.message) {
         (Some(id), _) => id,
         (None, Some(id)) if is_sms(batch, id)? => id,
@@ -141,10 +149,14 @@ fn record(batch: &mut Batch<'_>, report: &ProviderReport) -> Result<Reported, Fa
     if known.is_none() && !may_speak(&entry.progress.state, &report.upstream) {
         return Ok(Reported::Unknown);
     }
+    // At a message's own status URL an id that nobody gave still means this message.
+    let is_strange =
+        is_foreign || (report.is_proven && named.is_none() && !entry.progress.parts.is_empty());
+    let provider_id = report.provider_id.as_ref().filter(|_| !is_strange);
     let mut standing = before.clone();
     let input = Input::Receipt(Receipt {
         upstream: &report.upstream,
-        provider_id: report.provider_id.as_deref(),
+        provider_id: provider_id.map(String::as_str),
         state: report.state,
         reason: report.reason,
         code: report.code.as_deref(),
@@ -153,7 +165,8 @@ fn record(batch: &mut Batch<'_>, report: &ProviderReport) -> Result<Reported, Fa
         return Ok(Reported::Unchanged(id));
     }
     if known.is_none() {
-        remember(batch, &report.upstream, report.provider_id.as_slice(), id)?;
+        let ids: Vec<String> = provider_id.cloned().into_iter().collect();
+        remember(batch, &report.upstream, &ids, id)?;
     }
     standing.save(batch, Some(&before))?;
     Ok(Reported::Changed(id))

@@ -9,6 +9,7 @@ mod receipts;
 mod records;
 mod rot;
 mod sms_story;
+mod sms_walk;
 mod story;
 mod walk;
 

@@ -27,7 +27,7 @@ pub(super) fn run(
     let config = load(path, environment)?.config;
     telemetry::log::install(&config.log).map_err(|error| Failure::Failed(error.to_string()))?;
     let metrics = Metrics::install().map_err(|error| Failure::Failed(error.to_string()))?;
-    if config.upstreams.is_empty() {
+    if config.upstreams.is_empty() && config.sms_upstreams.is_empty() {
         tracing::warn!("there is no upstream: messages are archived as not_sent and go nowhere");
     }
     let (path, environment) = (path.map(PathBuf::from), environment.clone());

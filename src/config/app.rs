@@ -256,6 +256,11 @@ impl ReadApp {
     pub(super) fn place(&self) -> Place {
         self.places.table.clone()
     }
+
+    /// Whether it has an account of some dialect.
+    pub(super) fn speaks_sms(&self) -> bool {
+        self.has_sms
+    }
 }
 
 /// `"manual"`, or a duration of which `"0s"` is none.

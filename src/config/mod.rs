@@ -190,6 +190,9 @@ fn read(top: &Section<'_, '_>, environment: &Environment) -> Config {
     let routes = route::read_routes(top, known);
     let tracking = feedback::read_tracking(top);
     public.url = public.url.or(tracking.as_ref().map(|tracking| tracking.public_url.clone()));
+    upstream::check_receipts(top, &read_upstreams, &public);
+    let speaks_sms = read_apps.iter().any(app::ReadApp::speaks_sms);
+    upstream::check_channels(top, &read_upstreams, speaks_sms);
     app::check_tracking(top, &read_apps, top.is_set("tracking"));
     let dkim = feedback::read_dkim(top);
     let flows = feedback::read_flows(top);

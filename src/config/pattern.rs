@@ -5,6 +5,7 @@ use url::Url;
 use wildmatch::WildMatch;
 
 use super::kind::{Complaint, Word};
+use crate::model::Originator;
 use crate::policy::AddressPattern;
 use crate::policy::route;
 
@@ -122,6 +123,14 @@ fn check_url(url: &Url) -> Result<(), Complaint> {
     Ok(())
 }
 
+/// What a pattern could match: a port holds digits, everything else may hold letters.
+fn filled(pattern: &str) -> String {
+    let (authority, path) = pattern.split_at(pattern.find('/').unwrap_or(pattern.len()));
+    let (host, port) = authority.split_at(authority.rfind(':').unwrap_or(authority.len()));
+    let with = |text: &str, letter| text.replace(['*', '?'], letter);
+    with(host, "x") + &with(port, "1") + &with(path, "x")
+}
+
 /// URLs with `*`: where callbacks may go.
 pub(super) const URL_GLOB: Word<Glob> = Word {
     expected: "a pattern for URLs",
@@ -133,7 +142,7 @@ pub(super) const URL_GLOB: Word<Glob> = Word {
             return Err(Complaint::plain());
         }
         let scheme = if scheme == "*" { "https" } else { scheme };
-        let filled = format!("{scheme}://{}", rest.replace(['*', '?'], "x"));
+        let filled = format!("{scheme}://{}", filled(rest));
         let url = Url::parse(&filled).map_err(|error| Complaint::because(error.to_string()))?;
         check_url(&url)?;
         Ok(Glob { text: text.to_owned(), pattern: WildMatch::new(text) })
@@ -142,7 +151,7 @@ pub(super) const URL_GLOB: Word<Glob> = Word {
 };
 
 /// What a text is shown as from: digits with or without `+`, or up to 11 letters and digits
-/// (GSM 03.40 §9.1.2.5).
+/// (GSM 03.40 §9.1.2.5); or the provider's name for a pool of numbers.
 pub(super) const ORIGINATOR: Word<String> = Word {
     expected: "an originator",
     example: "+4512345678",
@@ -154,6 +163,9 @@ pub(super) const ORIGINATOR: Word<String> = Word {
                 true => Ok(text.to_owned()),
                 false => Err(Complaint::because("a number has 3 to 15 digits")),
             };
+        }
+        if matches!(Originator::parse(text), Some(Originator::Service(_))) {
+            return Ok(text.to_owned());
         }
         if text.chars().count() > 11 {
             return Err(Complaint::because("a name has at most 11 characters")
@@ -216,7 +228,9 @@ mod tests {
         for bad in ["erp.example.com/*", "ftp://x/*", "https://", "https://u:p@x/*"] {
             assert!(why(&URL_GLOB, bad).is_some(), "{bad:?}");
         }
-        assert_eq!(why(&URL_GLOB, "https://*.example.com/*"), None);
+        for good in ["https://*.example.com/*", "http://127.0.0.1:*/*", "http://[::1]:80??/x"] {
+            assert_eq!(why(&URL_GLOB, good), None, "{good:?}");
+        }
     }
 
     #[test]
@@ -224,7 +238,8 @@ mod tests {
         for bad in ["", " ", "+", "12", "+1234567890123456", "Twelve chars", "Blåbær"] {
             assert!(why(&ORIGINATOR, bad).is_some(), "{bad:?}");
         }
-        for good in ["Example", "+4512345678", "1204", "A B 1"] {
+        let pool = "MG0123456789abcdef0123456789abcdef";
+        for good in ["Example", "+4512345678", "1204", "A B 1", pool] {
             assert_eq!(why(&ORIGINATOR, good), None, "{good:?}");
         }
     }

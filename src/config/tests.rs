@@ -118,6 +118,10 @@ fn the_effective_configuration_reads_back_as_the_same() {
     let first = Config::parse(Some(Path::new("w.toml")), &source, &environment).unwrap();
     assert!(!first.effective.contains("hunter2"), "{}", first.effective);
     assert!(!first.effective.contains("PRIVATE"), "{}", first.effective);
+    for key in ["callback_token", "callback_secret", "signature_secret", "X-Api-Key", "secret"] {
+        let hidden = format!("{key} = \"[hidden]\"");
+        assert!(first.effective.contains(&hidden), "{key}: {}", first.effective);
+    }
     // A hidden DKIM key is no key any more; everything else is taken as it was printed.
     let hidden = "private_key = \"[hidden]\"";
     let pem = format!("private_key = {{ file = {:?} }}", folder.path().join("dkim.pem"));

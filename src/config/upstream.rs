@@ -8,6 +8,7 @@ use super::pem::read_ca;
 use super::problem::Place;
 use super::secret::OneLine;
 use super::section::Section;
+use super::sms::PublicSettings;
 use super::upstream_sms::{UpstreamKind, read_callbacks, read_protocol, read_smpp};
 use crate::model::{Channel, UpstreamName};
 use crate::relay::settings::{RelayTimeouts, SmtpUpstream, UpstreamCredential, UpstreamTls};
@@ -58,11 +59,6 @@ pub(super) fn read_upstreams(
     ports: &Ports,
 ) -> Vec<ReadUpstream> {
     let upstreams = top.tables("upstream", |section| read_upstream(section, hostname, ports));
-    if !upstreams.iter().any(|upstream| upstream.channel != Some(Channel::Sms)) {
-        let what = "there is no [[upstream]] for mail, so mail is archived as not_sent";
-        let advice = "write [[upstream]] with its host to have it relayed";
-        top.context.report.notice(None, what, advice);
-    }
     for (index, upstream) in upstreams.iter().enumerate() {
         let Some(name) = &upstream.name else {
             continue;
@@ -101,6 +97,43 @@ fn read_upstream(section: &Section<'_, '_>, hostname: &str, ports: &Ports) -> Re
     };
     let (channel, place) = (Some(kind.channel()), section.place("name"));
     ReadUpstream { name, channel, settings, place }
+}
+
+/// What no upstream takes is only archived. Who has no SMS need not hear of it.
+pub(super) fn check_channels(top: &Section<'_, '_>, read: &[ReadUpstream], speaks_sms: bool) {
+    if !read.iter().any(|upstream| upstream.channel != Some(Channel::Sms)) {
+        let what = "there is no [[upstream]] for mail, so mail is archived as not_sent";
+        let advice = "write [[upstream]] with its host to have it relayed";
+        top.context.report.notice(None, what, advice);
+    }
+    if speaks_sms && !read.iter().any(|upstream| upstream.channel != Some(Channel::Email)) {
+        let what = "there is no [[upstream]] for SMS, so SMS are archived as not_sent";
+        let advice = "write [[upstream]] with kind = \"twilio\" or another to have them relayed";
+        top.context.report.notice(None, what, advice);
+    }
+}
+
+/// A provider elsewhere that does not know where to call is silent; who turned the public port off knows.
+pub(super) fn check_receipts(
+    top: &Section<'_, '_>,
+    read: &[ReadUpstream],
+    public: &PublicSettings,
+) {
+    if public.url.is_some() || public.listen.is_none() {
+        return;
+    }
+    for upstream in read {
+        let Some(UpstreamSettings::Sms(settings)) = &upstream.settings else { continue };
+        if settings.protocol.is_on_this_machine() {
+            continue;
+        }
+        let what = format!(
+            "no receipts come from {:?}: nobody said at which URL it reaches [public]",
+            settings.name.as_str()
+        );
+        let advice = "write [public] with url = \"https://t.example.com\", or listen = \"off\"";
+        top.context.report.warning(upstream.place.clone(), what, advice);
+    }
 }
 
 /// The name that is written; else the host where that is a good name; else the kind.

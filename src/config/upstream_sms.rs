@@ -70,12 +70,16 @@ pub(super) fn read_protocol(
     match kind {
         UpstreamKind::Smtp | UpstreamKind::Smpp => None,
         UpstreamKind::Twilio => {
-            let url = read_url(section, Some("https://api.twilio.com"));
+            let url = read_base(
+                section,
+                "https://api.twilio.com",
+                &["/2010-04-01", "/2010-04-01/Accounts"],
+            );
             let account = read_twilio(section, Side::Provider);
             Some(ProviderProtocol::Twilio { url: url?, account: account? })
         }
         UpstreamKind::Vonage => {
-            let url = read_url(section, Some("https://rest.nexmo.com"));
+            let url = read_base(section, "https://rest.nexmo.com", &["/sms/json"]);
             let account = read_vonage(section, Side::Provider);
             Some(ProviderProtocol::Vonage { url: url?, account: account? })
         }
@@ -85,7 +89,7 @@ pub(super) fn read_protocol(
             Some(ProviderProtocol::Kannel { url: url?, account: account? })
         }
         UpstreamKind::GatewayApi => {
-            let url = read_url(section, Some("https://gatewayapi.com"));
+            let url = read_base(section, "https://gatewayapi.com", &["/rest", "/rest/mtsms"]);
             let account = read_token(section, Side::Provider);
             Some(ProviderProtocol::GatewayApi { url: url?, account: account? })
         }
@@ -102,6 +106,17 @@ pub(super) fn read_callbacks(section: &Section<'_, '_>, kind: UpstreamKind) -> P
         token: if is_signed { None } else { token() },
         networks: section.get("callback_networks", &List(NETWORK), Vec::new()),
     }
+}
+
+/// The base URL of an API whose path we write ourselves: behind one of `endings` it would stand twice.
+fn read_base(section: &Section<'_, '_>, default: &str, endings: &[&str]) -> Option<Url> {
+    let url = read_url(section, Some(default))?;
+    let text = url.as_str().trim_end_matches('/');
+    if let Some((base, ending)) = endings.iter().find_map(|e| Some((text.strip_suffix(*e)?, e))) {
+        let what = format!("url ends in {ending}, which is added to it");
+        section.context.report.error(section.place("url"), what, format!("write {base:?}"));
+    }
+    Some(url)
 }
 
 /// The base URL; the provider's own by default.

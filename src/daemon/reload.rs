@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use crate::config::Config;
+use crate::flow::Flow;
 use crate::intake::Intake;
 use crate::net::Tls;
 use crate::policy::{Apps, Routes};
@@ -15,6 +16,7 @@ use crate::policy::{Apps, Routes};
 pub struct Reloadable {
     pub(super) apps: Arc<ArcSwap<Apps>>,
     pub(super) routes: Arc<ArcSwap<Routes>>,
+    pub(super) flows: Arc<ArcSwap<Vec<Flow>>>,
     pub(super) intake: Intake,
     pub(super) tls: Option<Arc<Tls>>,
     /// What only a restart changes, as it was at the start.
@@ -22,12 +24,13 @@ pub struct Reloadable {
 }
 
 impl Reloadable {
-    /// Takes over apps, their credentials and rates, routes, and certificates. Gives whether
-    /// something else changed too, which takes a restart.
+    /// Takes over apps, their credentials, callbacks and rates, routes, flows, and certificates. Gives
+    /// whether something else changed too, which takes a restart.
     pub fn apply(&self, config: Config) -> bool {
         let needs_restart = fixed_part(&config) != self.fixed;
         self.intake.reload(&config.apps);
         self.apps.store(Arc::new(config.apps));
+        self.flows.store(Arc::new(config.flows));
         if !needs_restart {
             // Routes may name upstreams that only exist after a restart.
             self.routes.store(Arc::new(config.routes));
@@ -48,7 +51,7 @@ pub(super) fn fixed_part(config: &Config) -> String {
         (
             (&config.data_dir, &config.hostname, &config.log, &config.archive, &config.smtp),
             (&config.tls, &config.upstreams, &config.queue, &config.admin, config.metrics),
-            (&config.sms_upstreams, &config.flows, &config.sms, &config.keywords, &config.public),
+            (&config.sms_upstreams, &config.sms, &config.keywords, &config.public),
         )
     )
 }

@@ -95,7 +95,7 @@ async fn reload(reloadable: &Reloadable, read: impl FnOnce() -> Option<Config> +
         Ok(Some(config)) => match reloadable.apply(config) {
             false => tracing::info!("the configuration was read again"),
             true => tracing::warn!(
-                "apps and certificates were read again; what else changed takes a restart"
+                "apps, flows and certificates were read again; what else changed takes a restart"
             ),
         },
         Ok(None) | Err(_) => tracing::error!("the old configuration stays"),

@@ -1,5 +1,7 @@
 //! The rooms of SMS: relays, the port of the dialects, the public port, and what applications are
 //! told.
+//!
+//! Takes what the configuration says and builds them; a port that can not be opened fails the start.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -32,7 +34,8 @@ const PUBLIC_CONNECTIONS: usize = 1_024;
 /// What SMS needs of the configuration, before the rooms are built.
 pub(super) struct SmsParts {
     pub upstreams: Vec<SmsUpstream>,
-    pub flows: Vec<Flow>,
+    /// A reload puts others in their place.
+    pub flows: Arc<ArcSwap<Vec<Flow>>>,
     pub port: Option<SmsPortSettings>,
     pub keywords: KeywordSettings,
     pub public_listen: Option<SocketAddr>,
@@ -55,7 +58,7 @@ impl SmsParts {
         let by_address = public.listen.map(|address| format!("{scheme}://{address}"));
         Ok(SmsParts {
             upstreams: config.sms_upstreams.clone(),
-            flows: config.flows.clone(),
+            flows: Arc::new(ArcSwap::from_pointee(config.flows.clone())),
             port: config.sms.clone(),
             keywords: config.keywords.clone(),
             public_listen: public.listen,
@@ -151,7 +154,7 @@ impl Daemon {
         // What applications name must not lead back to us.
         let own_hosts = parts.own_hosts.into_iter();
         let client = HttpClient::new(None)?.refusing(own_hosts);
-        let flows = Arc::new(ArcSwap::from_pointee(parts.flows));
+        let flows = parts.flows;
         let telling = Flows { archive, intake, apps, flows, client, clock: Arc::new(now) };
         let stop = self.queue.clone();
         self.tasks.spawn(async move {

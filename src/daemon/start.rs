@@ -18,9 +18,9 @@ use crate::account::Accounts;
 use crate::admin::{self, AdminState, Readiness, UpstreamHealth, Upstreams};
 use crate::archive::{Archive, ArchiveError};
 use crate::config::Config;
-use crate::dispatch::{Clock, Dispatch};
+use crate::dispatch::Dispatch;
 use crate::intake::Intake;
-use crate::model::UpstreamName;
+use crate::model::{Clock, UpstreamName};
 use crate::net::http::{HttpLimits, serve};
 use crate::net::{Stop, Tls, TlsError, TlsListener};
 use crate::relay::{Relay, RelayError, SmtpRelay};
@@ -112,7 +112,7 @@ impl Daemon {
         };
         let mut daemon = Daemon {
             addresses: Addresses { smtp: smtp.addresses(), ..Addresses::default() },
-            reloadable: Reloadable { apps, routes, intake, tls, fixed },
+            reloadable: Reloadable { apps, routes, flows: sms.flows.clone(), intake, tls, fixed },
             readiness: Readiness::waiting_for(&["ports"]),
             smtp: Stop::new(),
             tasks: TaskTracker::new(),

@@ -26,16 +26,13 @@ use tokio_util::task::TaskTracker;
 
 use crate::archive::{Archive, ArchiveError};
 use crate::lifecycle::RetrySchedule;
-use crate::model::{Timestamp, UpstreamName};
+use crate::model::{Clock, UpstreamName};
 use crate::policy::Routes;
 use crate::relay::Relay;
 use feeder::Feeder;
 use lane::{Feedback, Lane};
 use setback::Setback;
 use worker::Worker;
-
-/// What the time is; the edge of the program reads it.
-pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// What dispatch needs.
 pub struct Dispatch {

@@ -2,9 +2,12 @@
 
 use bytes::Bytes;
 
-use crate::archive::{Archive, ArchiveError, Message};
-use crate::model::{Digest, Medium, Outgoing, RecipientState, Sms, SmsBody};
+use crate::archive::{Archive, ArchiveError, Event, Message, Recipient};
+use crate::model::{Cause, Digest, EventKind, Medium, Outgoing, RecipientState, Sms, SmsBody};
 use crate::rewrite::{Trace, render};
+
+/// Events that are read at one time.
+const PAGE: usize = 200;
 
 /// The bytes for the upstream, from the record and the bytes as submitted.
 pub fn relayed(message: &Message, raw: &Bytes) -> Outgoing {
@@ -45,6 +48,9 @@ pub enum Proof {
     Proven(Digest),
     /// Nothing was sent to this recipient yet: this is what would be.
     NotSentYet,
+    /// A receipt shows that a provider has it, but nobody saw the end of the attempt, so no digest
+    /// was recorded that would prove these bytes.
+    Unproven,
     /// The digest that was recorded is another one.
     Differs { recorded: Digest, recomputed: Digest },
 }
@@ -59,15 +65,73 @@ pub fn sent_to(
     let Some(raw) = archive.raw(message.id)? else { return Ok(None) };
     let outgoing = relayed(message, &raw);
     let recomputed = outgoing.digest;
-    let proof = match &recipient.state {
-        RecipientState::Sent { digest, .. } if *digest == recomputed => Proof::Proven(recomputed),
-        RecipientState::Sent { digest, .. } => Proof::Differs { recorded: *digest, recomputed },
+    let proof = match recorded(archive, message, recipient)? {
+        Recorded::Digest(digest) if digest == recomputed => Proof::Proven(recomputed),
+        Recorded::Digest(recorded) => Proof::Differs { recorded, recomputed },
+        Recorded::Unseen => Proof::Unproven,
+        Recorded::Nothing => Proof::NotSentYet,
+    };
+    Ok(Some((outgoing, proof)))
+}
+
+/// What the record says of the bytes that a recipient got.
+enum Recorded {
+    Digest(Digest),
+    /// They were sent, and nobody saw it.
+    Unseen,
+    Nothing,
+}
+
+fn recorded(
+    archive: &Archive,
+    message: &Message,
+    recipient: &Recipient,
+) -> Result<Recorded, ArchiveError> {
+    let may_have_been_sent = match &recipient.state {
+        RecipientState::Sent { digest, .. } => return Ok(of_attempt(*digest)),
+        // A receipt may have said so after the message had left.
+        RecipientState::Failed { cause: Cause::Undelivered { .. }, .. } => true,
+        // Or somebody restarted it since then.
         RecipientState::Held { .. }
         | RecipientState::Due { .. }
         | RecipientState::Claimed { .. }
         | RecipientState::Stopped { .. }
-        | RecipientState::Failed { .. }
-        | RecipientState::NotSent { .. } => Proof::NotSentYet,
+        | RecipientState::Failed { .. } => false,
+        RecipientState::NotSent { .. } => return Ok(Recorded::Nothing),
     };
-    Ok(Some((outgoing, proof)))
+    let earlier = match message.medium {
+        // Mail that was sent has come to its end.
+        Medium::Mail(_) => None,
+        Medium::Sms(_) => last_sent(archive, message, recipient.index)?,
+    };
+    Ok(match earlier {
+        Some(recorded) => recorded,
+        None if may_have_been_sent && recipient.possible_duplicate => Recorded::Unseen,
+        None => Recorded::Nothing,
+    })
+}
+
+/// An attempt whose end nobody saw is recorded with the digest of nothing.
+fn of_attempt(digest: Digest) -> Recorded {
+    if digest == Digest::of(b"") { Recorded::Unseen } else { Recorded::Digest(digest) }
+}
+
+/// What was recorded the last time that it was sent to this recipient.
+fn last_sent(
+    archive: &Archive,
+    message: &Message,
+    index: u16,
+) -> Result<Option<Recorded>, ArchiveError> {
+    let (mut last, mut after) = (None, None);
+    loop {
+        let page = archive.events(message.id, after, PAGE)?;
+        let of_it =
+            |event: &&Event| event.kind == EventKind::Sent && event.recipient == Some(index);
+        let digest = page.items.iter().rfind(of_it).map(|event| event.digest);
+        last = digest.map(|digest| digest.map_or(Recorded::Unseen, of_attempt)).or(last);
+        after = page.next;
+        if after.is_none() {
+            return Ok(last);
+        }
+    }
 }

@@ -1,5 +1,8 @@
 //! SMS that come in: joined where they came in parts, obeyed where they are keywords, archived, and
 //! only then answered.
+//!
+//! A callback that can not be made durable now is asked to come again, and one that comes again adds
+//! nothing. Which app it belongs to is `intake`'s, and who is told of it `flow`'s.
 
 use std::sync::Arc;
 use std::time::Duration;

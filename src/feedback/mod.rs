@@ -26,15 +26,12 @@ use tokio::sync::Semaphore;
 
 use crate::archive::Archive;
 use crate::intake::{Intake, KeywordSettings};
-use crate::model::{Timestamp, UpstreamName};
+use crate::model::{Clock, UpstreamName};
 use crate::policy::Apps;
 use crate::sms::proof::ProofKey;
 use crate::sms::provider::{Provider, ProviderCallbacks};
 use forgeries::Forgeries;
 use parts::Parts;
-
-/// What the time is; the edge of the program reads it.
-pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// Callbacks that wait at one time, for an attempt to be judged or for the other parts of a
 /// message; one more is asked to come again.

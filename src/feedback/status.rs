@@ -1,5 +1,8 @@
 //! What providers report of our messages: judged by the archive, and waited for where a report
 //! outran the response to its own submission.
+//!
+//! A report that is still too early after that is asked to come again; one of a message that nobody
+//! knows is taken, so that no stranger learns which ids are ours.
 
 use std::time::Duration;
 
@@ -40,6 +43,7 @@ async fn record(
         upstream: hook.upstream.clone(),
         provider_id: receipt.provider_id,
         message: hook.proven_message.or(receipt.message),
+        is_proven: hook.proven_message.is_some(),
         state,
         reason,
         code: receipt.code,
@@ -48,15 +52,20 @@ async fn record(
     let names_nothing = report.provider_id.is_none() && report.message.is_none();
     let reported = match names_nothing {
         true => Reported::Unknown,
-        false => settled(desk, hook, report, deadline).await?,
+        false => settled(desk, report, deadline).await?,
     };
     match reported {
         Reported::Changed(id) => {
             telemetry::record::feedback(kind(state));
+            tracing::info!(%id, upstream = %hook.upstream, state = kind(state), "receipt");
             if reason == Some(FailureReason::OptedOut) {
                 opted_out(desk, hook, id).await?;
             }
             Ok(())
+        }
+        // A crash may have come between the first time and this.
+        Reported::Unchanged(id) if reason == Some(FailureReason::OptedOut) => {
+            opted_out(desk, hook, id).await
         }
         Reported::Unchanged(_) => Ok(()),
         Reported::TooEarly => {
@@ -75,7 +84,6 @@ async fn record(
 /// Reports until it is no longer too early, or the deadline is there.
 async fn settled(
     desk: &Desk,
-    hook: &Hook<'_>,
     report: ProviderReport,
     deadline: Instant,
 ) -> Result<Reported, HookError> {
@@ -85,7 +93,7 @@ async fn settled(
     loop {
         // Seen before the look, so that what is committed during it ends the wait.
         journal.borrow_and_update();
-        let reported = archive.report(of_its_own_message(desk, hook, &report)?).await?;
+        let reported = archive.report(report.clone()).await?;
         if reported != Reported::TooEarly || Instant::now() >= deadline {
             return Ok(reported);
         }
@@ -103,26 +111,6 @@ async fn settled(
             return Err(HookError::NotNow);
         }
     }
-}
-
-/// Whoever knows the status URL of one message may speak of that message alone: an id of another
-/// one's part is taken out.
-fn of_its_own_message(
-    desk: &Desk,
-    hook: &Hook<'_>,
-    report: &ProviderReport,
-) -> Result<ProviderReport, HookError> {
-    let mut report = report.clone();
-    let Some(id) = hook.proven_message else { return Ok(report) };
-    let message = desk.with.archive.message(id)?;
-    let parts = message.iter().flat_map(|m| &m.recipients).flat_map(|recipient| &recipient.parts);
-    let mut ids = parts.map(|part| part.provider_id.as_str()).peekable();
-    let told = report.provider_id.as_deref().unwrap_or_default();
-    // Providers are not of one mind about the case of their ids.
-    if ids.peek().is_some() && !ids.any(|known| known.eq_ignore_ascii_case(told)) {
-        report.provider_id = None;
-    }
-    Ok(report)
 }
 
 /// The provider knows that this person must not be written to; from here on we do too.

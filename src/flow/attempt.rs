@@ -21,7 +21,7 @@ use crate::archive::{ArchiveError, Delivery, DeliveryKind, Event, Message};
 use crate::intake::shown;
 use crate::model::{Dialect, Sequence};
 use crate::net::client::{FetchError, FetchLimits, Reach};
-use crate::policy::App;
+use crate::policy::{App, CallbackReach};
 use crate::sms;
 use crate::sms::call::{Acknowledgement, CallbackKind, Notice, SmsReply};
 
@@ -194,12 +194,12 @@ fn reach(
             if own(app).is_some_and(|url| url == delivery.what.url) {
                 return Ok(Reach::Configured);
             }
-            if app.sms.callbacks.is_empty() {
-                return Ok(Reach::Public);
-            }
             let url = Url::parse(&request.uri().to_string()).map_err(|_| "the URL is none")?;
-            let matches = app.sms.callbacks.iter().any(|pattern| pattern.matches(&url));
-            matches.then_some(Reach::Configured).ok_or("its app may not be called back there")
+            match app.sms.callback_reach(&url) {
+                Some(CallbackReach::Public) => Ok(Reach::Public),
+                Some(CallbackReach::Listed) => Ok(Reach::Configured),
+                None => Err("its app may not be called back there"),
+            }
         }
     }
 }

@@ -1,4 +1,7 @@
 //! How long an application has to come back: the waits between attempts to tell it something.
+//!
+//! Takes how often it was tried and gives the next wait, or says that it is over. Whose turn it is and what
+//! an answer means is `courier`'s and `attempt`'s.
 
 use std::time::Duration;
 

@@ -29,15 +29,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::archive::{Archive, ArchiveError};
 use crate::intake::Intake;
-use crate::model::Timestamp;
+use crate::model::Clock;
 use crate::net::client::HttpClient;
 use crate::policy::Apps;
 use courier::Courier;
 use planner::Planner;
 pub use rule::{Flow, FlowAction, FlowMatcher};
-
-/// What the time is; the edge of the program reads it.
-pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// What telling applications needs; clones share it.
 #[derive(Clone)]

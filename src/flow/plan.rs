@@ -1,4 +1,8 @@
 //! What is to be told of one event, and to whom: a pure decision over message, app and rules.
+//!
+//! Receipts go where the message says, or else its app's account; inbound messages to every
+//! `inbound_url` of the app; webhooks and one reply as the rules say. It reads no clock and no
+//! archive; `planner` writes what comes out into the outbox.
 
 use super::rule::{Flow, FlowAction, Happening};
 use crate::archive::{DeliveryKind, Event, Message, NewDelivery};

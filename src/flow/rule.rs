@@ -1,4 +1,7 @@
 //! A rule: on which event, of what kind of message, what happens.
+//!
+//! Matching is pure and takes time linear in the text. What an action does is `webhook`'s and
+//! `reply`'s.
 
 use regex::Regex;
 use url::Url;

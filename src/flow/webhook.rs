@@ -6,7 +6,7 @@
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
-use http::{HeaderName, HeaderValue, Method, Request, Uri};
+use http::{HeaderValue, Method, Request, Uri};
 use serde_json::{Value, json};
 
 use crate::archive::{Event, Message};
@@ -26,19 +26,7 @@ pub(super) fn request(
     let mut request = Request::new(body);
     *request.method_mut() = Method::POST;
     *request.uri_mut() = url;
-    let headers = match secret {
-        Some(secret) => standard_webhook_headers(secret, &id, now, request.body()).to_vec(),
-        None => {
-            // A number and digits are always header values.
-            let value = |text: String| HeaderValue::try_from(text).ok();
-            let seconds = (now.as_millis() / 1000).to_string();
-            let named = [("webhook-id", value(id)), ("webhook-timestamp", value(seconds))];
-            let headers = named
-                .into_iter()
-                .filter_map(|(name, value)| Some((HeaderName::from_static(name), value?)));
-            headers.collect()
-        }
-    };
+    let headers = standard_webhook_headers(secret, &id, now, request.body());
     request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     request.headers_mut().extend(headers);
     request

@@ -17,8 +17,7 @@ use crate::archive::{
 };
 use crate::model::{
     AppName, Channel, Destination, Dialect, Digest, Direction, EventKind, Medium, Originator,
-    RecipientKind, RecipientState, Reference, Reply, Sms, SmsBatch, SmsBody, Timestamp,
-    UpstreamName,
+    RecipientKind, RecipientState, Reference, Reply, Sms, SmsBody, Timestamp, UpstreamName,
 };
 use crate::policy::{App, Apps, reference};
 use crate::sms::provider::Inbound;
@@ -217,23 +216,13 @@ fn acceptance(arrival: SmsArrival, answered: Option<&Message>, apps: &Apps) -> A
         resend_of: None,
         medium: Medium::Sms(Box::new(Sms {
             originator: Some(inbound.originator),
-            destination: inbound.destination,
             encoding: measure.encoding,
             segments: u16::try_from(measure.segments).unwrap_or(u16::MAX),
-            body: inbound.body,
             udh: inbound.udh,
-            class: None,
-            valid_until: None,
-            send_at: None,
             dialect,
-            account: None,
-            client_reference: None,
-            receipt: None,
-            batch: SmsBatch { index: 0, count: 1 },
-            fingerprint: [0; 16],
             reply_to: answered.map(|message| message.id),
             provider_id: Some(inbound.provider_id),
-            confirms_opt_out: false,
+            ..Sms::new(inbound.destination, inbound.body)
         })),
     }
 }

@@ -4,7 +4,6 @@
 //! is wrong with it is a refusal, which each dialect says in its own words.
 
 use std::num::NonZeroU32;
-use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -118,14 +117,11 @@ impl Intake {
     ) -> Result<Vec<Acceptance>, Refusal> {
         let digest = Digest::of(&call.raw);
         let batches = batches(&drafts);
-        let together = drafts.len() > 1;
         let mut acceptances = Vec::with_capacity(drafts.len());
         for (mut draft, batch) in drafts.into_iter().zip(batches) {
             let sms = draft::sms(&mut draft, call, batch)?;
             self.check_suppressed(call, &sms)?;
-            // One call is stored once, however many messages it is.
-            let shared = together.then_some(0..call.raw.len()).into_iter().collect();
-            acceptances.push(self.acceptance(call, draft, sms, digest, shared));
+            acceptances.push(self.acceptance(call, draft, sms, digest));
         }
         Ok(acceptances)
     }
@@ -137,13 +133,10 @@ impl Intake {
         }
         let recipient = sms.destination.to_string();
         let originator = sms.originator.as_ref().map(ToString::to_string);
-        let entry = |originator: Option<&str>| {
-            let found = self.archive.suppressed(Channel::Sms, &recipient, originator);
-            found.map_err(|error| not_now(&error))
-        };
-        // An entry without an originator is against all of them.
-        let found = entry(originator.as_deref())?.is_some()
-            || (originator.is_some() && entry(None)?.is_some());
+        // Entries against all originators are found as well. What somebody wants no more of from
+        // one originator says nothing of another.
+        let found = self.archive.suppressed(Channel::Sms, &recipient, originator.as_deref());
+        let found = found.map_err(|error| not_now(&error))?.is_some();
         if found { Err(Refusal::OptedOut(recipient)) } else { Ok(()) }
     }
 
@@ -153,7 +146,6 @@ impl Intake {
         draft: Draft,
         sms: Sms,
         digest: Digest,
-        shared: Vec<Range<usize>>,
     ) -> Acceptance {
         let app = &call.app;
         let references = references(app, draft.references, sms.text());
@@ -174,9 +166,10 @@ impl Intake {
             direction: Direction::Outbound,
             app: app.name.clone(),
             client: call.client.clone(),
+            // The archive stores the bytes of a call once, however many messages it is.
             raw: call.raw.clone(),
             digest,
-            shared,
+            shared: Vec::new(),
             summary: Summary { preview, ..Summary::default() },
             recipients: vec![NewRecipient { name: None, kind: RecipientKind::To, state }],
             references,

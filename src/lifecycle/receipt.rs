@@ -162,7 +162,6 @@ fn settle(progress: &Progress, now: Timestamp, receipt: &Receipt<'_>) -> Result<
             let note = Note {
                 upstream: Some(receipt.upstream.clone()),
                 reply: Some(reply),
-                digest: Some(Digest::of(b"")),
                 ..Note::of(EventKind::Sent)
             };
             Ok(moved(&settled, sent, Some(note)))

@@ -38,4 +38,4 @@ pub use sms::{
     SmsBatch, SmsBody, SmsEncoding,
 };
 pub use steering::SteeringField;
-pub use time::Timestamp;
+pub use time::{Clock, Timestamp};

@@ -268,6 +268,31 @@ pub struct Sms {
 }
 
 impl Sms {
+    /// With nothing else said: in Waybill's own dialect, and one segment of the GSM alphabet until
+    /// somebody measures it.
+    pub fn new(destination: Destination, body: SmsBody) -> Sms {
+        Sms {
+            originator: None,
+            destination,
+            body,
+            udh: Vec::new(),
+            encoding: SmsEncoding::Gsm7,
+            segments: 1,
+            class: None,
+            valid_until: None,
+            send_at: None,
+            dialect: Dialect::Waybill,
+            account: None,
+            client_reference: None,
+            receipt: None,
+            batch: SmsBatch { index: 0, count: 1 },
+            fingerprint: [0; 16],
+            reply_to: None,
+            provider_id: None,
+            confirms_opt_out: false,
+        }
+    }
+
     /// The text; empty for binary messages.
     pub fn text(&self) -> &str {
         match &self.body {

@@ -4,6 +4,7 @@
 //! edge of the program reads it and passes it in.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Milliseconds since 1970-01-01T00:00:00Z.
@@ -12,6 +13,9 @@ pub struct Timestamp(i64);
 
 /// The last instant that RFC 3339 can write: 9999-12-30T22:00:00Z.
 const LAST_MS: i64 = 253_402_207_200_000;
+
+/// What the time is, for rooms that act by themselves; the edge of the program hands it in.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 impl Timestamp {
     /// The earliest instant that Waybill knows, 1970-01-01T00:00:00Z.

@@ -12,5 +12,5 @@ pub mod steering;
 pub use app::{AddressPattern, App, Apps, HoldRule, OnUnknown, OnUnknownByChannel, Rate};
 pub use app::{SmtpCredential, Track};
 pub use route::{Route, RouteQuery, Routes};
-pub use sms::{SmsPolicy, UrlPattern};
+pub use sms::{CallbackReach, SmsPolicy, UrlPattern};
 pub use steering::{Steering, SteeringError, read_steering};

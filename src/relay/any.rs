@@ -1,4 +1,5 @@
-//! An upstream of either channel, for those who do not care which it is.
+//! An upstream of either channel, for those who do not care which it is: how many attempts it takes, how
+//! it is doing, and its rate. The attempt itself is made on the relay of its own kind.
 
 use std::time::Instant;
 

@@ -1,4 +1,7 @@
 //! How an upstream is doing: its circuit breaker, and why the last attempt failed.
+//!
+//! Takes the outcome of each attempt and says whether the next one may start; it logs when an upstream
+//! goes down and when it is back. What an outcome means for a message is `lifecycle`'s.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;

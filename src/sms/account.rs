@@ -1,5 +1,5 @@
 //! Accounts: how an application proves itself in each dialect, and how Waybill proves itself to a
-//! provider of the same protocol.
+//! provider of the same protocol. Values only: who compares them is `call::Port::verify`.
 
 use crate::model::Secret;
 

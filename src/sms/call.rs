@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 
 use super::account::SmsAccounts;
 use super::number::NumberStyle;
@@ -277,6 +277,14 @@ pub enum Refusal {
     KeyReused,
 }
 
+/// Longest quotation, in characters.
+const MAX_QUOTED_CHARS: usize = 80;
+
+/// What a client wrote, as it may stand in an answer: short, and without control characters.
+pub(super) fn quoted(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(MAX_QUOTED_CHARS).collect()
+}
+
 /// What the application is told.
 #[derive(Clone, Debug)]
 pub enum Answer<'a> {
@@ -373,6 +381,16 @@ pub enum Acknowledgement {
     Taken { replies: Vec<SmsReply> },
     /// To be tried again.
     NotTaken,
+}
+
+impl Acknowledgement {
+    /// Taken with any 2xx, where a response can hold no replies.
+    pub(super) fn of(status: StatusCode) -> Acknowledgement {
+        match status.is_success() {
+            true => Acknowledgement::Taken { replies: Vec::new() },
+            false => Acknowledgement::NotTaken,
+        }
+    }
 }
 
 /// A reply that the app gave in its response (TwiML `<Message>`, Kannel's body).

@@ -95,15 +95,20 @@ impl Fields {
     }
 }
 
-/// `+` is a space, `%XX` an octet; a percent sign that begins no escape stands for itself.
 fn decode(text: &[u8]) -> Vec<u8> {
+    unescape(text, b' ')
+}
+
+/// `%XX` is an octet, and a plus sign is `plus`: a space in forms, itself elsewhere. A percent sign that
+/// begins no escape stands for itself.
+pub(super) fn unescape(text: &[u8], plus: u8) -> Vec<u8> {
     let hex = |b: Option<&u8>| b.and_then(|b| char::from(*b).to_digit(16));
     let mut out = Vec::with_capacity(text.len());
     let mut at = 0;
     while let Some(byte) = text.get(at) {
         at += 1;
         match byte {
-            b'+' => out.push(b' '),
+            b'+' => out.push(plus),
             b'%' => match (hex(text.get(at)), hex(text.get(at + 1))) {
                 (Some(high), Some(low)) => {
                     // Two hexadecimal digits are at most 255.

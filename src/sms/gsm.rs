@@ -1,4 +1,6 @@
 //! The GSM 7-bit default alphabet with its extension table (3GPP TS 23.038 §6.2.1).
+//!
+//! What a text comes to in segments is `segment`'s; nothing here makes septets, which is the provider's.
 
 /// The default alphabet, at the place of each code; 0x1B is the escape to the extension table.
 const ALPHABET: &str = "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞ\u{1b}ÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà";

@@ -2,7 +2,8 @@
 //!
 //! Takes the request and the names of what is secret in it; gives request line, `Host`,
 //! `Content-Type` and the dialect's own fields, an empty line, and the body. Everything but the
-//! values of secrets stays as it came. Of `Authorization` only the scheme stays.
+//! values of secrets stays as it came. Of `Authorization` only a scheme that is known stays, and a JSON
+//! document that can not be read is left out: nobody can tell where its secrets are.
 
 use bytes::Bytes;
 use http::{HeaderName, Request, header};
@@ -11,14 +12,12 @@ use super::form::Fields;
 
 /// What stands where a secret stood.
 const MASK: &[u8] = b"***";
+/// What may stand before credentials; every other word may be a part of them.
+const SCHEMES: [&str; 4] = ["Basic", "Bearer", "Token", "OAuth"];
 
 /// Writes the request; `fields` are headers to keep as they are, `secrets` the names of parameters
-/// of query, form and JSON object whose values are masked.
-pub(super) fn masked_http(
-    request: &Request<Bytes>,
-    fields: &[HeaderName],
-    secrets: &[&str],
-) -> Bytes {
+/// of query, form and JSON object whose values are masked, in small letters.
+pub fn masked_http(request: &Request<Bytes>, fields: &[HeaderName], secrets: &[&str]) -> Bytes {
     let mut out = Vec::with_capacity(request.body().len() + 256);
     out.extend_from_slice(request.method().as_str().as_bytes());
     out.push(b' ');
@@ -34,8 +33,10 @@ pub(super) fn masked_http(
         }
     }
     for value in request.headers().get_all(header::AUTHORIZATION) {
-        let scheme = value.as_bytes().split(|b| *b == b' ').next().unwrap_or_default();
-        write_field(&mut out, &header::AUTHORIZATION, &[scheme, b" ", MASK].concat());
+        let word = value.as_bytes().split(|b| *b == b' ').next().unwrap_or_default();
+        let is_scheme = SCHEMES.iter().any(|scheme| word.eq_ignore_ascii_case(scheme.as_bytes()));
+        let shown = if is_scheme { [word, b" ", MASK].concat() } else { MASK.to_vec() };
+        write_field(&mut out, &header::AUTHORIZATION, &shown);
     }
     out.extend_from_slice(b"\r\n");
     out.extend(masked_body(request.body(), secrets));
@@ -54,11 +55,13 @@ fn masked_body(body: &[u8], secrets: &[&str]) -> Vec<u8> {
     if !is_json(body) {
         return masked_pairs(body, secrets);
     }
-    let Ok(serde_json::Value::Object(mut object)) = serde_json::from_slice(body) else {
-        return body.to_vec();
+    let mut object = match serde_json::from_slice(body) {
+        Ok(serde_json::Value::Object(object)) => object,
+        Ok(_) => return body.to_vec(),
+        Err(_) => return MASK.to_vec(),
     };
     let mut is_changed = false;
-    for (_, value) in object.iter_mut().filter(|(name, _)| secrets.contains(&name.as_str())) {
+    for (_, value) in object.iter_mut().filter(|(name, _)| is_secret(name, secrets)) {
         *value = String::from_utf8_lossy(MASK).into();
         is_changed = true;
     }
@@ -77,13 +80,17 @@ pub(super) fn is_json(body: &[u8]) -> bool {
 /// `name=value&…` with the values of secrets masked, by their decoded names.
 fn masked_pairs(pairs: &[u8], secrets: &[&str]) -> Vec<u8> {
     let mask = |pair: &[u8]| {
-        let is_secret = Fields::parse(pair).iter().any(|(name, _)| secrets.contains(&name));
+        let is_secret = Fields::parse(pair).iter().any(|(name, _)| is_secret(name, secrets));
         match pair.iter().position(|b| *b == b'=') {
             Some(at) if is_secret => [&pair[..=at], MASK].concat(),
             Some(_) | None => pair.to_vec(),
         }
     };
     pairs.split(|b| *b == b'&').map(mask).collect::<Vec<_>>().join(&b'&')
+}
+
+fn is_secret(name: &str, secrets: &[&str]) -> bool {
+    secrets.iter().any(|secret| name.trim().eq_ignore_ascii_case(secret))
 }
 
 #[cfg(test)]
@@ -102,6 +109,14 @@ mod tests {
     }
 
     #[test]
+    fn what_may_be_a_secret_is_left_out() {
+        let expected = "POST /x HTTP/1.1\r\nauthorization: ***\r\n\r\n";
+        check("/x", &[("Authorization", "s3")], "", expected);
+        check("/x", &[("Authorization", "s3 cret")], "", expected);
+        check("/x", &[], r#"{"token":"s3""#, "POST /x HTTP/1.1\r\n\r\n***");
+    }
+
+    #[test]
     fn secrets_are_masked_wherever_they_stand() {
         check(
             "/x?token=s3&a=1&%74oken=s3",
@@ -117,6 +132,13 @@ mod tests {
         );
         check("/x", &[], r#"{"token":"s3"}"#, "POST /x HTTP/1.1\r\n\r\n{\"token\":\"***\"}");
         check("/x", &[], r#"{ "a": 1}"#, "POST /x HTTP/1.1\r\n\r\n{ \"a\": 1}");
-        check("/x", &[("Host", "h")], "[1", "POST /x HTTP/1.1\r\nhost: h\r\n\r\n[1");
+        check("/x", &[], r#"["token"]"#, "POST /x HTTP/1.1\r\n\r\n[\"token\"]");
+        check(
+            "/x?",
+            &[("Host", "h")],
+            r#"{"t":1, "\u0074oken":"s3"}"#,
+            "POST /x? HTTP/1.1\r\nhost: h\r\n\r\n{\"t\":1,\"token\":\"***\"}",
+        );
+        check("/x", &[], "a=1&&TOKEN=s3&x", "POST /x HTTP/1.1\r\n\r\na=1&&TOKEN=***&x");
     }
 }

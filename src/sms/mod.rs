@@ -5,21 +5,25 @@
 //! to one. Both take whole HTTP messages as values. Which app it is, whether it may, and what is stored is
 //! decided elsewhere.
 //!
-//! In reading order: `gsm`, `segment`, `number`, `form`, `signature`, `account`, `call` (the dialects' common
-//! words), `provider` (the providers'), then one folder for each protocol.
+//! In reading order: `gsm`, `segment`, `number`; `hex`, `form`, `basic`, `signature`, `proof`, `masked` and
+//! `response` (how requests and responses are written, and what proves them); `account`, `call` (the
+//! dialects' common words), `provider` (the providers'), then one folder for each protocol.
 
 pub mod account;
+mod basic;
 pub mod call;
 pub mod form;
 pub mod gatewayapi;
 pub mod generic;
 pub mod gsm;
+pub mod hex;
 pub mod kannel;
-mod masked;
+pub mod masked;
 pub mod native;
 pub mod number;
 pub mod proof;
 pub mod provider;
+mod response;
 pub mod segment;
 pub mod signature;
 pub mod twilio;

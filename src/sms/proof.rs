@@ -7,6 +7,7 @@ use std::fmt;
 
 use aws_lc_rs::hmac;
 
+use super::hex;
 use crate::model::{MessageId, UpstreamName};
 
 /// Octets of the proof that are shown.
@@ -42,7 +43,8 @@ impl ProofKey {
 
     fn proof(&self, upstream: &UpstreamName, id: MessageId) -> String {
         let tag = hmac::sign(&self.0, format!("status {upstream} {id}").as_bytes());
-        tag.as_ref().iter().take(PROOF_BYTES).map(|byte| format!("{byte:02x}")).collect()
+        // An HMAC-SHA-256 has 32 octets.
+        hex::digits(tag.as_ref().get(..PROOF_BYTES).unwrap_or_default())
     }
 }
 

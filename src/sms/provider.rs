@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, header};
 use ipnet::IpNet;
 use url::Url;
 
@@ -78,10 +78,11 @@ pub trait Provider: Send + Sync {
     /// What the response means.
     fn judge(&self, response: &Response<Bytes>) -> Judgement;
 
-    /// Reads a status callback whose origin is proven by `proof`.
+    /// Reads a status callback, and refuses it where neither a signature nor `is_proven` proves its
+    /// origin.
     fn status(&self, callback: &Callback<'_>) -> Result<Vec<Receipt>, CallbackRefusal>;
 
-    /// Reads an inbound callback whose origin is proven.
+    /// The same of an inbound callback.
     fn inbound(&self, callback: &Callback<'_>) -> Result<Vec<Inbound>, CallbackRefusal>;
 
     /// What the provider wants to hear when a callback was taken.
@@ -119,6 +120,24 @@ pub enum Judgement {
     Unclear { text: String },
 }
 
+/// Longest text of a provider that is kept, in characters.
+const MAX_WORDS_CHARS: usize = 200;
+/// Longest wait that a provider may ask for.
+pub(super) const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
+
+/// A provider's words as they are kept: one line without control characters, and bounded.
+pub(super) fn words(text: &str) -> String {
+    let text = text.trim().chars().take(MAX_WORDS_CHARS);
+    text.map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// `Retry-After` in seconds (RFC 9110 §10.2.3), bounded; a date is read as none.
+pub(super) fn retry_after(response: &Response<Bytes>) -> Option<Duration> {
+    let seconds = response.headers().get(header::RETRY_AFTER)?.to_str().ok()?;
+    let wait = Duration::from_secs(seconds.trim().parse().ok()?);
+    Some(wait.min(MAX_RETRY_AFTER))
+}
+
 /// A callback of a provider.
 #[derive(Clone, Copy, Debug)]
 pub struct Callback<'a> {
@@ -128,7 +147,8 @@ pub struct Callback<'a> {
     /// the end; signatures cover the URL that begins with it. Never taken from `Host`.
     pub public_url: &'a str,
     pub peer: IpAddr,
-    /// The URL holds a proof that only we could make: a status URL that we handed out.
+    /// The URL holds a proof that only we could make (a status URL that we handed out), or the
+    /// upstream's `callback_token`.
     pub is_proven: bool,
     pub now: Timestamp,
 }
@@ -182,4 +202,28 @@ pub struct Concatenation {
     /// From 1 on.
     pub part: u16,
     pub total: u16,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_of_a_provider_are_one_bounded_line() {
+        assert_eq!(words(" a\r\nb\u{7f}c "), "a  b c");
+        assert_eq!(words(&"æ".repeat(1_000)).chars().count(), MAX_WORDS_CHARS);
+    }
+
+    #[test]
+    fn a_provider_may_ask_for_a_bounded_wait() {
+        let of = |value: &str| {
+            let response = Response::builder().header("retry-after", value).body(Bytes::new());
+            retry_after(&response.unwrap()).map(|wait| wait.as_secs())
+        };
+        for bad in ["", "-1", "soon", "Sun, 22 Nov 2026 04:27:51 GMT"] {
+            assert_eq!(of(bad), None, "{bad}");
+        }
+        assert_eq!(of(" 7 "), Some(7));
+        assert_eq!(of("18446744073709551615"), Some(3600));
+    }
 }

@@ -13,6 +13,8 @@ const SEGMENT_OCTETS: usize = 140;
 const PART_HEADER_OCTETS: usize = 6;
 /// The concatenation element counts to 255.
 pub const MAX_SEGMENTS: u32 = 255;
+/// No longer text fits: so many segments of 153 characters.
+pub const MAX_TEXT_CHARS: usize = 39_015;
 
 /// What a body comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

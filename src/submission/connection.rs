@@ -17,10 +17,11 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::deadline::Patience;
 use super::door::Door;
 use super::guard::AuthGuard;
+use super::now;
 use super::spool::{Spool, SpoolSpace};
 use crate::archive;
 use crate::intake::Submission;
-use crate::model::{EnhancedCode, Reply, ReversePath, Secret, Timestamp};
+use crate::model::{EnhancedCode, Reply, ReversePath, Secret};
 use crate::net::{Connection, Stop, Tls, client_key, describe_tls};
 use crate::policy::{App, Apps};
 use crate::smtp::{AuthVerdict, Client, Input, Output, Phase, Session, SessionSettings};
@@ -339,10 +340,6 @@ impl<D: Door> Driver<D> {
         let _ = timeout(LINGER, lingering).await;
         Ok(Ending::Over)
     }
-}
-
-fn now() -> Timestamp {
-    Timestamp::from_millis(jiff::Timestamp::now().as_millisecond())
 }
 
 fn reply(code: u16, enhanced: (u8, u16, u16), text: &str) -> Reply {

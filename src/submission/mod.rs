@@ -24,3 +24,10 @@ pub use server::{SmtpServer, SubmissionError};
 pub use settings::SmtpSettings;
 pub use sms_port::SmsPort;
 pub use sms_settings::SmsPortSettings;
+
+use crate::model::Timestamp;
+
+/// The one clock of this room.
+fn now() -> Timestamp {
+    Timestamp::from_millis(jiff::Timestamp::now().as_millisecond())
+}

@@ -1,7 +1,7 @@
 //! What the calls of the dialects do, once it is known whose they are.
 //!
 //! A message is there only for the app that it belongs to; to every other it does not exist. A
-//! callback may lead to where the configuration allows, or to a public address, and nowhere else.
+//! callback may lead where `policy` says, and nowhere else.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::archive::{
 use crate::intake::{self, Intake, ReplyFate, SmsSubmission};
 use crate::model::{Channel, Dialect, MessageId, ReceiptRequest, Sequence, Timestamp};
 use crate::net::client::{Reach, check};
-use crate::policy::App;
+use crate::policy::{App, CallbackReach};
 use crate::sms::Port;
 use crate::sms::call::{Answer, Call, Draft, Handle, ListQuery, Operation, Refusal, Shown};
 
@@ -144,7 +144,8 @@ impl Doing<'_> {
                     return Ok((Vec::new(), None));
                 }
             }
-            let page = archive.list(&filter, Order::Newest, after, limit)?;
+            let mut page = archive.list(&filter, Order::Newest, after, limit)?;
+            page.items.retain(is_there);
             Ok((show(&page.items), page.next))
         })
         .await
@@ -201,7 +202,15 @@ fn show(messages: &[Message]) -> Vec<Shown> {
 }
 
 fn own(app: &App, message: Option<Message>) -> Option<Message> {
-    message.filter(|message| message.app == app.name && message.channel() == Channel::Sms)
+    let is_own = |message: &Message| {
+        message.app == app.name && message.channel() == Channel::Sms && is_there(message)
+    };
+    message.filter(is_own)
+}
+
+/// What was deleted is there for the archive alone.
+fn is_there(message: &Message) -> bool {
+    message.deleted_at.is_none()
 }
 
 /// The messages of one batch by the number of its first.
@@ -252,10 +261,13 @@ fn check_callback(app: &App, text: &str) -> Result<(), Refusal> {
     if !matches!(url.scheme(), "http" | "https") {
         return Err(bad("it is no http or https URL"));
     }
-    if app.sms.callbacks.iter().any(|pattern| pattern.matches(&url)) {
-        return Ok(());
+    match app.sms.callback_reach(&url) {
+        Some(CallbackReach::Listed) => Ok(()),
+        Some(CallbackReach::Public) => {
+            check(&url, Reach::Public).map_err(|why| Refusal::BadCallback(clean(&why).into_owned()))
+        }
+        None => Err(bad("it is none of those that the configuration allows")),
     }
-    check(&url, Reach::Public).map_err(|why| Refusal::BadCallback(clean(&why).into_owned()))
 }
 
 fn clean(text: &str) -> Cow<'_, str> {

@@ -21,6 +21,7 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST};
 use http::{HeaderValue, StatusCode, Uri};
 
 use super::guard::AuthGuard;
+use super::now;
 use super::sms_body::{BodyRoom, Unread};
 use super::sms_dispatch::{dispatch, prefixes};
 use super::sms_identity::identify;
@@ -28,7 +29,7 @@ use super::sms_operation::Doing;
 use super::sms_settings::SmsPortSettings;
 use crate::archive::{Archive, Client};
 use crate::intake::{Intake, ReplyFate};
-use crate::model::{Dialect, Timestamp};
+use crate::model::Dialect;
 use crate::net::ReplyWatch;
 use crate::net::http::{CloseWithoutReply, HttpLimits};
 use crate::policy::Apps;
@@ -251,9 +252,4 @@ fn problem(status: StatusCode, kind: &str, title: &str, detail: &str) -> Respons
     let json = HeaderValue::from_static("application/problem+json");
     response.headers_mut().insert(CONTENT_TYPE, json);
     response
-}
-
-/// The edge of the house: here a clock is read.
-fn now() -> Timestamp {
-    Timestamp::from_millis(jiff::Timestamp::now().as_millisecond())
 }

@@ -170,6 +170,46 @@ async fn a_host_that_hangs_does_not_delay_another() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_never_answers_rests_and_hides_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (dead, application) = (SmsProvider::start().await, SmsProvider::start().await);
+    dead.always(Answer::CloseAfterReading);
+    let gateway = Gateway::start(&dir, vec![calling_home(app("erp", None))]).await;
+    let at = |host: &SmsProvider| host.url().join("status").unwrap().to_string();
+    for number in 0..60 {
+        let sms = with_receipts(sms_to(&format!("+45111111{number:02}"), "x"), &at(&dead));
+        gateway.sent(sms, &format!("SMdead{number}")).await;
+    }
+    let news = gateway.flows(Vec::new());
+    // Time stands still, so the rest does not end by itself.
+    until(&gateway, "all of the dead host's are put off", |g| {
+        let left = outbox(g, false);
+        left.len() == 60 && left.iter().all(|delivery| delivery.attempts == 1)
+    })
+    .await;
+    let called = dead.requests().len();
+    assert!((3..=4).contains(&called), "{called} calls before the rest, and none in it");
+    let put_off = outbox(&gateway, false);
+    let rested = |delivery: &&Delivery| {
+        delivery.last_error.as_deref() == Some("its host gave no response a moment ago")
+    };
+    assert_eq!(put_off.iter().filter(rested).count(), 60 - called);
+    for number in 0..5 {
+        gateway.sent(with_receipts(text("x"), &at(&application)), &format!("SM{number}")).await;
+    }
+    application.wait_for(|record| record.requests.len() == 5).await;
+    assert_eq!(dead.requests().len(), called, "it rests");
+
+    // It is back when its rest is over, and nothing was given up.
+    dead.always(Answer::Say(200, ""));
+    gateway.clock.by(200);
+    until(&gateway, "an empty outbox", |g| outbox(g, false).is_empty()).await;
+    assert_eq!(dead.requests().len(), called + 60);
+    assert!(outbox(&gateway, true).is_empty());
+    news.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_application_may_not_be_called_where_it_does_not_belong() {
     let dir = tempfile::tempdir().unwrap();
     let application = SmsProvider::start().await;

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use waybill::model::{
     Destination, Dialect, Direction, MessageId, Originator, ReceiptRequest, ReceiptState, Secret,
-    Sequence, Sms, SmsBatch, SmsBody, SmsEncoding, Timestamp,
+    Sequence, Sms, SmsBody, SmsEncoding, Timestamp,
 };
 use waybill::sms::account::{CallbackUrls, KannelAccount};
 use waybill::sms::call::{
@@ -74,23 +74,9 @@ fn draft(request: &Request<Bytes>) -> Draft {
 fn sms(text: &str, encoding: SmsEncoding) -> Sms {
     Sms {
         originator: Originator::parse("+4587654321"),
-        destination: Destination::parse("+4512345678").unwrap(),
-        body: SmsBody::Text(text.into()),
-        udh: Vec::new(),
         encoding,
-        segments: 1,
-        class: None,
-        valid_until: None,
-        send_at: None,
         dialect: Dialect::Kannel,
-        account: None,
-        client_reference: None,
-        receipt: None,
-        batch: SmsBatch { index: 0, count: 1 },
-        fingerprint: [0; 16],
-        reply_to: None,
-        provider_id: None,
-        confirms_opt_out: false,
+        ..Sms::new(Destination::parse("+4512345678").unwrap(), SmsBody::Text(text.into()))
     }
 }
 

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use waybill::model::{
     Destination, Dialect, Direction, MessageId, Originator, ReceiptState, Secret, Sequence, Sms,
-    SmsBatch, SmsBody, SmsEncoding, Timestamp,
+    SmsBody, Timestamp,
 };
 use waybill::sms::account::{CallbackUrls, TwilioAccount};
 use waybill::sms::call::{
@@ -241,23 +241,10 @@ fn draft() -> Draft {
 fn shown(number: u128, draft: &Draft, state: ShownState) -> Shown {
     let sms = Sms {
         originator: Originator::parse(draft.from.as_ref().unwrap()),
-        destination: Destination::parse(&draft.to).unwrap(),
-        body: draft.body.clone(),
-        udh: Vec::new(),
-        encoding: SmsEncoding::Gsm7,
-        segments: 1,
-        class: None,
-        valid_until: None,
-        send_at: None,
         dialect: Dialect::Twilio,
         account: Some(ACCOUNT.into()),
-        client_reference: None,
         receipt: draft.receipt.clone(),
-        batch: SmsBatch { index: 0, count: 1 },
-        fingerprint: [0; 16],
-        reply_to: None,
-        provider_id: None,
-        confirms_opt_out: false,
+        ..Sms::new(Destination::parse(&draft.to).unwrap(), draft.body.clone())
     };
     Shown {
         id: MessageId::from_u128(number << 64 | 7),

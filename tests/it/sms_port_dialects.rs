@@ -11,7 +11,7 @@ use waybill::sms::account::{CallbackUrls, KannelAccount, TokenAccount, VonageAcc
 use crate::support::sms_port::{SmsGateway, answer, app, send, sid};
 
 /// With an account in every dialect.
-fn everywhere() -> App {
+pub fn everywhere() -> App {
     let mut app = app("erp", 'a');
     app.sms.accounts.vonage = Some(VonageAccount {
         api_key: "key1".into(),
@@ -32,7 +32,7 @@ fn everywhere() -> App {
     app
 }
 
-fn post(path: &str, extra: &str, kind: &str, body: &str) -> Vec<u8> {
+pub fn post(path: &str, extra: &str, kind: &str, body: &str) -> Vec<u8> {
     format!(
         "POST {path} HTTP/1.1\r\nhost: x\r\n{extra}content-type: {kind}\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()

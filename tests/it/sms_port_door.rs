@@ -135,7 +135,12 @@ async fn callbacks_lead_only_where_they_may() {
     ] {
         refused(&gateway, &with('a', url)).await;
     }
-    for url in ["http://127.0.0.1:9/other", "http://user@127.0.0.1:9/erp/a"] {
+    // A list is all there is: what is accepted here is what will be called.
+    for url in [
+        "http://127.0.0.1:9/other",
+        "http://user@127.0.0.1:9/erp/a",
+        "https://app.example.com/status",
+    ] {
         refused(&gateway, &with('b', url)).await;
     }
     let allowed = gateway.ask(&with('b', "http://127.0.0.1:9/erp/a")).await;

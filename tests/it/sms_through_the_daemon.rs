@@ -1,36 +1,9 @@
 //! SMS through the whole daemon: out, receipts back, an answer in, the application told, and the admin
 //! API over all of it.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
-
-use waybill::model::Secret;
-use waybill::sms::form::Fields;
-use waybill::sms::twilio::sign_callback;
-
 use crate::support::daemon::{Daemon, Setup};
-use crate::support::sms_app::{port, tables};
+use crate::support::sms_app::{callback, port, tables};
 use crate::support::sms_provider::{AUTH_TOKEN, SmsProvider};
-
-/// Calls the public port as the provider does; gives the status.
-fn callback(daemon: &Daemon, path: &str, fields: &[(&str, &str)], token: &str) -> u16 {
-    let mut form = Fields::default();
-    fields.iter().for_each(|(name, value)| form.push(name, value));
-    let url = format!("http://127.0.0.1:{}{path}", daemon.public());
-    let signature = sign_callback(&Secret::new(token.to_owned()), &url, &form);
-    let body = form.encode();
-    let mut socket = TcpStream::connect(("127.0.0.1", daemon.public())).unwrap();
-    write!(
-        socket,
-        "POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nX-Twilio-Signature: {signature}\r\n\
-         Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    )
-    .unwrap();
-    let mut answer = String::new();
-    socket.read_to_string(&mut answer).unwrap();
-    answer.split(' ').nth(1).unwrap().parse().unwrap()
-}
 
 #[test]
 fn an_sms_goes_out_and_its_receipt_and_its_answer_come_back() {

@@ -225,11 +225,6 @@ impl StoredMessage {
         }
     }
 
-    /// Which message of its call an SMS is, and how many there were.
-    pub(in crate::archive) fn batch(&self) -> Option<(u32, u32)> {
-        self.sms.as_ref().map(|sms| sms.batch)
-    }
-
     /// Takes away what the message says: text, names of attachments, and the way to its bytes.
     pub(in crate::archive) fn redact(&mut self, at: Timestamp) -> StoredBody {
         self.summary.subject = None;

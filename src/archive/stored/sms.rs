@@ -26,7 +26,7 @@ pub(in crate::archive) struct StoredSms {
     client_reference: Option<String>,
     receipt: Option<StoredReceiptRequest>,
     /// Which of the messages of its call it is, and how many there were.
-    pub batch: (u32, u32),
+    batch: (u32, u32),
     fingerprint: [u8; 16],
     reply_to: Option<u128>,
     provider_id: Option<String>,

@@ -11,32 +11,27 @@ pub(in crate::archive) fn sms(number: u64, (index, count): (u32, u32), raw: Byte
     Acceptance {
         medium: Medium::Sms(Box::new(Sms {
             originator: Originator::parse("Example"),
-            destination: Destination::Number(Msisdn::from_digits(&digits).unwrap()),
-            body: SmsBody::Text(format!("Your code is {number}")),
-            udh: Vec::new(),
-            encoding: SmsEncoding::Gsm7,
-            segments: 1,
-            class: None,
-            valid_until: None,
-            send_at: None,
             dialect: Dialect::Twilio,
             account: Some("AC1".into()),
-            client_reference: None,
-            receipt: None,
             batch: SmsBatch { index, count },
             fingerprint: [7; 16],
-            reply_to: None,
-            provider_id: None,
-            confirms_opt_out: false,
+            ..Sms::new(
+                Destination::Number(Msisdn::from_digits(&digits).unwrap()),
+                SmsBody::Text(format!("Your code is {number}")),
+            )
         })),
         summary: Summary { preview: format!("Your code is {number}"), ..Summary::default() },
         ..acceptance(number, 1, raw)
     }
 }
 
-/// A call to so many numbers, with its one body.
+/// A call to so many numbers, with its one body and its one time.
 pub(in crate::archive) fn call(from: u64, count: u32, raw: Bytes) -> Vec<Acceptance> {
-    (0..count).map(|index| sms(from + u64::from(index), (index, count), raw.clone())).collect()
+    let one = |index| Acceptance {
+        accepted_at: at(from as i64),
+        ..sms(from + u64::from(index), (index, count), raw.clone())
+    };
+    (0..count).map(one).collect()
 }
 
 pub(super) fn key(number: u8, fingerprint: u8) -> RepeatKey {

@@ -25,6 +25,7 @@ pub(super) fn report(
         upstream: upstream(),
         provider_id: provider_id.map(str::to_owned),
         message,
+        is_proven: false,
         state,
         reason: Some(FailureReason::Unreachable).filter(|_| state == ReceiptState::Undelivered),
         code: Some("30003".into()),
@@ -68,6 +69,21 @@ async fn reports_of_nothing_of_ours_change_nothing() {
     let foreign = ProviderReport { message: Some(id), ..foreign };
     assert_eq!(archive.report(foreign).await.unwrap(), Reported::Unknown);
     assert_eq!(kinds(&archive, id), [EventKind::Accepted, EventKind::Sent]);
+}
+
+#[tokio::test]
+async fn a_status_url_speaks_of_its_own_message_alone_whatever_id_it_names() {
+    use ReceiptState::Delivered;
+    let dir = tempfile::tempdir().unwrap();
+    let archive = Archive::open(&settings(dir.path())).unwrap();
+    let other = judged(&archive, 1, sent_as(&["SM1"])).await;
+    // Nobody knows yet under which id this one was taken.
+    let mine = judged(&archive, 2, Outcome::Unknown { detail: "cut off".into() }).await;
+    let lie = ProviderReport { is_proven: true, ..report(Some("SM1"), Some(mine), Delivered) };
+    assert_eq!(archive.report(lie).await.unwrap(), Reported::Changed(mine));
+    assert_eq!(kinds(&archive, other), [EventKind::Accepted, EventKind::Sent]);
+    let honest = report(Some("sm1"), None, Delivered);
+    assert_eq!(archive.report(honest).await.unwrap(), Reported::Changed(other), "its id was taken");
 }
 
 #[tokio::test]

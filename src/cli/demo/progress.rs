@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::SmtpSink;
 use super::sms_provider::SmsProvider;
+use super::sms_samples::OUR_NUMBER;
 use crate::archive::{Archive, Filter, Message, Order, Recipient};
 use crate::cli::listing::printable;
 use crate::daemon::Addresses;
@@ -58,7 +59,9 @@ pub(super) fn tell_where(
     println!("  swaks --server {host} --port {port} --to you@customer.example");
     println!("  {curl} \"$WAYBILL/messages?channel=sms\"");
     println!("  curl -H 'Authorization: Bearer demo' http://{sms}/v1/sms \\");
-    println!("    --json '{{\"to\": \"+4520000006\", \"text\": \"Hello. Reply YES\"}}'\n");
+    let message =
+        format!("\"to\": \"+4520000006\", \"from\": \"{OUR_NUMBER}\", \"text\": \"Reply YES\"");
+    println!("    --json '{{{message}}}'\n");
     println!("Ctrl-C ends the demo.\n");
 }
 

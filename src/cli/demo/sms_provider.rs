@@ -30,6 +30,7 @@ use crate::model::Secret;
 use crate::net::client::{FetchLimits, HttpClient, Reach};
 use crate::net::http::{HttpLimits, serve};
 use crate::sms::form::Fields;
+use crate::sms::hex;
 use crate::sms::twilio::sign_callback;
 
 /// The account that the demo's gateway has here.
@@ -68,7 +69,7 @@ impl SmsProvider {
         let address = listener.local_addr()?;
         let mut random = [0; 16];
         aws_lc_rs::rand::fill(&mut random).map_err(|_| io::Error::other("no randomness"))?;
-        let auth_token = Secret::new(hex(&random));
+        let auth_token = Secret::new(hex::digits(&random));
         let shared = Arc::new(Shared {
             auth_token: auth_token.clone(),
             client: HttpClient::new(None).map_err(io::Error::other)?,
@@ -123,7 +124,7 @@ impl Sms {
         // Without randomness two messages share an id, which the demo survives.
         let _ = aws_lc_rs::rand::fill(&mut random);
         let (from, to, text) = (from.to_owned(), to.to_owned(), text.to_owned());
-        Sms { sid: format!("SM{}", hex(&random)), from, to, text }
+        Sms { sid: format!("SM{}", hex::digits(&random)), from, to, text }
     }
 }
 
@@ -228,8 +229,4 @@ impl Shared {
             Err(error) => tracing::warn!(%error, "the demo's callback did not arrive"),
         }
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

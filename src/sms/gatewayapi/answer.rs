@@ -8,6 +8,8 @@ use http::{Response, StatusCode, header};
 use serde_json::{Map, Value, json};
 
 use super::super::call::{Answer, Format, Probe, Refusal, Shown};
+use super::super::hex;
+use super::super::response;
 use super::country::country;
 use super::status::{destaddr, error_text, hex_code, status_word};
 use crate::model::{Destination, Msisdn, SmsBody, SmsEncoding, Timestamp};
@@ -23,14 +25,14 @@ pub(super) fn answer(format: Format, answer: &Answer<'_>) -> Response<Bytes> {
     match answer {
         Answer::Submitted(messages) if format == MESSAGE_API => accepted_single(messages),
         Answer::Submitted(messages) => accepted(messages, format == MTSMS_WITH_DETAILS),
-        Answer::Found(messages) => document(StatusCode::OK, &states(messages)),
-        Answer::Listed { page, query: _, next: _ } => document(StatusCode::OK, &states(page)),
+        Answer::Found(messages) => response::json(StatusCode::OK, &states(messages)),
+        Answer::Listed { page, query: _, next: _ } => response::json(StatusCode::OK, &states(page)),
         Answer::Redacted(message) => {
-            document(StatusCode::OK, &states(std::slice::from_ref(message)))
+            response::json(StatusCode::OK, &states(std::slice::from_ref(message)))
         }
-        Answer::Canceled(_) | Answer::Deleted => empty(StatusCode::NO_CONTENT),
+        Answer::Canceled(_) | Answer::Deleted => response::empty(StatusCode::NO_CONTENT),
         Answer::Probed(Probe::Account | Probe::Balance | Probe::Numbers) => {
-            document(StatusCode::OK, &json!({"id": 1, "credit": 0.0, "currency": "DKK"}))
+            response::json(StatusCode::OK, &json!({"id": 1, "credit": 0.0, "currency": "DKK"}))
         }
         Answer::Refused(refusal) => refused(refusal),
     }
@@ -61,7 +63,7 @@ fn accepted(messages: &[Shown], has_details: bool) -> Response<Bytes> {
         };
         out["details"] = json!({"messages": ids.iter().map(of).collect::<Vec<_>>()});
     }
-    document(StatusCode::OK, &out)
+    response::json(StatusCode::OK, &out)
 }
 
 fn usage(message: &Shown) -> Value {
@@ -79,7 +81,7 @@ fn accepted_single(messages: &[Shown]) -> Response<Bytes> {
         "recipient": number(&message.sms.destination),
         "reference": message.sms.client_reference,
     });
-    document(StatusCode::ACCEPTED, &out)
+    response::json(StatusCode::ACCEPTED, &out)
 }
 
 /// One object for each message object, with its recipients.
@@ -187,7 +189,7 @@ fn refused(refusal: &Refusal) -> Response<Bytes> {
         "message": message,
         "variables": variables,
     });
-    let mut response = document(status, &out);
+    let mut response = response::json(status, &out);
     if let Refusal::RateLimited { retry_after } = refusal {
         let wait = retry_after.as_millis().div_ceil(1000).max(1);
         response.headers_mut().insert(header::RETRY_AFTER, wait_value(wait));
@@ -279,7 +281,7 @@ fn incident(code: &str, variable: &str) -> String {
     bytes.copy_from_slice(&hash.as_bytes()[..16]);
     bytes[6] = (bytes[6] & 0x0f) | 0x80;
     bytes[8] = (bytes[8] & 0x3f) | 0x80;
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = hex::digits(&bytes);
     [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
 }
 
@@ -289,19 +291,5 @@ pub(super) fn no_such(status: StatusCode, message: &'static str) -> Response<Byt
     let out = json!({
         "code": code, "incident_uuid": incident(code, message), "message": message, "variables": [],
     });
-    document(status, &out)
-}
-
-fn document(status: StatusCode, value: &Value) -> Response<Bytes> {
-    let mut response = Response::new(Bytes::from(value.to_string()));
-    *response.status_mut() = status;
-    let json = header::HeaderValue::from_static("application/json");
-    response.headers_mut().insert(header::CONTENT_TYPE, json);
-    response
-}
-
-fn empty(status: StatusCode) -> Response<Bytes> {
-    let mut response = Response::new(Bytes::new());
-    *response.status_mut() = status;
-    response
+    response::json(status, &out)
 }

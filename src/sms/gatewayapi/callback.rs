@@ -2,7 +2,7 @@
 //!
 //! JSON by POST, signed with `X-Gwapi-Signature`: a token whose claims are the body, because
 //! GatewayAPI's library reads the token and not the body. The key is the callback secret, or else the
-//! token.
+//! token; an app without an account (known by its network) has none and gets no signature.
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request, header};
@@ -22,7 +22,7 @@ pub(super) const SIGNATURE: HeaderName = HeaderName::from_static("x-gwapi-signat
 pub(super) fn status(
     notice: &Notice<'_>,
     url: &str,
-    account: &TokenAccount,
+    account: Option<&TokenAccount>,
 ) -> Option<Request<Bytes>> {
     let message = notice.message;
     let (country, prefix) = place(&message.sms.destination);
@@ -47,7 +47,7 @@ pub(super) fn status(
 pub(super) fn inbound(
     message: &Shown,
     url: &str,
-    account: &TokenAccount,
+    account: Option<&TokenAccount>,
 ) -> Option<Request<Bytes>> {
     let sms = &message.sms;
     let (number, name) = match &sms.originator {
@@ -94,13 +94,13 @@ fn receiver(destination: &Destination) -> Value {
 }
 
 /// `None` for a URL that is none.
-fn signed(claims: &Value, url: &str, account: &TokenAccount) -> Option<Request<Bytes>> {
+fn signed(claims: &Value, url: &str, account: Option<&TokenAccount>) -> Option<Request<Bytes>> {
     let body = claims.to_string();
-    let secret = account.callback_secret.as_ref().unwrap_or(&account.token);
-    let signature = HeaderValue::from_str(&jwt(secret, body.as_bytes())).ok()?;
-    Request::post(url)
-        .header(header::CONTENT_TYPE, "application/json")
-        .header(SIGNATURE, signature)
-        .body(Bytes::from(body))
-        .ok()
+    let mut request = Request::post(url).header(header::CONTENT_TYPE, "application/json");
+    if let Some(account) = account {
+        let secret = account.callback_secret.as_ref().unwrap_or(&account.token);
+        let signature = HeaderValue::from_str(&jwt(secret, body.as_bytes())).ok()?;
+        request = request.header(SIGNATURE, signature);
+    }
+    request.body(Bytes::from(body)).ok()
 }

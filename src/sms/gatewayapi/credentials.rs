@@ -14,7 +14,8 @@ use bytes::Bytes;
 use http::{Request, header};
 
 use super::super::account::TokenAccount;
-use super::super::form::Fields;
+use super::super::basic;
+use super::super::form::{self, Fields};
 use super::super::masked::is_json;
 use crate::model::{Secret, Timestamp};
 
@@ -46,16 +47,14 @@ fn parameters(request: &Request<Bytes>) -> Fields {
 /// Everything in the request that may be a token.
 fn tokens(request: &Request<Bytes>, fields: &Fields) -> Vec<Vec<u8>> {
     let mut found = Vec::new();
-    if let Some((scheme, value)) = authorization(request) {
-        if scheme.eq_ignore_ascii_case("Basic") {
-            let pair = STANDARD.decode(value).unwrap_or_default();
-            let at = pair.iter().position(|b| *b == b':').unwrap_or(pair.len());
-            let (user, password) = (&pair[..at], pair.get(at + 1..).unwrap_or_default());
-            // `token:` is the documented form; with a password the user may be anything.
-            found.push(if password.is_empty() { user.to_vec() } else { password.to_vec() });
-        } else if ["Token", "Bearer"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
-            found.push(value.as_bytes().to_vec());
-        }
+    // `token:` is the documented form; some clients leave the colon out, and with a password the
+    // user may be anything.
+    let headers = request.headers();
+    found.extend(basic::pair(headers).map(basic::token).or_else(|| basic::decoded(headers)));
+    if let Some((scheme, value)) = authorization(request)
+        && ["Token", "Bearer"].iter().any(|known| scheme.eq_ignore_ascii_case(known))
+    {
+        found.push(value.as_bytes().to_vec());
     }
     let named = ["token", "password"].iter().filter_map(|name| fields.bytes(name));
     found.extend(named.map(<[u8]>::to_vec));
@@ -96,7 +95,7 @@ fn signed(request: &Request<Bytes>, fields: &Fields) -> Option<Signed> {
 
 /// `a="1", b="2"` (RFC 5849 §3.5.1): escaped, with a plus sign that stands for itself.
 fn header_parameters(text: &str) -> impl Iterator<Item = (String, Vec<u8>)> {
-    let decode = |text: &str| unescape(text.as_bytes());
+    let decode = |text: &str| form::unescape(text.as_bytes(), b'+');
     text.split(',').filter_map(move |pair| {
         let (name, value) = pair.trim().split_once('=')?;
         let name = String::from_utf8(decode(name)).ok()?;
@@ -180,27 +179,6 @@ fn escape(bytes: &[u8]) -> String {
             out.push(char::from(*byte));
         } else {
             out.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    out
-}
-
-/// Takes the escapes out; a plus sign stands for itself, other than in a form.
-fn unescape(text: &[u8]) -> Vec<u8> {
-    let hex = |b: Option<&u8>| b.and_then(|b| char::from(*b).to_digit(16));
-    let mut out = Vec::with_capacity(text.len());
-    let mut at = 0;
-    while let Some(byte) = text.get(at) {
-        match (byte, hex(text.get(at + 1)), hex(text.get(at + 2))) {
-            (b'%', Some(high), Some(low)) => {
-                // Two hexadecimal digits are at most 255.
-                out.push((high * 16 + low) as u8);
-                at += 3;
-            }
-            _ => {
-                out.push(*byte);
-                at += 1;
-            }
         }
     }
     out

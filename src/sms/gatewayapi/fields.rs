@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::Request;
 use serde_json::{Map, Value};
 
-use super::super::call::Refusal;
+use super::super::call::{Refusal, quoted};
 use super::super::form::Fields;
 use super::super::masked::is_json;
 
@@ -60,12 +60,12 @@ fn tree(fields: &Fields) -> Result<Value, Refusal> {
             continue;
         }
         let Ok(value) = std::str::from_utf8(value) else {
-            return Err(Refusal::Malformed(format!("{} is no UTF-8", clean(name))));
+            return Err(Refusal::Malformed(format!("{} is no UTF-8", quoted(name))));
         };
         let dotted = name.replace("][", ".").replace('[', ".").replace(']', "");
         let keys: Vec<&str> = dotted.split('.').collect();
         if keys.len() > MAX_DEPTH || !insert(&mut root, &keys, value) {
-            return Err(Refusal::Malformed(format!("{} fits no other field", clean(name))));
+            return Err(Refusal::Malformed(format!("{} fits no other field", quoted(name))));
         }
     }
     Ok(value_of(Node::Inner(root), true))
@@ -108,11 +108,6 @@ fn value_of(node: Node, is_root: bool) -> Value {
         return Value::Array(values.map(|(_, value)| value).collect());
     }
     Value::Object(values.collect::<Map<String, Value>>())
-}
-
-/// A client's text as it may stand in an answer: short, and without control characters.
-pub(super) fn clean(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(80).collect()
 }
 
 #[cfg(test)]

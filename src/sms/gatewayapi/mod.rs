@@ -84,8 +84,7 @@ impl Port for GatewayApiPort {
         url: &str,
         accounts: &SmsAccounts,
     ) -> Vec<Request<Bytes>> {
-        let account = accounts.gatewayapi.as_ref();
-        account.and_then(|account| callback::status(notice, url, account)).into_iter().collect()
+        callback::status(notice, url, accounts.gatewayapi.as_ref()).into_iter().collect()
     }
 
     fn inbound(
@@ -95,16 +94,11 @@ impl Port for GatewayApiPort {
         accounts: &SmsAccounts,
         _now: Timestamp,
     ) -> Vec<Request<Bytes>> {
-        let account = accounts.gatewayapi.as_ref();
-        account.and_then(|account| callback::inbound(message, url, account)).into_iter().collect()
+        callback::inbound(message, url, accounts.gatewayapi.as_ref()).into_iter().collect()
     }
 
     fn acknowledged(&self, response: &Response<Bytes>, _of: CallbackKind) -> Acknowledgement {
-        if response.status().is_success() {
-            Acknowledgement::Taken { replies: Vec::new() }
-        } else {
-            Acknowledgement::NotTaken
-        }
+        Acknowledgement::of(response.status())
     }
 }
 

@@ -14,11 +14,11 @@ use serde_json::{Value, json};
 
 use super::super::account::TokenAccount;
 use super::super::provider::{
-    Callback, CallbackRefusal, Inbound, Judgement, Outbound, Provider, Receipt,
+    Callback, CallbackRefusal, Inbound, Judgement, Outbound, Provider, Receipt, retry_after, words,
 };
+use super::super::response;
 use super::super::signature::jwt_claims;
 use super::callback::SIGNATURE;
-use super::fields::clean;
 use super::status::{destaddr, reason, receipt_state};
 use crate::model::{
     Destination, FailureReason, MessageId, Msisdn, Originator, ReceiptState, SmsBody, SmsEncoding,
@@ -94,7 +94,7 @@ impl Provider for GatewayApiUpstream {
         let error = body.as_ref().and_then(|body| Trouble::deserialize(body).ok());
         let error = error.unwrap_or_default();
         let text = format!("{} {} {}", status.as_u16(), error.code, error.message());
-        let text = clean_text(text.trim());
+        let text = words(text.trim());
         match status {
             StatusCode::TOO_MANY_REQUESTS => {
                 Judgement::Throttled { retry_after: retry_after(response), text }
@@ -129,7 +129,7 @@ impl Provider for GatewayApiUpstream {
             message: dsn.userref.as_deref().and_then(MessageId::parse),
             state,
             reason,
-            code: Some(clean(code.as_deref().unwrap_or(&dsn.status))),
+            code: Some(words(code.as_deref().unwrap_or(&dsn.status))),
             at: dsn.time.and_then(moment),
         }])
     }
@@ -141,7 +141,7 @@ impl Provider for GatewayApiUpstream {
     }
 
     fn taken(&self) -> Response<Bytes> {
-        Response::new(Bytes::new())
+        response::empty(StatusCode::OK)
     }
 }
 
@@ -164,7 +164,7 @@ impl GatewayApiUpstream {
 fn accepted(response: &Response<Bytes>, body: Option<&Value>) -> Judgement {
     let ids = body.and_then(|body| body.get("ids")).and_then(Value::as_array);
     let ids: Vec<String> = ids.into_iter().flatten().filter_map(id_text).collect();
-    let text = clean_text(&String::from_utf8_lossy(response.body()));
+    let text = words(&String::from_utf8_lossy(response.body()));
     if ids.is_empty() {
         return Judgement::Unclear { text };
     }
@@ -175,7 +175,7 @@ fn accepted(response: &Response<Bytes>, body: Option<&Value>) -> Judgement {
 fn id_text(id: &Value) -> Option<String> {
     match id {
         Value::Number(number) => Some(number.to_string()),
-        Value::String(text) if !text.is_empty() => Some(clean(text)),
+        Value::String(text) if !text.is_empty() => Some(words(text)),
         _ => None,
     }
 }
@@ -199,12 +199,6 @@ fn client_error(code: &str, text: String) -> Judgement {
     }
 }
 
-fn retry_after(response: &Response<Bytes>) -> Option<std::time::Duration> {
-    let seconds =
-        response.headers().get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(std::time::Duration::from_secs(seconds))
-}
-
 fn sender(originator: &Originator) -> Result<String, String> {
     match originator {
         Originator::Number(number) => Ok(number.digits().to_owned()),
@@ -219,11 +213,6 @@ fn moment(seconds: f64) -> Option<Timestamp> {
     let is_time = (1.0..253_402_207_200.0).contains(&seconds);
     // Whole milliseconds of the years up to 9999 fit.
     is_time.then(|| Timestamp::from_millis((seconds * 1000.0) as i64))
-}
-
-/// A provider's words as they may be stored: one line, not too long.
-fn clean_text(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect()
 }
 
 /// An error document.

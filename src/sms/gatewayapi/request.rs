@@ -11,17 +11,14 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
-use super::super::call::{Draft, Refusal, SendAt};
+use super::super::call::{Draft, Refusal, SendAt, quoted};
 use super::super::number::NumberStyle;
-use super::super::segment::{MAX_SEGMENTS, measure};
-use super::fields::clean;
+use super::super::segment::{MAX_SEGMENTS, MAX_TEXT_CHARS, measure};
 use super::template::Template;
 use crate::model::{ReceiptRequest, Reference, SmsBody, Tag, Timestamp};
 
 /// Most recipients of one call; GatewayAPI's limit for one message object.
 const MAX_RECIPIENTS: usize = 10_000;
-/// 255 parts of 153 characters.
-const MAX_TEXT_CHARS: usize = 39_015;
 /// All texts of a call together: a long text to many recipients is a copy for each.
 const MAX_CALL_TEXT_BYTES: usize = 32 * 1024 * 1024;
 /// GatewayAPI's shortest validity.
@@ -75,7 +72,7 @@ fn message(
     for recipient in recipients {
         let (to, values) = recipient;
         if !numbers.insert(digits(&to)) {
-            let why = format!("Duplicate MSISDN: {}", clean(&to));
+            let why = format!("Duplicate MSISDN: {}", quoted(&to));
             return Err(Refusal::Field { name: "recipients", why });
         }
         let mut draft = Draft { to, ..plain.clone() };
@@ -191,7 +188,7 @@ fn recipients(object: &Object<'_>) -> Result<Vec<(String, Vec<String>)>, Refusal
 
 fn recipient(value: &Value) -> Result<(String, Vec<String>), Refusal> {
     let Value::Object(recipient) = value else {
-        return Err(Refusal::BadDestination(clean(&value.to_string())));
+        return Err(Refusal::BadDestination(quoted(&value.to_string())));
     };
     if recipient.get("charge").is_some_and(|charge| !charge.is_null()) {
         return Err(Refusal::Unsupported("charge"));
@@ -207,7 +204,7 @@ fn number(value: Option<&Value>) -> Result<String, Refusal> {
         Some(Value::String(text)) if text.trim().is_empty() => Err(Refusal::NoDestination),
         Some(Value::String(text)) => Ok(text.clone()),
         Some(Value::Number(number)) if number.is_u64() => Ok(number.to_string()),
-        Some(other) => Err(Refusal::BadDestination(clean(&other.to_string()))),
+        Some(other) => Err(Refusal::BadDestination(quoted(&other.to_string()))),
     }
 }
 
@@ -241,7 +238,7 @@ fn receipt(url: Option<String>) -> Result<Option<ReceiptRequest>, Refusal> {
     let Some(url) = url else { return Ok(None) };
     let is_http = url::Url::parse(&url).is_ok_and(|url| ["http", "https"].contains(&url.scheme()));
     if !is_http || url.chars().any(|c| c.is_control() || c.is_whitespace()) {
-        return Err(Refusal::BadCallback(clean(&url)));
+        return Err(Refusal::BadCallback(quoted(&url)));
     }
     Ok(Some(ReceiptRequest { url, mask: ALL_RECEIPTS }))
 }

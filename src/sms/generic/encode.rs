@@ -1,4 +1,7 @@
 //! One encoder for each place of a request, none of which a value can leave.
+//!
+//! A URL (RFC 3986), a form (WHATWG URL §5), a JSON string (RFC 8259), XML text (XML 1.0), a header field
+//! (RFC 9110), plain text. What a place can not hold is an error or becomes a space, as it says.
 
 use serde_json::Value;
 

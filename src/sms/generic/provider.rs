@@ -5,8 +5,6 @@
 //! `code` and `reason`; an inbound one says `from`, `to` and `text`, and may say `id`. Query, form
 //! and JSON are the same.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use url::Url;
@@ -14,8 +12,9 @@ use url::Url;
 use super::super::form::Fields;
 use super::super::number::{self, Country, NumberStyle};
 use super::super::provider::{
-    Callback, CallbackRefusal, Inbound, Judgement, Outbound, Provider, Receipt,
+    Callback, CallbackRefusal, Inbound, Judgement, Outbound, Provider, Receipt, retry_after, words,
 };
+use super::super::response;
 use super::encode::{self, BodyForm};
 use super::template::Template;
 use super::{HttpMethod, HttpProvider, Place};
@@ -28,8 +27,6 @@ const OUR_HEADERS: [&str; 5] =
 const OUR_FIELDS: [&str; 3] = ["token", "proof", "message"];
 /// A message without an id is the same as another one only within this.
 const SAME_WITHIN_MS: i64 = 10 * 60 * 1_000;
-/// Longest answer text, code and id that are kept.
-const MAX_TEXT_CHARS: usize = 200;
 
 /// One upstream.
 pub struct HttpUpstream {
@@ -80,7 +77,7 @@ impl Provider for HttpUpstream {
         let status = response.status();
         let body = String::from_utf8_lossy(response.body());
         let seen = format!("HTTP {}\n{body}", status.as_u16());
-        let text = clean(&format!("{} {}", status.as_u16(), body.trim()));
+        let text = words(&format!("{} {}", status.as_u16(), body.trim()));
         let matches = |pattern: &Option<regex::Regex>| {
             pattern.as_ref().is_some_and(|pattern| pattern.is_match(&seen))
         };
@@ -153,10 +150,7 @@ impl Provider for HttpUpstream {
     }
 
     fn taken(&self) -> Response<Bytes> {
-        let mut response = Response::new(Bytes::new());
-        let kind = HeaderValue::from_static("text/plain");
-        response.headers_mut().insert(header::CONTENT_TYPE, kind);
-        response
+        response::document(StatusCode::OK, "text/plain", Bytes::new())
     }
 }
 
@@ -309,15 +303,10 @@ fn by_status(status: StatusCode, text: String) -> Judgement {
     }
 }
 
-fn retry_after(response: &Response<Bytes>) -> Option<Duration> {
-    let seconds = response.headers().get(header::RETRY_AFTER)?.to_str().ok()?;
-    seconds.trim().parse().ok().map(Duration::from_secs)
-}
-
 /// The group `id`, or the first one.
 fn id(found: &regex::Captures<'_>) -> Vec<String> {
     let group = found.name("id").or_else(|| found.get(1));
-    let id = group.map(|group| clean(group.as_str())).filter(|id| !id.is_empty());
+    let id = group.map(|group| words(group.as_str())).filter(|id| !id.is_empty());
     id.into_iter().collect()
 }
 
@@ -356,11 +345,5 @@ fn json_fields(body: &[u8]) -> Option<Fields> {
 }
 
 fn said(fields: &Fields, name: &str) -> Option<String> {
-    fields.get(name).map(|value| clean(&value)).filter(|value| !value.is_empty())
-}
-
-/// Without control characters, and bounded.
-fn clean(text: &str) -> String {
-    let text = text.trim().chars().take(MAX_TEXT_CHARS);
-    text.map(|c| if c.is_control() { ' ' } else { c }).collect()
+    fields.get(name).map(|value| words(&value)).filter(|value| !value.is_empty())
 }

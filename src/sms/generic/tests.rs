@@ -13,8 +13,7 @@ use super::super::provider::{
 };
 use super::*;
 use crate::model::{
-    Destination, Dialect, FailureReason, MessageId, Originator, ReceiptState, Sms, SmsBatch,
-    SmsBody, SmsEncoding, Timestamp,
+    Destination, FailureReason, MessageId, Originator, ReceiptState, Sms, SmsBody, Timestamp,
 };
 
 fn described(url: &str, headers: &[(&str, &str)], body: Option<&str>) -> HttpProvider {
@@ -34,23 +33,9 @@ fn described(url: &str, headers: &[(&str, &str)], body: Option<&str>) -> HttpPro
 fn sms(text: &str) -> Sms {
     Sms {
         originator: Originator::parse("A&B 2"),
-        destination: Destination::parse("+4512345678").unwrap(),
-        body: SmsBody::Text(text.into()),
-        udh: Vec::new(),
-        encoding: SmsEncoding::Gsm7,
         segments: 2,
-        class: None,
-        valid_until: None,
-        send_at: None,
-        dialect: Dialect::Waybill,
-        account: None,
         client_reference: Some("ref".into()),
-        receipt: None,
-        batch: SmsBatch { index: 0, count: 1 },
-        fingerprint: [0; 16],
-        reply_to: None,
-        provider_id: None,
-        confirms_opt_out: false,
+        ..Sms::new(Destination::parse("+4512345678").unwrap(), SmsBody::Text(text.into()))
     }
 }
 

@@ -4,9 +4,10 @@
 //! even a line break behind this one, are refusals to another Kannel.
 
 use bytes::Bytes;
-use http::{Response, StatusCode, header};
+use http::{Response, StatusCode};
 
 use super::super::call::{Answer, CloseConnection, Format, Refusal};
+use super::super::response;
 use super::draft::ACCOUNT;
 use super::request::Unreadable;
 
@@ -86,9 +87,5 @@ fn not_now(format: Format) -> Response<Bytes> {
 }
 
 fn line(status: StatusCode, text: &str) -> Response<Bytes> {
-    let mut response = Response::new(Bytes::copy_from_slice(text.as_bytes()));
-    *response.status_mut() = status;
-    let kind = header::HeaderValue::from_static("text/html");
-    response.headers_mut().insert(header::CONTENT_TYPE, kind);
-    response
+    response::document(status, "text/html", text.to_owned())
 }

@@ -1,6 +1,9 @@
-//! Octets to text, by the charset that the other side names; and the user data header.
+//! Octets to text, by the charset that the other side names (its labels are those of the WHATWG Encoding
+//! standard); and the user data header (3GPP TS 23.040 §9.2.3.24).
 
 use encoding_rs::{Encoding, REPLACEMENT, UTF_8, UTF_16BE};
+
+use super::super::hex;
 
 /// Kannel's word for a body that is no text.
 pub(super) const EIGHT_BIT: &str = "8-BIT";
@@ -47,7 +50,7 @@ pub(super) fn udh(value: &[u8]) -> Option<Vec<u8>> {
         header.first().is_some_and(|count| usize::from(*count) + 1 == header.len())
             && header.len() <= MAX_UDH_OCTETS
     };
-    match hex(value) {
+    match hex::octets(value) {
         Some(header) if is_whole(&header) => Some(header),
         Some(_) | None => is_whole(value).then(|| value.to_vec()),
     }
@@ -55,17 +58,6 @@ pub(super) fn udh(value: &[u8]) -> Option<Vec<u8>> {
 
 /// What fits into one message.
 const MAX_UDH_OCTETS: usize = 140;
-
-/// Octets from hexadecimal digits.
-pub(super) fn hex(digits: &[u8]) -> Option<Vec<u8>> {
-    let value = |digit: u8| char::from(digit).to_digit(16);
-    let pair = |pair: &[u8]| match pair {
-        // Two hexadecimal digits are at most 255.
-        [high, low] => Some((value(*high)? * 16 + value(*low)?) as u8),
-        _ => None,
-    };
-    digits.chunks(2).map(pair).collect()
-}
 
 #[cfg(test)]
 mod tests {

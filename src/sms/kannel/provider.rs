@@ -11,14 +11,16 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode, header};
+use http::{Request, Response, StatusCode};
 
 use super::super::account::KannelAccount;
 use super::super::form::Fields;
 use super::super::number::{self, Country, NumberStyle};
 use super::super::provider::{
     Callback, CallbackRefusal, Concatenation, Inbound, Judgement, Outbound, Provider, Receipt,
+    words,
 };
+use super::super::response;
 use super::charset::{self, Fault};
 use super::draft::{self, Coding};
 use super::request;
@@ -34,8 +36,6 @@ const DLR_CODES: &str = "&type=%d&answer=%A&smsc-id=%F";
 const OUR_FIELDS: [&str; 2] = ["token", "proof"];
 /// A message without an id and a time is the same as another one only within this.
 const SAME_WITHIN_MS: i64 = 10 * 60 * 1_000;
-/// Longest answer text that is kept.
-const MAX_TEXT_CHARS: usize = 200;
 
 /// One upstream.
 pub struct KannelUpstream {
@@ -102,7 +102,7 @@ impl Provider for KannelUpstream {
 
     fn judge(&self, response: &Response<Bytes>) -> Judgement {
         let status = response.status();
-        let text = clean(&String::from_utf8_lossy(response.body()));
+        let text = words(&String::from_utf8_lossy(response.body()));
         let lower = text.to_ascii_lowercase();
         let text = if text.is_empty() { status.to_string() } else { text };
         match status {
@@ -135,7 +135,7 @@ impl Provider for KannelUpstream {
         }
         let fields = Fields::parse(callback.request.uri().query().unwrap_or_default().as_bytes());
         let bits = fields.get("type").and_then(|bits| bits.parse::<u8>().ok());
-        let answer = clean(&fields.get("answer").unwrap_or_default());
+        let answer = words(&fields.get("answer").unwrap_or_default());
         let word = |name: &str| word_behind(&answer, name);
         let (state, reason) = match bits.ok_or(CallbackRefusal::Malformed)? {
             1 => (ReceiptState::Delivered, None),
@@ -163,10 +163,7 @@ impl Provider for KannelUpstream {
 
     /// Empty: Kannel sends the body to whoever wrote.
     fn taken(&self) -> Response<Bytes> {
-        let mut response = Response::new(Bytes::new());
-        let kind = header::HeaderValue::from_static("text/plain");
-        response.headers_mut().insert(header::CONTENT_TYPE, kind);
-        response
+        response::document(StatusCode::OK, "text/plain", Bytes::new())
     }
 }
 
@@ -206,12 +203,6 @@ fn word_behind<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     rest.split_whitespace().next()
 }
 
-/// Without control characters, and bounded.
-fn clean(text: &str) -> String {
-    let text = text.trim().chars().take(MAX_TEXT_CHARS);
-    text.map(|c| if c.is_control() { ' ' } else { c }).collect()
-}
-
 fn read_inbound(fields: &Fields, now: Timestamp) -> Option<Inbound> {
     let (from, to) = (fields.get("from")?, fields.get("to")?);
     let (style, country) = (NumberStyle::International, Country::NONE);
@@ -231,7 +222,7 @@ fn read_inbound(fields: &Fields, now: Timestamp) -> Option<Inbound> {
     let seconds = fields.get("ts").and_then(|ts| ts.trim().parse::<i64>().ok());
     let sent_at =
         seconds.filter(|s| *s > 0).map(|s| Timestamp::from_millis(s.saturating_mul(1000)));
-    let id = fields.get("id").map(|id| clean(&id)).filter(|id| !id.is_empty());
+    let id = fields.get("id").map(|id| words(&id)).filter(|id| !id.is_empty());
     Some(Inbound {
         provider_id: id.unwrap_or_else(|| fingerprint(fields, sent_at, now)),
         originator: number::originator(&from, style, &country)?,
@@ -283,7 +274,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::{Dialect, MessageId, Secret, Sms, SmsBatch};
+    use crate::model::{MessageId, Secret, Sms};
     use crate::sms::account::CallbackUrls;
 
     fn upstream(url: &str) -> KannelUpstream {
@@ -298,23 +289,9 @@ mod tests {
     fn sms(body: SmsBody, encoding: SmsEncoding) -> Sms {
         Sms {
             originator: Originator::parse("A&B 2"),
-            destination: Destination::parse("+4512345678").unwrap(),
-            body,
-            udh: Vec::new(),
             encoding,
-            segments: 1,
             class: Some(0),
-            valid_until: None,
-            send_at: None,
-            dialect: Dialect::Waybill,
-            account: None,
-            client_reference: None,
-            receipt: None,
-            batch: SmsBatch { index: 0, count: 1 },
-            fingerprint: [0; 16],
-            reply_to: None,
-            provider_id: None,
-            confirms_opt_out: false,
+            ..Sms::new(Destination::parse("+4512345678").unwrap(), body)
         }
     }
 

@@ -5,12 +5,12 @@
 //! `text/xml` document. Forms and JSON, which Kannel refuses, are read as well. What is said in more than
 //! one place counts as said in the body, then the headers, then the query.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::{Request, header};
 
+use super::super::basic;
 use super::super::form::Fields;
+use super::super::hex;
 use super::charset::{self, Fault};
 use super::xml;
 
@@ -103,12 +103,8 @@ pub(super) fn credentials(request: &Request<Bytes>, fields: &Fields) -> Option<(
         let password = first(["password", "pass"]).unwrap_or_default().to_vec();
         return Some((String::from_utf8_lossy(name).into_owned(), password));
     }
-    let header = request.headers().get(header::AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, code) = header.split_once(' ')?;
-    let pair = STANDARD.decode(code.trim()).ok()?;
-    let colon = pair.iter().position(|b| *b == b':')?;
-    let name = String::from_utf8_lossy(pair.get(..colon)?).into_owned();
-    scheme.eq_ignore_ascii_case("basic").then(|| (name, pair[colon + 1..].to_vec()))
+    let (name, password) = basic::pair(request.headers())?;
+    Some((String::from_utf8_lossy(&name).into_owned(), password))
 }
 
 fn body_kind(request: &Request<Bytes>) -> BodyKind {
@@ -190,7 +186,7 @@ fn add_xml(fields: &mut Fields, body: &[u8], charset: Option<&str>) -> Option<()
         match element.path.as_str() {
             DESTINATION => destinations.push(text.to_owned()),
             USER_DATA if element.attributes.contains("binary") => {
-                fields.push_bytes("text", &charset::hex(text.as_bytes())?);
+                fields.push_bytes("text", &hex::octets(text.as_bytes())?);
                 if fields.get("coding").is_none() {
                     fields.push("coding", "1");
                 }

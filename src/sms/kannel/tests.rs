@@ -9,7 +9,7 @@ use super::super::form::Fields;
 use super::*;
 use crate::model::{
     Destination, Direction, FailureReason, MessageId, Originator, ReceiptRequest, Secret, Sequence,
-    Sms, SmsBatch, SmsBody, SmsEncoding,
+    Sms, SmsBody,
 };
 
 const ALL: &str = "username=u&password=p&from=100&to=4512345678&text=x";
@@ -64,23 +64,11 @@ fn answer(format: Format, answer: &Answer<'_>) -> (u16, String) {
 fn shown(state: ShownState, body: SmsBody) -> Shown {
     let sms = Sms {
         originator: Originator::parse("+4587654321"),
-        destination: Destination::parse("+4512345678").unwrap(),
-        body,
-        udh: Vec::new(),
-        encoding: SmsEncoding::Gsm7,
-        segments: 1,
-        class: None,
-        valid_until: None,
-        send_at: None,
         dialect: Dialect::Kannel,
         account: Some("u".into()),
         client_reference: Some("acc".into()),
         receipt: Some(ReceiptRequest { url: String::new(), mask: 31 }),
-        batch: SmsBatch { index: 0, count: 1 },
-        fingerprint: [0; 16],
-        reply_to: None,
-        provider_id: None,
-        confirms_opt_out: false,
+        ..Sms::new(Destination::parse("+4512345678").unwrap(), body)
     };
     let at = Timestamp::parse_rfc3339("2026-11-22T04:27:51Z").unwrap();
     Shown {

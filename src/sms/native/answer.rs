@@ -1,10 +1,13 @@
 //! What an application is told: messages as JSON, and problems (RFC 9457).
+//!
+//! Every refusal has a type, a status and a sentence of its own, and names the field where it is about one.
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use serde_json::{Value, json};
 
 use super::super::call::{Answer, Format, Refusal, Shown, ShownState};
+use super::super::response;
 use super::request::{FIELDS, UNKNOWN_FIELD};
 use crate::model::{Direction, Timestamp};
 
@@ -21,23 +24,19 @@ const ALIKE: f64 = 0.75;
 pub(super) fn answer(format: Format, answer: &Answer<'_>) -> Response<Bytes> {
     match answer {
         Answer::Submitted(messages) => {
-            document(StatusCode::CREATED, &one_or_all(format, messages, accepted))
+            response::json(StatusCode::CREATED, &one_or_all(format, messages, accepted))
         }
         Answer::Found(messages) | Answer::Canceled(messages) => {
-            document(StatusCode::OK, &one_or_all(format, messages, message))
+            response::json(StatusCode::OK, &one_or_all(format, messages, message))
         }
         Answer::Listed { page, query: _, next } => {
             let items: Vec<Value> = page.iter().map(message).collect();
             let next = next.map(|id| id.to_string());
-            document(StatusCode::OK, &json!({"items": items, "next": next}))
+            response::json(StatusCode::OK, &json!({"items": items, "next": next}))
         }
-        Answer::Redacted(found) => document(StatusCode::OK, &message(found)),
-        Answer::Deleted => {
-            let mut response = Response::new(Bytes::new());
-            *response.status_mut() = StatusCode::NO_CONTENT;
-            response
-        }
-        Answer::Probed(_) => document(StatusCode::OK, &json!({})),
+        Answer::Redacted(found) => response::json(StatusCode::OK, &message(found)),
+        Answer::Deleted => response::empty(StatusCode::NO_CONTENT),
+        Answer::Probed(_) => response::json(StatusCode::OK, &json!({})),
         Answer::Refused(refusal) => refused(refusal),
     }
 }
@@ -162,7 +161,7 @@ impl Problem {
             "detail": self.detail,
             "errors": errors,
         });
-        let mut response = document(self.status, &out);
+        let mut response = response::json(self.status, &out);
         let headers = response.headers_mut();
         let kind = HeaderValue::from_static("application/problem+json");
         headers.insert(header::CONTENT_TYPE, kind);
@@ -210,11 +209,11 @@ fn problem(refusal: &Refusal) -> Problem {
         ),
         Refusal::OptedOut(text) => forbidden("to", format!("{text} has opted out.")),
         Refusal::BadCallback(text) => {
-            Problem::field("callback", format!("{text:?} is no URL that may be called."))
+            Problem::field("callback", format!("callback is wrong: {text}."))
         }
         Refusal::BadSchedule(text) => Problem::field(
             "send_at",
-            format!("{text:?} is no time that can be used: write it as 2026-11-22T08:00:00Z."),
+            format!("send_at is wrong: {text}. A time is written as 2026-11-22T08:00:00Z."),
         ),
         Refusal::Unsupported(what) => Problem::field(what, format!("There is no {what} here.")),
         Refusal::Field { name, why } if *name == UNKNOWN_FIELD => unknown_field(why),
@@ -283,13 +282,5 @@ pub(super) fn method_not_allowed(allowed: &'static str) -> Response<Bytes> {
     let problem = Problem::new("method-not-allowed", status, title, &detail);
     let mut response = problem.response();
     response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
-    response
-}
-
-fn document(status: StatusCode, value: &Value) -> Response<Bytes> {
-    let mut response = Response::new(Bytes::from(value.to_string()));
-    *response.status_mut() = status;
-    let json = HeaderValue::from_static("application/json");
-    response.headers_mut().insert(header::CONTENT_TYPE, json);
     response
 }

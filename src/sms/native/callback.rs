@@ -1,7 +1,8 @@
 //! What the application's own callbacks hear, as Standard Webhooks: `type`, `timestamp`, `data`.
 //!
 //! The key is the callback secret, or else the token. `webhook-id` is the same for every attempt at
-//! one event, so that the receiver can drop what it has.
+//! one event, so that the receiver can drop what it has. An app without an account (known by its
+//! network) has no key: it gets the id and the time, and no signature.
 
 use bytes::Bytes;
 use http::{Request, header};
@@ -17,7 +18,7 @@ use crate::model::Timestamp;
 pub(super) fn status(
     notice: &Notice<'_>,
     url: &str,
-    account: &TokenAccount,
+    account: Option<&TokenAccount>,
 ) -> Option<Request<Bytes>> {
     let id = format!("msg_{}_{}", notice.message.id, notice.event.0);
     signed(&id, notice.message, notice.at, notice.now, url, account)
@@ -27,7 +28,7 @@ pub(super) fn status(
 pub(super) fn inbound(
     message: &Shown,
     url: &str,
-    account: &TokenAccount,
+    account: Option<&TokenAccount>,
     now: Timestamp,
 ) -> Option<Request<Bytes>> {
     let id = format!("msg_{}_received", message.id);
@@ -55,7 +56,7 @@ fn signed(
     at: Timestamp,
     now: Timestamp,
     url: &str,
-    account: &TokenAccount,
+    account: Option<&TokenAccount>,
 ) -> Option<Request<Bytes>> {
     let body = json!({
         "type": event(shown.state),
@@ -63,7 +64,7 @@ fn signed(
         "data": message(shown),
     });
     let body = Bytes::from(body.to_string());
-    let secret = account.callback_secret.as_ref().unwrap_or(&account.token);
+    let secret = account.map(|account| account.callback_secret.as_ref().unwrap_or(&account.token));
     let mut request = Request::post(url).header(header::CONTENT_TYPE, "application/json");
     for (name, value) in standard_webhook_headers(secret, id, now, &body) {
         request = request.header(name, value);

@@ -11,12 +11,11 @@ mod request;
 #[cfg(test)]
 mod tests;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::{HeaderName, Method, Request, Response, header};
 
 use super::account::SmsAccounts;
+use super::basic;
 use super::call::{
     Acknowledgement, Answer, Call, CallbackKind, Format, Handle, Notice, Operation, Port, Shown,
     Verdict,
@@ -78,8 +77,7 @@ impl Port for NativePort {
         url: &str,
         accounts: &SmsAccounts,
     ) -> Vec<Request<Bytes>> {
-        let account = accounts.waybill.as_ref();
-        account.and_then(|account| callback::status(notice, url, account)).into_iter().collect()
+        callback::status(notice, url, accounts.waybill.as_ref()).into_iter().collect()
     }
 
     fn inbound(
@@ -89,17 +87,11 @@ impl Port for NativePort {
         accounts: &SmsAccounts,
         now: Timestamp,
     ) -> Vec<Request<Bytes>> {
-        let account = accounts.waybill.as_ref();
-        let request = account.and_then(|account| callback::inbound(message, url, account, now));
-        request.into_iter().collect()
+        callback::inbound(message, url, accounts.waybill.as_ref(), now).into_iter().collect()
     }
 
     fn acknowledged(&self, response: &Response<Bytes>, _of: CallbackKind) -> Acknowledgement {
-        if response.status().is_success() {
-            Acknowledgement::Taken { replies: Vec::new() }
-        } else {
-            Acknowledgement::NotTaken
-        }
+        Acknowledgement::of(response.status())
     }
 }
 
@@ -148,11 +140,5 @@ fn token(request: &Request<Bytes>) -> Option<Vec<u8>> {
     if scheme.eq_ignore_ascii_case("Bearer") {
         return Some(value.trim().as_bytes().to_vec());
     }
-    if !scheme.eq_ignore_ascii_case("Basic") {
-        return None;
-    }
-    let pair = STANDARD.decode(value.trim()).ok()?;
-    let at = pair.iter().position(|b| *b == b':')?;
-    let (user, password) = (&pair[..at], &pair[at + 1..]);
-    Some(if password.is_empty() { user.to_vec() } else { password.to_vec() })
+    basic::pair(request.headers()).map(basic::token)
 }

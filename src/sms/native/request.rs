@@ -8,11 +8,11 @@ use bytes::Bytes;
 use http::Request;
 use serde_json::{Map, Value};
 
-use super::super::call::{Draft, HoldWish, Refusal, SendAt};
+use super::super::call::{Draft, HoldWish, Refusal, SendAt, quoted};
 use super::super::form::Fields;
 use super::super::masked::is_json;
 use super::super::number::NumberStyle;
-use super::super::segment::{MAX_SEGMENTS, measure};
+use super::super::segment::{MAX_SEGMENTS, MAX_TEXT_CHARS, measure};
 use crate::model::{ReceiptRequest, Reference, SmsBody, Tag, Timestamp, parse_duration};
 
 /// The fields of a message.
@@ -24,8 +24,6 @@ pub(super) const UNKNOWN_FIELD: &str = "unknown field";
 
 /// Most destinations of one call.
 const MAX_DESTINATIONS: usize = 10_000;
-/// 255 segments of 153 characters.
-const MAX_TEXT_CHARS: usize = 39_015;
 /// All texts of a call together: a long text to many is a copy for each.
 const MAX_CALL_TEXT_BYTES: usize = 32 * 1024 * 1024;
 /// Every kind of receipt is wanted.
@@ -60,12 +58,12 @@ fn fields(request: &Request<Bytes>) -> Result<Map<String, Value>, Refusal> {
     };
     for (name, value) in others.iter() {
         let Ok(value) = std::str::from_utf8(value) else {
-            return Err(Refusal::Malformed(format!("{} is no UTF-8.", clean(name))));
+            return Err(Refusal::Malformed(format!("{} is no UTF-8.", quoted(name))));
         };
         add(&mut fields, name, value)?;
     }
     match fields.keys().find(|name| !FIELDS.contains(&name.as_str())) {
-        Some(unknown) => Err(Refusal::Field { name: UNKNOWN_FIELD, why: clean(unknown) }),
+        Some(unknown) => Err(Refusal::Field { name: UNKNOWN_FIELD, why: quoted(unknown) }),
         None => Ok(fields),
     }
 }
@@ -77,7 +75,7 @@ fn add(fields: &mut Map<String, Value>, name: &str, value: &str) -> Result<(), R
         }
         Some(Value::Array(listed)) if name == "to" => listed.push(value.into()),
         Some(single) if name == "to" => *single = Value::Array(vec![single.take(), value.into()]),
-        Some(_) => return Err(Refusal::Malformed(format!("{} is there twice.", clean(name)))),
+        Some(_) => return Err(Refusal::Malformed(format!("{} is there twice.", quoted(name)))),
     }
     Ok(())
 }
@@ -109,7 +107,9 @@ fn drafts(fields: &Map<String, Value>) -> Result<Vec<Draft>, Refusal> {
     }
     if let Some(at) = text_of(fields, "send_at")? {
         let parsed = Timestamp::parse_rfc3339(&at);
-        plain.send_at = Some(SendAt::At(parsed.ok_or_else(|| Refusal::BadSchedule(clean(&at)))?));
+        plain.send_at = Some(SendAt::At(
+            parsed.ok_or_else(|| Refusal::BadSchedule(format!("{:?} is no time", quoted(&at))))?,
+        ));
     }
     plain.hold = text_of(fields, "hold")?.map(|text| hold(&text)).transpose()?;
     if let Some(url) = text_of(fields, "callback")? {
@@ -150,10 +150,10 @@ fn destinations(value: Option<&Value>) -> Result<Vec<String>, Refusal> {
             Value::String(text) if text.trim().is_empty() => return Err(Refusal::NoDestination),
             Value::String(text) => text.clone(),
             Value::Number(number) if number.is_u64() => number.to_string(),
-            other => return Err(Refusal::BadDestination(clean(&other.to_string()))),
+            other => return Err(Refusal::BadDestination(quoted(&other.to_string()))),
         };
         if !seen.insert(text.clone()) {
-            return Err(wrong("to", &format!("{} is there twice", clean(&text))));
+            return Err(wrong("to", &format!("{} is there twice", quoted(&text))));
         }
         found.push(text);
     }
@@ -197,16 +197,11 @@ fn hold(text: &str) -> Result<HoldWish, Refusal> {
 fn receipt(url: String) -> Result<ReceiptRequest, Refusal> {
     let is_http = url::Url::parse(&url).is_ok_and(|url| ["http", "https"].contains(&url.scheme()));
     if !is_http || url.contains(char::is_whitespace) {
-        return Err(Refusal::BadCallback(clean(&url)));
+        return Err(Refusal::BadCallback(quoted(&url)));
     }
     Ok(ReceiptRequest { url, mask: ALL_RECEIPTS })
 }
 
 pub(super) fn wrong(name: &'static str, why: &str) -> Refusal {
     Refusal::Field { name, why: why.to_owned() }
-}
-
-/// A client's text as it may stand in an answer: short, and without control characters.
-fn clean(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(80).collect()
 }

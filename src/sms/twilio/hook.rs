@@ -6,7 +6,7 @@
 //! comes twice is found by its id and state, behind.
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, header};
+use http::{Method, Request, Response, StatusCode};
 
 use super::body;
 use super::code;
@@ -16,6 +16,7 @@ use crate::model::{FailureReason, ReceiptState, Secret, SmsBody, Timestamp};
 use crate::sms::form::Fields;
 use crate::sms::number::{self, Country, NumberStyle};
 use crate::sms::provider::{Callback, CallbackRefusal, Inbound, Receipt};
+use crate::sms::response;
 
 /// A status callback.
 pub(super) fn status(
@@ -84,9 +85,7 @@ pub(super) fn inbound(
 /// An empty document: nothing to say.
 pub(super) fn taken() -> Response<Bytes> {
     let body = "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Response/>";
-    let mut response = Response::new(Bytes::from_static(body.as_bytes()));
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/xml"));
-    response
+    response::document(StatusCode::OK, "text/xml", body)
 }
 
 /// The fields of a callback whose signature is right.
@@ -130,8 +129,11 @@ fn done_date(text: &str) -> Option<Timestamp> {
 
 #[cfg(test)]
 mod tests {
+    use http::{HeaderValue, header};
+
     use super::super::tests::at;
     use super::*;
+    use crate::model::Digest;
 
     const URL: &str = "https://t.example/base";
     const PATH: &str = "/hooks/sms/status?message=01&proof=ab";
@@ -234,9 +236,8 @@ mod tests {
         *get.method_mut() = Method::GET;
         assert_eq!(status_of(&get).unwrap().state, ReceiptState::Underway);
         let body = "{\"MessageSid\":\"SM0f\",\"MessageStatus\":\"delivered\"}";
-        let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, body.as_bytes());
-        let hex: String = hash.as_ref().iter().map(|b| format!("{b:02x}")).collect();
-        let mut json = signed(&format!("{PATH}&bodySHA256={hex}"), "");
+        let hash = Digest::of(body.as_bytes());
+        let mut json = signed(&format!("{PATH}&bodySHA256={hash}"), "");
         json.headers_mut()
             .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         *json.body_mut() = Bytes::from(body);

@@ -15,6 +15,7 @@ use crate::sms::call::{
     Answer, Call, Format, Handle, ListQuery, Operation, Probe, Refusal, Shown, ShownState,
 };
 use crate::sms::form::Fields;
+use crate::sms::response;
 
 /// Whose view this is, and in which form its links lead on.
 #[derive(Clone, Copy)]
@@ -38,11 +39,7 @@ pub(super) fn response(call: &Call, answer: &Answer<'_>) -> Response<Bytes> {
             let view = view.page(page, query, *next);
             write::page(call.format, ("messages", "message"), &view)
         }
-        Answer::Deleted => {
-            let mut response = Response::new(Bytes::new());
-            *response.status_mut() = StatusCode::NO_CONTENT;
-            response
-        }
+        Answer::Deleted => response::empty(StatusCode::NO_CONTENT),
         Answer::Probed(probe) => view.probe(*probe),
         Answer::Refused(refusal) => super::refusal::response(refusal, call.format, &path(call)),
     }

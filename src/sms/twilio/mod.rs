@@ -23,13 +23,11 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-use base64::Engine as _;
-use base64::alphabet::STANDARD as ALPHABET;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, Request, Response, header};
+use http::{HeaderName, Request, Response, header};
 
 use super::account::SmsAccounts;
+use super::basic;
 use super::call::{Acknowledgement, Answer, Call, CallbackKind, Notice, Port, Shown, Verdict};
 use super::masked::masked_http;
 use crate::model::{Dialect, Timestamp};
@@ -60,7 +58,9 @@ impl Port for TwilioPort {
     /// path names the account, so a pair proves nothing for another one.
     fn verify(&self, request: &Request<Bytes>, accounts: &SmsAccounts, _: Timestamp) -> Verdict {
         let Some(account) = &accounts.twilio else { return Verdict::Stranger };
-        let Some((user, password)) = basic(request.headers()) else { return Verdict::Stranger };
+        let Some((user, password)) = basic::pair(request.headers()) else {
+            return Verdict::Stranger;
+        };
         let target = request::target(request.uri().path());
         let is_named = target.is_some_and(|target| target.account == account.account_sid);
         let is_user = user == account.account_sid.as_bytes() || user.starts_with(b"SK");
@@ -102,21 +102,4 @@ impl Port for TwilioPort {
     fn acknowledged(&self, response: &Response<Bytes>, of: CallbackKind) -> Acknowledgement {
         callback::acknowledged(response, of)
     }
-}
-
-/// The pair of `Authorization: Basic` (RFC 7617 §2); two such fields are none.
-fn basic(headers: &HeaderMap) -> Option<(Vec<u8>, Vec<u8>)> {
-    const LENIENT: GeneralPurposeConfig =
-        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
-    let mut all = headers.get_all(header::AUTHORIZATION).iter();
-    let value = all.next().filter(|_| all.next().is_none())?.to_str().ok()?;
-    let (scheme, pair) = value.trim().split_once(' ')?;
-    if !scheme.eq_ignore_ascii_case("basic") {
-        return None;
-    }
-    let mut user = GeneralPurpose::new(&ALPHABET, LENIENT).decode(pair.trim()).ok()?;
-    let colon = user.iter().position(|b| *b == b':')?;
-    let password = user.split_off(colon + 1);
-    user.truncate(colon);
-    Some((user, password))
 }

@@ -3,8 +3,6 @@
 //! Every field goes through the form encoder and the account through the path encoder of the URL, so
 //! no value can become another field, another path or another request.
 
-use std::time::Duration;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -18,16 +16,12 @@ use crate::model::{FailureReason, Originator, SmsBody};
 use crate::sms::account::TwilioAccount;
 use crate::sms::form::Fields;
 use crate::sms::provider::{
-    Callback, CallbackRefusal, Inbound, Judgement, Outbound, Provider, Receipt,
+    Callback, CallbackRefusal, Inbound, Judgement, Outbound, Provider, Receipt, retry_after, words,
 };
 
 /// Twilio's longest validity, which is its default as well.
 const MAX_VALIDITY_S: u64 = 36_000;
-/// Of what a provider says, so much is kept.
-const MAX_TEXT_CHARS: usize = 200;
 const MAX_ID_BYTES: usize = 64;
-/// A provider can ask for no longer pause than this.
-const MAX_PAUSE_S: u64 = 3_600;
 
 /// One upstream.
 pub struct TwilioUpstream {
@@ -177,8 +171,7 @@ pub(super) fn is_id(text: &str) -> bool {
 
 /// `400 21211: The 'To' number …`, in clean characters and bounded.
 fn told(status: StatusCode, code: Option<u32>, text: &str) -> String {
-    let clean = text.chars().map(|c| if c.is_control() { ' ' } else { c });
-    let clean: String = clean.take(MAX_TEXT_CHARS).collect();
+    let clean = words(text);
     let status = status.as_u16();
     match (code, clean.is_empty()) {
         (None, true) => status.to_string(),
@@ -188,15 +181,10 @@ fn told(status: StatusCode, code: Option<u32>, text: &str) -> String {
     }
 }
 
-/// `Retry-After` in seconds (RFC 9110 §10.2.3); a date is read as none.
-fn retry_after(response: &Response<Bytes>) -> Option<Duration> {
-    let text = response.headers().get(header::RETRY_AFTER)?.to_str().ok()?;
-    let seconds: u64 = text.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds.min(MAX_PAUSE_S)))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use proptest::prelude::*;
 
     use super::super::tests::{ACCOUNT, account, at, sms};
@@ -354,7 +342,7 @@ mod tests {
         };
         assert_eq!(
             (slow("x"), slow("-1"), slow("7"), slow("99999999")),
-            (None, None, Some(7), Some(MAX_PAUSE_S))
+            (None, None, Some(7), Some(3_600))
         );
         assert!(matches!(judged(400, "{\"code\":20429}"), Judgement::Throttled { .. }));
     }

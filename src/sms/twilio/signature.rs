@@ -7,13 +7,13 @@
 
 use std::collections::BTreeSet;
 
-use aws_lc_rs::{digest, hmac};
+use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use subtle::ConstantTimeEq;
 use url::Url;
 
-use crate::model::Secret;
+use crate::model::{Digest, Secret};
 use crate::sms::form::Fields;
 
 /// The header that carries it.
@@ -62,9 +62,8 @@ fn mac(token: &Secret, url: &str, fields: &Fields) -> hmac::Tag {
 fn is_hash_right(url: &str, body: &[u8]) -> bool {
     let query = url.split_once('?').map_or("", |(_, query)| query);
     let fields = Fields::parse(query.as_bytes());
-    let hash = digest::digest(&digest::SHA256, body);
-    let hex: String = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-    fields.get(BODY_HASH).is_some_and(|said| said.eq_ignore_ascii_case(&hex))
+    let hash = Digest::of(body).to_string();
+    fields.get(BODY_HASH).is_some_and(|said| said.eq_ignore_ascii_case(&hash))
 }
 
 /// The URL as it is, without its port, and with the port that its scheme implies.
@@ -142,9 +141,7 @@ mod tests {
     #[test]
     fn a_body_is_covered_by_its_hash() {
         let body = b"{\"MessageSid\":\"SM1\"}";
-        let hash = digest::digest(&digest::SHA256, body);
-        let hex: String = hash.as_ref().iter().map(|b| format!("{b:02x}")).collect();
-        let url = format!("https://a.example/x?bodySHA256={hex}");
+        let url = format!("https://a.example/x?bodySHA256={}", Digest::of(body));
         let signature = sign(&token(), &url, &Fields::default());
         assert!(holds(&token(), &url, &Covered::Body(body), &signature));
         assert!(!holds(&token(), &url, &Covered::Body(b"{}"), &signature));

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
+use base64::Engine as _;
 use proptest::prelude::*;
 use serde_json::Value;
 
 use super::*;
 use crate::model::{
-    Destination, Direction, FailureReason, MessageId, Originator, Secret, Sequence, Sms, SmsBatch,
-    SmsBody, SmsEncoding,
+    Destination, Direction, FailureReason, MessageId, Originator, Secret, Sequence, Sms, SmsBody,
 };
 use crate::sms::account::{CallbackUrls, TwilioAccount};
 use crate::sms::call::{Format, Handle, ListQuery, Operation, Probe, Refusal, SendAt, ShownState};
@@ -37,23 +37,10 @@ pub(super) fn accounts() -> SmsAccounts {
 pub(super) fn sms(from: Option<&str>, to: &str, text: &str) -> Sms {
     Sms {
         originator: from.map(|from| Originator::parse(from).unwrap()),
-        destination: Destination::parse(to).unwrap(),
-        body: SmsBody::Text(text.into()),
-        udh: Vec::new(),
-        encoding: SmsEncoding::Gsm7,
         segments: 2,
-        class: None,
-        valid_until: None,
-        send_at: None,
         dialect: Dialect::Twilio,
         account: Some(ACCOUNT.into()),
-        client_reference: None,
-        receipt: None,
-        batch: SmsBatch { index: 0, count: 1 },
-        fingerprint: [0; 16],
-        reply_to: None,
-        provider_id: None,
-        confirms_opt_out: false,
+        ..Sms::new(Destination::parse(to).unwrap(), SmsBody::Text(text.into()))
     }
 }
 

@@ -2,10 +2,11 @@
 //! `<NumSegments>`, and everything stands in one `<TwilioResponse>`.
 
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{Response, StatusCode};
 use serde_json::Value;
 
 use crate::sms::call::Format;
+use crate::sms::response;
 
 /// One view, called `name` in XML.
 pub(super) fn response(
@@ -24,7 +25,7 @@ pub(super) fn response(
             ("application/xml", out)
         }
     };
-    whole(status, media, body)
+    response::document(status, media, body)
 }
 
 /// A page: in XML its numbers and links are attributes, and `items` its children.
@@ -43,17 +44,10 @@ pub(super) fn page(format: Format, names: (&str, &str), view: &Value) -> Respons
         element(&mut out, one, item);
     }
     out.push_str(&format!("</{}></TwilioResponse>", camel(many)));
-    whole(StatusCode::OK, "application/xml", out)
+    response::document(StatusCode::OK, "application/xml", out)
 }
 
 const DECLARATION: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n";
-
-fn whole(status: StatusCode, media: &'static str, body: String) -> Response<Bytes> {
-    let mut response = Response::new(Bytes::from(body));
-    *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
-    response
-}
 
 /// Names are ours, values are not.
 fn element(out: &mut String, name: &str, value: &Value) {

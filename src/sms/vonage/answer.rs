@@ -8,10 +8,11 @@
 use std::fmt::Write as _;
 
 use bytes::Bytes;
-use http::{Response, StatusCode, header};
+use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::super::call::{Answer, Call, Format, Operation, Refusal, Shown};
+use super::super::response;
 use super::{digits, part_id};
 
 /// The network of a number is not known here; clients need the field.
@@ -46,12 +47,12 @@ pub(super) fn write(call: &Call, answer: &Answer<'_>) -> Response<Bytes> {
 /// The response to what is no call of this API.
 pub(super) fn no_call(status: StatusCode) -> Response<Bytes> {
     let label = status.canonical_reason().unwrap_or_default();
-    json_response(status, &json!({ "error-code": status.as_str(), "error-code-label": label }))
+    response::json(status, &json!({ "error-code": status.as_str(), "error-code-label": label }))
 }
 
 fn balance(answer: &Answer<'_>) -> Response<Bytes> {
     let Answer::Refused(refusal) = answer else {
-        return json_response(StatusCode::OK, &json!({ "value": 0.0, "autoReload": false }));
+        return response::json(StatusCode::OK, &json!({ "value": 0.0, "autoReload": false }));
     };
     let refused = explain(refusal);
     let status = match refused.status {
@@ -61,7 +62,7 @@ fn balance(answer: &Answer<'_>) -> Response<Bytes> {
         _ => StatusCode::BAD_REQUEST,
     };
     let body = json!({ "error-code": status.as_str(), "error-code-label": refused.text });
-    json_response(status, &body)
+    response::json(status, &body)
 }
 
 /// One accepted segment.
@@ -90,7 +91,7 @@ fn accepted(format: Format, messages: &[Shown]) -> Response<Bytes> {
         Format::Json | Format::Text | Format::Gateway => {
             let shown: Vec<Value> = elements.iter().map(json_element).collect();
             let count = elements.len().to_string();
-            json_response(StatusCode::OK, &json!({ "message-count": count, "messages": shown }))
+            response::json(StatusCode::OK, &json!({ "message-count": count, "messages": shown }))
         }
         Format::Xml => {
             let mut xml = Xml::begin(elements.len());
@@ -132,7 +133,7 @@ fn refused(format: Format, refused: &Refused) -> Response<Bytes> {
     match format {
         Format::Json | Format::Text | Format::Gateway => {
             let element = json!({ "status": status, "error-text": refused.text });
-            json_response(StatusCode::OK, &json!({ "message-count": "1", "messages": [element] }))
+            response::json(StatusCode::OK, &json!({ "message-count": "1", "messages": [element] }))
         }
         Format::Xml => {
             let mut xml = Xml::begin(1);
@@ -184,17 +185,6 @@ fn explain(refusal: &Refusal) -> Refused {
     }
 }
 
-fn json_response(status: StatusCode, value: &Value) -> Response<Bytes> {
-    response(status, "application/json", value.to_string())
-}
-
-fn response(status: StatusCode, kind: &'static str, body: String) -> Response<Bytes> {
-    let mut response = Response::new(Bytes::from(body));
-    *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
-    response
-}
-
 /// A document that grows by whole elements, so that no value can become one.
 struct Xml(String);
 
@@ -232,13 +222,15 @@ impl Xml {
 
     fn end(mut self) -> Response<Bytes> {
         self.0.push_str("</messages></mt-submission-response>");
-        response(StatusCode::OK, "application/xml", self.0)
+        response::document(StatusCode::OK, "application/xml", self.0)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use http::header;
 
     use super::super::tests::{call, shown};
     use super::*;

@@ -13,8 +13,8 @@ use url::Url;
 use super::super::account::SmsAccounts;
 use super::super::call::{Acknowledgement, CallbackKind, Notice, Shown};
 use super::super::form::Fields;
+use super::super::hex;
 use super::codes::{self, ReceiptWords};
-use super::given::to_hex;
 use super::{digits, part_id, signature};
 use crate::model::{Sms, SmsBody, SmsEncoding, Timestamp};
 
@@ -98,8 +98,8 @@ pub(super) fn inbound(
             fields.push("type", if is_unicode { "unicode" } else { "text" });
         }
         SmsBody::Binary(bytes) => {
-            fields.push("data", &to_hex(bytes));
-            fields.push("udh", &to_hex(&sms.udh));
+            fields.push("data", &hex::digits(bytes));
+            fields.push("udh", &hex::digits(&sms.udh));
             fields.push("type", "binary");
         }
     }

@@ -10,11 +10,10 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::{Request, header};
 
+use super::super::basic;
 use super::super::form::Fields;
 use crate::model::Secret;
 
@@ -69,7 +68,7 @@ impl Given {
                 },
             }
         }
-        Given { fields, basic: basic(request), trouble }
+        Given { fields, basic: texts(basic::pair(request.headers())), trouble }
     }
 
     /// A field as text; one that is empty or not there is `None`. What is no UTF-8 becomes U+FFFD.
@@ -98,6 +97,12 @@ impl Given {
     }
 }
 
+fn texts(pair: Option<(Vec<u8>, Vec<u8>)>) -> Option<(String, Secret)> {
+    let (name, password) = pair?;
+    let password = String::from_utf8(password).ok()?;
+    Some((String::from_utf8(name).ok()?, Secret::new(password)))
+}
+
 /// An object of strings, numbers and booleans.
 fn json_fields(body: &[u8]) -> Result<BTreeMap<String, Vec<u8>>, &'static str> {
     let object: serde_json::Map<String, serde_json::Value> =
@@ -116,33 +121,6 @@ fn json_fields(body: &[u8]) -> Result<BTreeMap<String, Vec<u8>>, &'static str> {
         fields.insert(name, text.into_bytes());
     }
     Ok(fields)
-}
-
-fn basic(request: &Request<Bytes>) -> Option<(String, Secret)> {
-    let value = request.headers().get(header::AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, token) = value.split_once(' ')?;
-    if !scheme.eq_ignore_ascii_case("basic") {
-        return None;
-    }
-    let decoded = String::from_utf8(STANDARD.decode(token.trim()).ok()?).ok()?;
-    let (user, password) = decoded.split_once(':')?;
-    Some((user.to_owned(), Secret::new(password.to_owned())))
-}
-
-/// Octets from hexadecimal digits; `None` for anything else.
-pub(super) fn hex(text: &[u8]) -> Option<Vec<u8>> {
-    let (pairs, rest) = text.as_chunks::<2>();
-    let digit = |b: u8| char::from(b).to_digit(16);
-    if !rest.is_empty() {
-        return None;
-    }
-    // Two hexadecimal digits are at most 255.
-    pairs.iter().map(|[high, low]| Some((digit(*high)? * 16 + digit(*low)?) as u8)).collect()
-}
-
-/// Lower-case hexadecimal digits.
-pub(super) fn to_hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
@@ -178,28 +156,5 @@ mod tests {
         check("/?a=1", json, r#"{"a":45,"b":null,"c":true}"#, &[("a", Some("45")), ("b", None)]);
         check("/", "text/plain", r#" {"a":"1"}"#, &[("a", Some("1"))]);
         check("/", "", "a=1", &[("a", Some("1"))]);
-    }
-
-    #[test]
-    fn basic_is_read_when_it_is_well_formed() {
-        let of = |value: &str| {
-            let request = Request::get("/").header(header::AUTHORIZATION, value);
-            basic(&request.body(Bytes::new()).unwrap())
-                .map(|(user, password)| format!("{user} {}", password.expose()))
-        };
-        for bad in ["Basic", "Basic !", "Bearer YTpi", "Basic YWI=", "Basic /w=="] {
-            assert_eq!(of(bad), None, "{bad}");
-        }
-        assert_eq!(of("Basic YTpiOmM=").as_deref(), Some("a b:c"));
-        assert_eq!(of("basic YTo=").as_deref(), Some("a "));
-    }
-
-    #[test]
-    fn hexadecimal_is_read_and_written() {
-        for bad in ["0", "0g", "+1", "é"] {
-            assert_eq!(hex(bad.as_bytes()), None, "{bad}");
-        }
-        assert_eq!(hex(b"00fFa1"), Some(vec![0, 255, 161]));
-        assert_eq!(to_hex(&[0, 255, 161]), "00ffa1");
     }
 }

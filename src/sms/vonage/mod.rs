@@ -6,7 +6,7 @@
 //! after a message, and no way to stop one.
 //!
 //! In reading order: `given` (where fields stand in a request), `signature`, `codes` (the words of
-//! receipts), then for applications `submit`, `answer`, `mask`, `callback`, and for providers `provider`
+//! receipts), then for applications `submit`, `answer`, `callback`, and for providers `provider`
 //! and `report`. Specification: Vonage's SMS API reference and its guides to signatures, receipts and
 //! inbound messages; where its own libraries differ from them, the libraries count.
 
@@ -14,7 +14,6 @@ mod answer;
 mod callback;
 mod codes;
 mod given;
-mod mask;
 mod provider;
 mod report;
 mod signature;
@@ -29,8 +28,12 @@ use super::call::{
     Acknowledgement, Answer, Call, CallbackKind, Format, Notice, Operation, Port, Probe, Shown,
     Verdict,
 };
+use super::masked::masked_http;
 use crate::model::{Dialect, MessageId, Timestamp};
 pub use provider::VonageUpstream;
+
+/// Fields that prove something. The key names the account and stays.
+const SECRETS: [&str; 2] = ["api_secret", "sig"];
 
 /// Its face to applications.
 pub struct VonagePort;
@@ -113,7 +116,7 @@ impl Port for VonagePort {
     }
 
     fn masked(&self, request: &Request<Bytes>) -> Bytes {
-        mask::masked(request)
+        masked_http(request, &[], &SECRETS)
     }
 
     fn receipts(

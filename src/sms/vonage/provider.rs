@@ -13,21 +13,19 @@ use serde::Deserialize;
 
 use super::super::account::VonageAccount;
 use super::super::form::Fields;
+use super::super::hex;
 use super::super::provider::{
-    Callback, CallbackRefusal, Inbound, Judgement, Outbound, Provider, Receipt,
+    Callback, CallbackRefusal, Inbound, Judgement, MAX_RETRY_AFTER, Outbound, Provider, Receipt,
+    retry_after, words,
 };
-use super::given::to_hex;
+use super::super::response;
 use super::{report, signature};
 use crate::model::{Destination, FailureReason, Originator, SmsBody, SmsEncoding};
 
 /// What `ttl` may be: 20 seconds to 7 days.
 const TTL: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(604_800));
-/// Longest text of a response that is kept.
-const MAX_TEXT_CHARS: usize = 300;
 /// Longest id of theirs that is kept; theirs have 16 to 36 characters.
 const MAX_ID_BYTES: usize = 100;
-/// Longest that a response may make us wait.
-const MAX_WAIT: Duration = Duration::from_secs(3600);
 
 /// One upstream.
 pub struct VonageUpstream {
@@ -72,7 +70,7 @@ impl Provider for VonageUpstream {
     }
 
     fn taken(&self) -> Response<Bytes> {
-        Response::new(Bytes::new())
+        response::empty(StatusCode::OK)
     }
 }
 
@@ -104,8 +102,8 @@ fn message_fields(outbound: &Outbound<'_>, fields: &mut Fields) -> Result<(), St
         }
         SmsBody::Binary(bytes) => {
             fields.push("type", "binary");
-            fields.push("body", &to_hex(bytes));
-            fields.push("udh", &to_hex(&sms.udh));
+            fields.push("body", &hex::digits(bytes));
+            fields.push("udh", &hex::digits(&sms.udh));
         }
     }
     if let Some(class) = sms.class {
@@ -160,7 +158,7 @@ fn judge_elements(elements: &[Element]) -> Judgement {
     let Some(refused) = elements.iter().find(|element| !is_taken(element)) else {
         return Judgement::Accepted { ids: ids(elements), text: parts_taken(taken) };
     };
-    let text = clean(&format!(
+    let text = words(&format!(
         "status {}: {}",
         refused.status.number().map_or_else(|| "?".to_owned(), |number| number.to_string()),
         refused.error.as_deref().unwrap_or("no text")
@@ -209,7 +207,7 @@ fn judge_number(status: Option<u64>, text: String) -> Judgement {
 fn wait_of(text: &str) -> Option<Duration> {
     let (_, rest) = text.split_once('[')?;
     let (ms, _) = rest.split_once(']')?;
-    Some(Duration::from_millis(ms.trim().parse().ok()?).min(MAX_WAIT))
+    Some(Duration::from_millis(ms.trim().parse().ok()?).min(MAX_RETRY_AFTER))
 }
 
 /// The field that `Missing to param` or `Invalid from param` names.
@@ -232,17 +230,14 @@ fn reason_of(text: &str) -> FailureReason {
 /// A response that is none of this API.
 fn judge_status(response: &Response<Bytes>) -> Judgement {
     let status = response.status();
-    let text = clean(&format!("HTTP {status} without an answer of the API"));
+    let text = words(&format!("HTTP {status} without an answer of the API"));
     match status {
         // It may have been taken and paid for.
         status if status.is_success() => Judgement::Unclear { text },
         // A gateway on the way gave up waiting: what stands behind it may have taken the message.
         StatusCode::GATEWAY_TIMEOUT => Judgement::Unclear { text },
         StatusCode::TOO_MANY_REQUESTS => {
-            let after = response.headers().get(header::RETRY_AFTER);
-            let seconds = after.and_then(|value| value.to_str().ok()?.trim().parse().ok());
-            let retry_after = seconds.map(Duration::from_secs).map(|wait| wait.min(MAX_WAIT));
-            Judgement::Throttled { retry_after, text }
+            Judgement::Throttled { retry_after: retry_after(response), text }
         }
         StatusCode::REQUEST_TIMEOUT => Judgement::Temporary { text },
         status if status.is_server_error() => Judgement::Temporary { text },
@@ -250,12 +245,6 @@ fn judge_status(response: &Response<Bytes>) -> Judgement {
         // URL: 401, 402, 403, 404, redirections.
         _ => Judgement::Upstream { text },
     }
-}
-
-/// Without control characters, and not endless.
-fn clean(text: &str) -> String {
-    let chars = text.chars().map(|c| if c.is_control() { ' ' } else { c });
-    chars.take(MAX_TEXT_CHARS).collect()
 }
 
 #[cfg(test)]
@@ -402,7 +391,7 @@ mod tests {
         };
         let throttled = "Throughput Rate Exceeded - please wait [ 250 ] and retry";
         assert_eq!(wait(throttled), Some(Duration::from_millis(250)));
-        assert_eq!(wait("wait [ 99999999999 ]"), Some(MAX_WAIT));
+        assert_eq!(wait("wait [ 99999999999 ]"), Some(MAX_RETRY_AFTER));
         for text in ["", "wait", "[", "[ soon ]", "[ -1 ]"] {
             assert_eq!(wait(text), None, "{text}");
         }

@@ -6,9 +6,10 @@
 //! signed or not. Vonage: "Delivery receipts", "Inbound SMS".
 
 use super::super::account::VonageSignature;
+use super::super::hex;
 use super::super::number::{self, Country, NumberStyle};
 use super::super::provider::{Callback, CallbackRefusal, Concatenation, Inbound, Receipt};
-use super::given::{Given, hex};
+use super::given::Given;
 use super::{codes, signature};
 use crate::model::{MessageId, ReceiptState, SmsBody, Timestamp};
 
@@ -91,7 +92,7 @@ fn word(given: &Given, name: &str) -> Option<String> {
 }
 
 fn content(given: &Given) -> Option<(SmsBody, Vec<u8>)> {
-    let octets = |name| hex(given.bytes(name).unwrap_or_default());
+    let octets = |name| hex::octets(given.bytes(name).unwrap_or_default());
     if given.text("type").as_deref() == Some("binary") {
         return Some((SmsBody::Binary(octets("data")?), octets("udh")?));
     }

@@ -12,7 +12,8 @@ use md5::{Digest, Md5};
 use subtle::ConstantTimeEq;
 
 use super::super::account::{SignatureMethod, VonageSignature};
-use super::given::{Given, hex, to_hex};
+use super::super::hex;
+use super::given::Given;
 use crate::model::Timestamp;
 
 /// How far the `timestamp` of a signed request may lie from our clock, either way.
@@ -48,7 +49,7 @@ pub(super) fn verify(
     signature: &VonageSignature,
     now: Timestamp,
 ) -> bool {
-    let shown = given.text("sig").and_then(|text| hex(text.trim().as_bytes()));
+    let shown = given.text("sig").and_then(|text| hex::octets(text.trim().as_bytes()));
     let (Some(shown), true) = (shown, is_fresh(given, now)) else { return false };
     // A name with a separator could stand for two fields, and so take one out of a signed call.
     if given.all().keys().any(|name| name.contains(['&', '='])) {
@@ -85,7 +86,7 @@ pub(super) fn sign<'a>(
     fields: impl Iterator<Item = (&'a str, &'a [u8])>,
     signature: &VonageSignature,
 ) -> String {
-    to_hex(&digest(&fields.collect(), signature))
+    hex::digits(&digest(&fields.collect(), signature))
 }
 
 fn digest(fields: &BTreeMap<&str, &[u8]>, signature: &VonageSignature) -> Vec<u8> {
@@ -159,7 +160,7 @@ pub(super) mod tests {
     #[test]
     fn hmac_over_md5_is_that_of_rfc_2202() {
         let check = |key: &[u8], text: &[u8], expected: &str| {
-            assert_eq!(to_hex(&hmac_md5(key, text)), expected);
+            assert_eq!(hex::digits(&hmac_md5(key, text)), expected);
         };
         check(&[0x0b; 16], b"Hi There", "9294727a3638bb1c13f48ef8158bfc9d");
         check(b"Jefe", b"what do ya want for nothing?", "750c783e6ab0b503eaa86e310a5db738");

@@ -8,8 +8,9 @@ use std::time::Duration;
 use url::Url;
 
 use super::super::call::{Draft, Refusal};
+use super::super::hex;
 use super::super::number::NumberStyle;
-use super::given::{Given, hex};
+use super::given::Given;
 use crate::model::{ReceiptRequest, SmsBody};
 
 /// Milliseconds that `ttl` may have: 20 seconds to 7 days.
@@ -93,7 +94,7 @@ fn text(given: &Given) -> Result<String, Refusal> {
 fn binary(given: &Given) -> Result<(SmsBody, Vec<u8>), Refusal> {
     let octets = |name: &'static str| {
         let digits = given.bytes(name).unwrap_or_default();
-        hex(digits).ok_or_else(|| wrong(name, "it is not pairs of hexadecimal digits"))
+        hex::octets(digits).ok_or_else(|| wrong(name, "it is not pairs of hexadecimal digits"))
     };
     let (body, udh) = (octets("body")?, octets("udh")?);
     if body.is_empty() {

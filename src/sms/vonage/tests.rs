@@ -5,8 +5,7 @@ use http::{Request, header};
 
 use super::*;
 use crate::model::{
-    Destination, Direction, Msisdn, Originator, ReceiptState, Secret, Sequence, Sms, SmsBatch,
-    SmsBody, SmsEncoding,
+    Destination, Direction, Msisdn, Originator, ReceiptState, Secret, Sequence, Sms, SmsBody,
 };
 use crate::sms::account::{CallbackUrls, SignatureMethod, VonageAccount, VonageSignature};
 use crate::sms::call::{Draft, Refusal, ShownState};
@@ -26,23 +25,12 @@ pub(super) fn call(format: Format) -> Call {
 pub(super) fn shown() -> Shown {
     let sms = Sms {
         originator: Some(Originator::Alphanumeric("Example".into())),
-        destination: Destination::Number(Msisdn::from_digits("4512345678").unwrap()),
-        body: SmsBody::Text("Hej".into()),
-        udh: Vec::new(),
-        encoding: SmsEncoding::Gsm7,
-        segments: 1,
-        class: None,
-        valid_until: None,
-        send_at: None,
         dialect: Dialect::Vonage,
         account: Some("abcd1234".into()),
-        client_reference: None,
-        receipt: None,
-        batch: SmsBatch { index: 0, count: 1 },
-        fingerprint: [0; 16],
-        reply_to: None,
-        provider_id: None,
-        confirms_opt_out: false,
+        ..Sms::new(
+            Destination::Number(Msisdn::from_digits("4512345678").unwrap()),
+            SmsBody::Text("Hej".into()),
+        )
     };
     Shown {
         id: MessageId::from_u128((7 << 64) | 0xab),
@@ -370,4 +358,17 @@ proptest::proptest! {
         proptest::prop_assert_eq!(&fields[4].1, &text);
         proptest::prop_assert_eq!(&fields[2].1, "4512345678");
     }
+}
+
+#[test]
+fn no_proof_is_archived() {
+    let request = Request::post("/sms/json?api%5Fsecret=hunter2&api_key=k&sig=hunter2")
+        .header(header::AUTHORIZATION, "Basic aHVudGVyMg==")
+        .header(header::CONTENT_TYPE, "application/json")
+        .body(Bytes::from(r#"{"API_SECRET":"hunter2","to":"45"}"#))
+        .unwrap();
+    let expected = "POST /sms/json?api%5Fsecret=***&api_key=k&sig=*** HTTP/1.1\r\n\
+                    content-type: application/json\r\nauthorization: Basic ***\r\n\r\n\
+                    {\"API_SECRET\":\"***\",\"to\":\"45\"}";
+    assert_eq!(VonagePort.masked(&request), expected.as_bytes());
 }

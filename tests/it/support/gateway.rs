@@ -33,8 +33,10 @@ use waybill::policy::{
     UrlPattern,
 };
 use waybill::sms::account::{
-    CallbackUrls, KannelAccount, SmsAccounts, TokenAccount, TwilioAccount,
+    CallbackUrls, KannelAccount, SignatureMethod, SmsAccounts, TokenAccount, TwilioAccount,
+    VonageAccount, VonageSignature,
 };
+use waybill::sms::generic::{HttpMethod, HttpProvider};
 use waybill::sms::proof::ProofKey;
 use waybill::sms::provider::ProviderCallbacks;
 use waybill::sms::{ProviderProtocol, provider};
@@ -179,6 +181,9 @@ impl Gateway {
         };
         let upstreams = HashMap::from([
             (upstream(), caller(&[])),
+            (UpstreamName::parse("vonage").unwrap(), vonage(&url)),
+            (UpstreamName::parse("gatewayapi").unwrap(), gatewayapi(&url)),
+            (UpstreamName::parse("described").unwrap(), described(&url)),
             (UpstreamName::parse("kannel").unwrap(), unsigned),
             (UpstreamName::parse("far").unwrap(), caller(&["192.0.2.0/24"])),
         ]);
@@ -299,9 +304,14 @@ impl Gateway {
 
     /// A message that this upstream took without an id.
     pub async fn sent_by(&self, sms: Sms, by: &str) -> MessageId {
+        self.sent_in_parts(sms, by, &[]).await
+    }
+
+    /// A message that this upstream took under these ids.
+    pub async fn sent_in_parts(&self, sms: Sms, by: &str, ids: &[&str]) -> MessageId {
         let (id, by) = (self.accepted(sms).await, UpstreamName::parse(by).unwrap());
         self.claim_for(id, by).await;
-        self.judge(id, Vec::new()).await;
+        self.judge(id, ids.iter().map(|id| (*id).to_owned()).collect()).await;
         id
     }
 
@@ -380,6 +390,46 @@ async fn opened(dir: &tempfile::TempDir) -> Archive {
 
 pub fn upstream() -> UpstreamName {
     UpstreamName::parse("provider").unwrap()
+}
+
+/// Signs its callbacks with [`AUTH_TOKEN`], HMAC-SHA-256.
+fn vonage(url: &url::Url) -> Caller {
+    let secret = || Secret::new(AUTH_TOKEN.into());
+    let account = VonageAccount {
+        api_key: "key1".into(),
+        api_secret: secret(),
+        signature: Some(VonageSignature { secret: secret(), method: SignatureMethod::HmacSha256 }),
+        callbacks: CallbackUrls::default(),
+    };
+    let protocol = ProviderProtocol::Vonage { url: url.clone(), account };
+    Caller { provider: provider(protocol), callbacks: ProviderCallbacks::default() }
+}
+
+/// Signs its callbacks with [`AUTH_TOKEN`].
+fn gatewayapi(url: &url::Url) -> Caller {
+    let account = TokenAccount {
+        token: Secret::new("word".into()),
+        callback_secret: Some(Secret::new(AUTH_TOKEN.into())),
+        callbacks: CallbackUrls::default(),
+    };
+    let protocol = ProviderProtocol::GatewayApi { url: url.clone(), account };
+    Caller { provider: provider(protocol), callbacks: ProviderCallbacks::default() }
+}
+
+/// A provider that the configuration describes; it signs nothing.
+fn described(url: &url::Url) -> Caller {
+    let settings = HttpProvider {
+        url: url.clone(),
+        method: HttpMethod::Post,
+        headers: Vec::new(),
+        body: Some("to={to}&text={text}".into()),
+        success: None,
+        permanent: None,
+        temporary: None,
+    };
+    let token = Some(Secret::new(CALLBACK_TOKEN.into()));
+    let callbacks = ProviderCallbacks { token, networks: Vec::new() };
+    Caller { provider: provider(ProviderProtocol::Http(settings)), callbacks }
 }
 
 /// A text to [`DESTINATION`] from our number.

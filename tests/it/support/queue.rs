@@ -14,13 +14,14 @@ use waybill::archive::{
     Acceptance, Action, ActionKind, ActionRefusal, Archive, ArchiveError, ArchiveSettings, Client,
     Event, Message, MessagePolicy, NewRecipient, StagingLimits, Summary,
 };
-use waybill::dispatch::{Clock, Dispatch};
+use waybill::dispatch::Dispatch;
 use waybill::evidence::{Proof, sent_to};
 use waybill::lifecycle::RetrySchedule;
 use waybill::model::envelope::BodyType;
 use waybill::model::{
-    AppName, Channel, Digest, Direction, Envelope, EnvelopeRecipient, EventKind, ForwardPath,
-    Medium, MessageId, RecipientKind, RecipientState, ReversePath, Status, Timestamp, UpstreamName,
+    AppName, Channel, Clock, Digest, Direction, Envelope, EnvelopeRecipient, EventKind,
+    ForwardPath, Medium, MessageId, RecipientKind, RecipientState, ReversePath, Status, Timestamp,
+    UpstreamName,
 };
 use waybill::policy::route::pattern;
 use waybill::policy::{Route, Routes};

@@ -3,10 +3,8 @@
 use std::time::Duration;
 
 use waybill::archive::{Acceptance, MessagePolicy};
-use waybill::model::sms::SmsBatch;
 use waybill::model::{
-    Destination, Dialect, Digest, Medium, MessageId, Originator, Outcome, Sms, SmsBody,
-    SmsEncoding, Timestamp,
+    Destination, Digest, Medium, MessageId, Originator, Outcome, Sms, SmsBody, Timestamp,
 };
 use waybill::relay::{SmsJob, SmsRelay, SmsTimeouts, StatusUrls};
 use waybill::sms::SmsUpstream;
@@ -19,23 +17,7 @@ pub const DESTINATION: &str = "+4512345678";
 pub fn sms_to(destination: &str, text: &str) -> Sms {
     Sms {
         originator: Originator::parse(ORIGINATOR),
-        destination: Destination::parse(destination).unwrap(),
-        body: SmsBody::Text(text.into()),
-        udh: Vec::new(),
-        encoding: SmsEncoding::Gsm7,
-        segments: 1,
-        class: None,
-        valid_until: None,
-        send_at: None,
-        dialect: Dialect::Waybill,
-        account: None,
-        client_reference: None,
-        receipt: None,
-        batch: SmsBatch { index: 0, count: 1 },
-        fingerprint: [0; 16],
-        reply_to: None,
-        provider_id: None,
-        confirms_opt_out: false,
+        ..Sms::new(Destination::parse(destination).unwrap(), SmsBody::Text(text.into()))
     }
 }
 

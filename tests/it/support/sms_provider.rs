@@ -51,6 +51,8 @@ pub enum Answer {
     Hang,
     /// What follows, after a time.
     After(Duration, Box<Answer>),
+    /// What follows, once the gate is open.
+    When(watch::Receiver<bool>, Box<Answer>),
 }
 
 /// A request as it came.
@@ -89,6 +91,8 @@ impl Asked {
 #[derive(Clone, Debug, Default)]
 pub struct Record {
     pub requests: Vec<Asked>,
+    /// What was done with each of them.
+    pub answers: Vec<Answer>,
     /// Ids that it gave, in order.
     pub ids: Vec<String>,
     /// Connections that there were.
@@ -282,7 +286,9 @@ impl Server {
             let answer = self.note(|state| {
                 state.record.requests.push(asked);
                 let next = state.answers.pop_front();
-                next.or_else(|| state.rest.clone()).unwrap_or(Answer::Accept)
+                let answer = next.or_else(|| state.rest.clone()).unwrap_or(Answer::Accept);
+                state.record.answers.push(answer.clone());
+                answer
             });
             if !self.answer(&mut stream, answer).await || self.closes_before_reading() {
                 _ = stream.shutdown().await;
@@ -293,9 +299,22 @@ impl Server {
 
     /// Whether the connection stays open.
     async fn answer(&self, stream: &mut (impl AsyncWrite + Unpin), mut answer: Answer) -> bool {
-        while let Answer::After(time, then) = answer {
-            tokio::time::sleep(time).await;
-            answer = *then;
+        loop {
+            answer = match answer {
+                Answer::After(time, then) => {
+                    tokio::time::sleep(time).await;
+                    *then
+                }
+                Answer::When(mut gate, then) => {
+                    // A gate that nobody holds any more is open.
+                    _ = gate.wait_for(|is_open| *is_open).await;
+                    *then
+                }
+                other => {
+                    answer = other;
+                    break;
+                }
+            };
         }
         let (text, stays) = match answer {
             Answer::Accept => (self.accepted(""), true),
@@ -314,7 +333,7 @@ impl Server {
             Answer::CloseBeforeReading | Answer::CloseAfterReading => return false,
             Answer::Hang => std::future::pending().await,
             // Unwrapped above.
-            Answer::After(..) => return false,
+            Answer::After(..) | Answer::When(..) => return false,
         };
         stream.write_all(text.as_bytes()).await.is_ok() && stream.flush().await.is_ok() && stays
     }
