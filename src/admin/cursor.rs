@@ -9,6 +9,7 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
+use crate::archive::Place;
 use crate::model::{Digest, MessageId, Sequence};
 
 const VERSION: u8 = 1;
@@ -74,7 +75,22 @@ pub(super) fn decode(list: List, question: &str, cursor: &str) -> Option<Vec<u8>
     Some(key.to_vec())
 }
 
-/// The key of a list of messages.
+/// The key of a list or a search of messages.
+pub(super) fn place_key(place: Place) -> [u8; 20] {
+    let mut key = [0; 20];
+    let bytes = place.id.as_u128().to_be_bytes().into_iter().chain(place.score.to_be_bytes());
+    key.iter_mut().zip(bytes).for_each(|(to, from)| *to = from);
+    key
+}
+
+/// Reads it back.
+pub(super) fn read_place_key(key: &[u8]) -> Option<Place> {
+    let (id, score) = key.split_at_checked(16)?;
+    let score = u32::from_be_bytes(score.try_into().ok()?);
+    Some(Place { id: MessageId::from_u128(u128::from_be_bytes(id.try_into().ok()?)), score })
+}
+
+/// The key of a list that can not be searched.
 pub(super) fn message_key(id: MessageId) -> [u8; 16] {
     id.as_u128().to_be_bytes()
 }
@@ -115,17 +131,18 @@ mod tests {
         assert_eq!(decode(List::Messages, "status=sent", ""), None);
         assert_eq!(decode(List::Messages, "status=sent", &"A".repeat(100_000)), None);
         assert_eq!(decode(List::Messages, "status=sent", &cursor), Some(vec![7; 16]));
-        assert_eq!(read_message_key(&[1; 15]), None);
+        assert_eq!(read_place_key(&[1; 15]), None);
         assert_eq!(read_sequence_key(&[1; 9]), None);
     }
 
     proptest! {
         #[test]
-        fn what_was_encoded_is_decoded(id: u128, sequence: u64, question in ".*") {
+        fn what_was_encoded_is_decoded(id: u128, score: u32, sequence: u64, question in ".*") {
             let id = MessageId::from_u128(id);
-            let cursor = encode(List::Messages, &question, &message_key(id));
+            let place = Place { id, score };
+            let cursor = encode(List::Messages, &question, &place_key(place));
             let key = decode(List::Messages, &question, &cursor).unwrap();
-            prop_assert_eq!(read_message_key(&key), Some(id));
+            prop_assert_eq!(read_place_key(&key), Some(place));
             let cursor = encode(List::Events, &question, &sequence_key(Sequence(sequence)));
             let key = decode(List::Events, &question, &cursor).unwrap();
             prop_assert_eq!(read_sequence_key(&key), Some(Sequence(sequence)));

@@ -9,7 +9,7 @@ use super::parameters::{self, Parameters, Segment};
 use super::problem::Problem;
 use super::query::MessageQuery;
 use super::state::AdminState;
-use super::views::{EventView, MessageView, PageView};
+use super::views::{EventView, FoundView, MessageView, PageView};
 use crate::account::Identity;
 use crate::model::MessageId;
 
@@ -18,13 +18,13 @@ pub(super) async fn list(
     State(state): State<AdminState>,
     Extension(identity): Extension<Identity>,
     uri: Uri,
-) -> Result<Json<PageView<MessageView>>, Problem> {
+) -> Result<Json<FoundView>, Problem> {
     let query = MessageQuery::read(&uri, &identity.scope)?;
     state
         .read(move |state| {
-            let page = state.archive.list(&query.filter, query.order, query.after, query.limit)?;
+            let page = query.page(&state.archive)?;
             let items = page.items.iter().map(MessageView::new).collect();
-            Ok(Json(PageView { items, next: page.next.map(|last| query.cursor(last)) }))
+            Ok(Json(FoundView { items, next: page.next, note: page.note }))
         })
         .await
 }

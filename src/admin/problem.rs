@@ -23,7 +23,6 @@ pub(crate) enum ProblemKind {
     MethodNotAllowed,
     InvalidParameter,
     InvalidBody,
-    NotAvailable,
     Conflict,
     TooLarge,
     UnsupportedMediaType,
@@ -54,9 +53,6 @@ impl ProblemKind {
                 ("invalid-parameter", StatusCode::BAD_REQUEST, "A parameter is wrong")
             }
             Kind::InvalidBody => ("invalid-body", StatusCode::BAD_REQUEST, "The body is wrong"),
-            Kind::NotAvailable => {
-                ("not-available", StatusCode::BAD_REQUEST, "Not available in this version")
-            }
             Kind::Conflict => ("conflict", StatusCode::CONFLICT, "Not possible as things stand"),
             Kind::TooLarge => ("too-large", StatusCode::PAYLOAD_TOO_LARGE, "The body is too large"),
             Kind::UnsupportedMediaType => (

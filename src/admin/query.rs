@@ -6,11 +6,16 @@ use super::cursor::{self, List};
 use super::parameters::Parameters;
 use super::problem::{Problem, ProblemKind};
 use crate::account::AppScope;
-use crate::archive::{Filter, Order};
+use crate::archive::{
+    Archive, ArchiveError, Filter, Message, Order, Place, Question, QuestionError, ReadState,
+    SearchOrder, SearchRequest,
+};
 use crate::model::{AppName, Channel, Direction, MessageId, Reference, Status, Tag, Timestamp};
 
 /// What narrows the list, in the order in which it makes the cursor's question.
-const FILTERS: [&str; 12] = [
+const FILTERS: [&str; 14] = [
+    "q",
+    "read",
     "channel",
     "direction",
     "status",
@@ -31,49 +36,118 @@ const MAX_TEXT_BYTES: usize = 320;
 #[derive(Debug)]
 pub(super) struct MessageQuery {
     pub filter: Filter,
-    pub order: Order,
     pub limit: usize,
-    pub after: Option<MessageId>,
+    asked: Asked,
     /// All parameters that the next page must have as well.
     question: String,
+}
+
+/// What reads the page.
+#[derive(Debug)]
+enum Asked {
+    /// Only filters, which the records answer by themselves.
+    List { order: Order, after: Option<MessageId> },
+    Search {
+        question: Option<Question>,
+        read: Option<ReadState>,
+        order: SearchOrder,
+        after: Option<Place>,
+    },
 }
 
 impl MessageQuery {
     /// Reads the parameters; `scope` is what the asker may see at all.
     pub(super) fn read(uri: &Uri, scope: &AppScope) -> Result<MessageQuery, Problem> {
-        let known: Vec<&'static str> =
-            FILTERS.into_iter().chain(["limit", "cursor", "q", "read"]).collect();
+        let known: Vec<&'static str> = FILTERS.into_iter().chain(["limit", "cursor"]).collect();
         let mut parameters = Parameters::read(uri, &known);
-        for later in ["q", "read"] {
-            if parameters.given(later).is_some() {
-                let detail = format!("The parameter {later} is not available in this version.");
-                return Err(Problem::of_field(ProblemKind::NotAvailable, later, detail));
-            }
-        }
         let question = question(&parameters);
+        let asked = parameters.take("q", |text| Question::parse(text).map_err(tell));
         let filter = read_filter(&mut parameters, scope);
-        let order = parameters.take("order", read_order);
+        let read = parameters.take("read", |text| match text {
+            "unread" => Ok(ReadState::Unread),
+            "opened" => Ok(ReadState::Opened),
+            "clicked" => Ok(ReadState::Clicked),
+            _ => Err(String::from("read is unread, opened or clicked.")),
+        });
+        let order = parameters.take("order", |text| match text {
+            "newest" => Ok(SearchOrder::Newest),
+            "oldest" => Ok(SearchOrder::Oldest),
+            "relevance" => Ok(SearchOrder::Relevance),
+            _ => Err(String::from("order is newest, oldest or, with q, relevance.")),
+        });
         let limit = parameters.limit();
         let after = parameters.take("cursor", |text| {
             let key = cursor::decode(List::Messages, &question, text);
-            let id = key.as_deref().and_then(cursor::read_message_key);
-            id.ok_or_else(|| cursor::NOT_OURS.to_owned())
+            let place = key.as_deref().and_then(cursor::read_place_key);
+            place.ok_or_else(|| cursor::NOT_OURS.to_owned())
         });
         parameters.finish()?;
         let order = order.unwrap_or_default();
-        Ok(MessageQuery { filter, order, limit, after, question })
+        let asked = match (asked, read, order) {
+            (None, None, SearchOrder::Newest | SearchOrder::Oldest) => {
+                let order = match order {
+                    SearchOrder::Oldest => Order::Oldest,
+                    SearchOrder::Newest | SearchOrder::Relevance => Order::Newest,
+                };
+                Asked::List { order, after: after.map(|place| place.id) }
+            }
+            (None, _, SearchOrder::Relevance) => {
+                let detail = "order=relevance goes with q; write newest or oldest.";
+                return Err(Problem::of_field(ProblemKind::InvalidParameter, "order", detail));
+            }
+            (question, read, order) => Asked::Search { question, read, order, after },
+        };
+        Ok(MessageQuery { filter, limit, asked, question })
     }
 
-    /// The cursor of the page after the one that ends with `last`.
-    pub(super) fn cursor(&self, last: MessageId) -> String {
-        cursor::encode(List::Messages, &self.question, &cursor::message_key(last))
+    /// Asks the archive: the messages, the cursor of the next page, and what there is to say.
+    pub(super) fn page(&self, archive: &Archive) -> Result<MessagePage, ArchiveError> {
+        match &self.asked {
+            Asked::List { order, after } => {
+                let page = archive.list(&self.filter, *order, *after, self.limit)?;
+                let place = page.next.map(|id| Place { id, score: 0 });
+                let next = place.map(|place| self.cursor(place));
+                Ok(MessagePage { items: page.items, next, note: None })
+            }
+            Asked::Search { question, read, order, after } => {
+                let found = archive.search(&SearchRequest {
+                    question: question.as_ref(),
+                    filter: &self.filter,
+                    read: *read,
+                    order: *order,
+                    after: *after,
+                    limit: self.limit,
+                })?;
+                let next = found.next.map(|place| self.cursor(place));
+                Ok(MessagePage { items: found.items, next, note: found.note })
+            }
+        }
     }
+
+    /// The cursor of the page after the one that ends at this place.
+    fn cursor(&self, last: Place) -> String {
+        cursor::encode(List::Messages, &self.question, &cursor::place_key(last))
+    }
+}
+
+/// One page of messages.
+#[derive(Debug)]
+pub(super) struct MessagePage {
+    pub items: Vec<Message>,
+    pub next: Option<String>,
+    /// Why there is nothing, where that is known; or what was left out.
+    pub note: Option<String>,
+}
+
+/// The mistake with its place, counted from 1.
+fn tell(error: QuestionError) -> String {
+    format!("At character {}: {}", error.position + 1, error.detail)
 }
 
 /// The filters of the list for another route, which has parameters of its own beside them. The caller
 /// takes those, and then finishes.
 pub(super) fn narrowing(uri: &Uri, scope: &AppScope, own: &[&'static str]) -> (Filter, Parameters) {
-    let filters = FILTERS.into_iter().filter(|name| *name != "order");
+    let filters = FILTERS.into_iter().filter(|name| !["q", "read", "order"].contains(name));
     let known: Vec<&'static str> = filters.chain(own.iter().copied()).collect();
     let mut parameters = Parameters::read(uri, &known);
     let filter = read_filter(&mut parameters, scope);
@@ -163,13 +237,15 @@ mod tests {
                 assert!(text.contains(expected), "{query}: {text}");
             }
         };
-        check("q=invoice", "The parameter q is not available in this version.");
-        check("read=opened", "The parameter read is not available in this version.");
+        check("q=a%20%22b", "At character 3: this quote has no end; write");
+        check("q=", "q is empty");
+        check("read=both", "read is unread, opened or clicked.");
+        check("order=relevance", "order=relevance goes with q");
         check("statsu=sent", "did you mean");
         check("status=sended", "status is one of not_sent, pending, sent, stopped, failed.");
         check("channel=fax", "channel is email or sms.");
         check("direction=up", "direction is outbound or inbound.");
-        check("order=random", "order is newest or oldest.");
+        check("order=random", "order is newest, oldest or, with q, relevance.");
         check("app=a%20b", "app is the name of an app.");
         check("sender=", "sender is 1 to 320 bytes of text.");
         check("recipient=a%0d%0ab", "recipient is 1 to 320 bytes of text.");
@@ -194,9 +270,16 @@ mod tests {
         assert_eq!(query.filter.sender.as_deref(), Some("a@b.c"));
         assert_eq!(query.filter.since.unwrap().to_string(), "2026-01-31T00:00:00.000Z");
         assert_eq!(query.filter.until.unwrap().to_string(), "2026-02-01T00:00:00.000Z");
-        assert_eq!((query.order, query.limit, query.after), (Order::Oldest, 7, None));
+        assert_eq!(query.limit, 7);
+        assert!(matches!(query.asked, Asked::List { order: Order::Oldest, after: None }));
         let plain = read("").unwrap();
-        assert_eq!((plain.order, plain.limit), (Order::Newest, 50));
+        assert_eq!(plain.limit, 50);
+        assert!(matches!(plain.asked, Asked::List { order: Order::Newest, after: None }));
+        let asked = read("q=invoice&read=unread&order=relevance").unwrap().asked;
+        let Asked::Search { question: Some(_), read, order, after: None } = asked else {
+            panic!("{asked:?}");
+        };
+        assert_eq!((read, order), (Some(ReadState::Unread), SearchOrder::Relevance));
     }
 
     #[test]
@@ -209,10 +292,16 @@ mod tests {
 
     #[test]
     fn a_cursor_fits_its_own_question_only() {
-        let id = MessageId::from_u128(77);
-        let cursor = read("status=sent&limit=1").unwrap().cursor(id);
-        let after = |query: &str| read(&format!("{query}&cursor={cursor}")).map(|q| q.after);
-        assert_eq!(after("status=sent&limit=20").unwrap(), Some(id));
+        let place = Place { id: MessageId::from_u128(77), score: 9 };
+        let cursor = read("status=sent&read=unread&limit=1").unwrap().cursor(place);
+        let after = |query: &str| {
+            let query = read(&format!("{query}&cursor={cursor}"))?;
+            let Asked::Search { after, .. } = query.asked else { panic!("{query:?}") };
+            Ok::<_, Problem>(after)
+        };
+        assert_eq!(after("status=sent&read=unread&limit=20").unwrap(), Some(place));
+        assert!(after("status=sent&read=opened").is_err());
+        assert!(after("status=sent&read=unread&q=x").is_err());
         assert!(after("status=failed").is_err());
         assert!(after("status=sent&order=oldest").is_err());
         assert!(after("limit=1").is_err());

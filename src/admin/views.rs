@@ -19,6 +19,15 @@ pub(crate) struct PageView<T> {
     pub next: Option<String>,
 }
 
+/// Part of what was found, and what there is to say about it.
+#[derive(Debug, Serialize)]
+pub(super) struct FoundView {
+    pub items: Vec<MessageView>,
+    pub next: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
 /// A message.
 #[derive(Debug, Serialize)]
 pub(super) struct MessageView {

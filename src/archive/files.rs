@@ -17,6 +17,9 @@ pub(super) const RECORDS: &str = "records.redb";
 /// The file of the look-up index, which can be built anew from the records.
 pub(super) const INDEX: &str = "index.redb";
 
+/// The folder of the search index, which can be built anew as well.
+const SEARCH: &str = "search";
+
 /// The file whose lock says that the folder is in use.
 const LOCK: &str = "lock";
 
@@ -41,6 +44,10 @@ pub(super) trait Files: Send + Sync + 'static {
     fn usage(&self) -> Vec<(&'static str, u64)>;
     /// How full the disk is.
     fn space(&self) -> io::Result<Space>;
+    /// Where the search index lies; `None` where there is no folder, and searches scan.
+    fn search_folder(&self) -> Option<PathBuf> {
+        None
+    }
 }
 
 /// The file name of a volume.
@@ -141,7 +148,16 @@ impl Files for Disk {
         let size = |name: &str| self.size(name).unwrap_or(0);
         let volumes = self.volumes().unwrap_or_default();
         let volumes = volumes.into_iter().map(|number| size(&volume_name(number)));
-        vec![("records", size(RECORDS)), ("index", size(INDEX)), ("volumes", volumes.sum())]
+        vec![
+            ("records", size(RECORDS)),
+            ("index", size(INDEX)),
+            ("search", size_of_folder(&self.dir.join(SEARCH))),
+            ("volumes", volumes.sum()),
+        ]
+    }
+
+    fn search_folder(&self) -> Option<PathBuf> {
+        Some(self.dir.join(SEARCH))
     }
 
     fn space(&self) -> io::Result<Space> {
@@ -151,6 +167,12 @@ impl Files for Disk {
             total_bytes: stat.f_blocks.saturating_mul(stat.f_frsize),
         })
     }
+}
+
+fn size_of_folder(dir: &Path) -> u64 {
+    let Ok(entries) = fs::read_dir(dir) else { return 0 };
+    let size = |entry: fs::DirEntry| entry.metadata().map_or(0, |metadata| metadata.blocks() * 512);
+    entries.filter_map(Result::ok).map(size).sum()
 }
 
 fn sync_dir(dir: &Path) -> io::Result<()> {

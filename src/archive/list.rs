@@ -20,7 +20,7 @@ use crate::model::{MessageId, Status};
 const MAX_EXAMINED: usize = 20_000;
 /// Recipients and attachments of one page, and those of its last message: some megabytes. One message
 /// may have ten thousand of them, and a page five hundred messages.
-const MAX_PARTICULARS: usize = 20_000;
+pub(super) const MAX_PARTICULARS: usize = 20_000;
 
 type Candidates<'a> = Box<dyn Iterator<Item = Result<u128, Failure>> + 'a>;
 
@@ -55,7 +55,7 @@ pub(super) fn list(
 }
 
 /// The ids that the times and the cursor leave, both ends included.
-fn span(filter: &Filter, order: Order, after: Option<MessageId>) -> (u128, u128) {
+pub(super) fn span(filter: &Filter, order: Order, after: Option<MessageId>) -> (u128, u128) {
     let mut from = filter.since.map_or(0, |at| MessageId::first_at(at).as_u128());
     let mut to = match filter.until {
         Some(at) => MessageId::first_at(at).as_u128().saturating_sub(1),
@@ -175,7 +175,7 @@ impl Filter {
     }
 }
 
-fn matches(filter: &Filter, message: &Message) -> bool {
+pub(super) fn matches(filter: &Filter, message: &Message) -> bool {
     let same = |wanted: &str, found: &str| wanted.to_lowercase() == found.to_lowercase();
     let sender = |wanted: &String| {
         let author = message.summary.author.as_ref();

@@ -1,7 +1,7 @@
 //! The only room that knows how things are stored.
 //!
-//! One records file (messages, recipients, queue, events), volumes of bytes, and a look-up index that
-//! can be built anew. Writes go through one writer and are durable when they return; reads run on a
+//! One records file (messages, recipients, queue, events), volumes of bytes, and a look-up index and
+//! a search index that can be built anew. Writes go through one writer and are durable when they return; reads run on a
 //! snapshot. The rest of the house meets here: after each commit the journal tells the number of the
 //! last event.
 //!
@@ -28,6 +28,7 @@ mod provider_report;
 mod queue;
 mod read;
 mod repeats;
+mod search;
 mod sessions;
 pub mod settings;
 mod staging;
@@ -62,6 +63,8 @@ pub use outbox::{Delivery, DeliveryKind, NewDelivery, Settled};
 pub use provider_report::{ProviderReport, Reported};
 pub use queue::{ClaimRequest, Judgement};
 pub use read::Content;
+pub use search::{Found, Place, Question, QuestionError, ReadState};
+pub use search::{SearchOrder, SearchProgress, SearchRequest};
 pub use sessions::{EndedSessions, SessionChange, SessionRecord};
 pub use settings::{ArchiveSettings, StagingLimits};
 pub use suppressions::Suppression;
@@ -98,6 +101,7 @@ struct Inner {
     volumes: Arc<Volumes>,
     index: index::Index,
     ledger: Arc<ledger::Ledger>,
+    search: Arc<search::Shared>,
     files: Arc<dyn Files>,
     reserve_bytes: u64,
     intake: std::sync::mpsc::Sender<VolumeOrder>,
@@ -503,7 +507,7 @@ impl Archive {
         Ok(Extent { messages: counters.messages, raw_bytes: counters.raw_bytes })
     }
 
-    /// Bytes on disk by kind of file: `records`, `index`, `volumes`.
+    /// Bytes on disk by kind of file: `records`, `index`, `search`, `volumes`.
     pub fn disk_usage(&self) -> Vec<(&'static str, u64)> {
         self.inner.files.usage()
     }

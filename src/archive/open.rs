@@ -15,6 +15,7 @@ use super::files::{Disk, Files, RECORDS};
 use super::index::Index;
 use super::ledger::Ledger;
 use super::memory::WriterMemory;
+use super::search::Feeder;
 use super::settings::ArchiveSettings;
 use super::staging::Staging;
 use super::volume::{VolumeWriter, Volumes};
@@ -35,6 +36,7 @@ pub(super) struct Threads {
     writers: Vec<JoinHandle<()>>,
     index: TaskTracker,
     stop_index: CancellationToken,
+    search: Option<JoinHandle<()>>,
 }
 
 impl Threads {
@@ -98,13 +100,28 @@ impl Archive {
             wiped: HashSet::new(),
             wipes: Vec::new(),
         };
+        let stop_index = CancellationToken::new();
+        let search = Arc::new(super::search::Shared::default());
+        let feeder = files.search_folder().map(|folder| Feeder {
+            shared: search.clone(),
+            folder,
+            database: database.clone(),
+            volumes: volumes.clone(),
+            on_the_way: on_the_way.clone(),
+            journal: journal.clone(),
+            closing: closing.clone(),
+            stop: stop_index.clone(),
+        });
+        let runtime = tokio::runtime::Handle::current();
+        let feed = |feeder: Feeder| spawn("search-index", move || feeder.run(&runtime));
         let threads = Threads {
+            search: feeder.map(feed).transpose()?,
             writers: vec![
                 spawn("volume-writer", move || volume.run())?,
                 spawn("records-writer", move || records.run())?,
             ],
             index: TaskTracker::new(),
-            stop_index: CancellationToken::new(),
+            stop_index,
         };
         let stop = threads.stop_index.clone();
         let follow = index.clone().follow(database.clone(), journal.clone(), closing.clone(), stop);
@@ -117,6 +134,7 @@ impl Archive {
             volumes,
             index,
             ledger,
+            search,
             files,
             reserve_bytes,
             intake,
@@ -139,7 +157,7 @@ impl Archive {
         threads.index.wait().await;
         drop((intake, jobs));
         let end = move || {
-            for writer in threads.writers {
+            for writer in threads.search.into_iter().chain(threads.writers) {
                 // A writer's panic was told when it happened.
                 let _ = writer.join();
             }

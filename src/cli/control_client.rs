@@ -1,4 +1,4 @@
-//! How commands reach the accounts: through a running daemon's control socket, or else by opening
+//! How commands reach the accounts and the archive: through a running daemon's control socket, or else by opening
 //! the archive in this process.
 //!
 //! Both ways run the same handlers: without a daemon the control socket's router is called in this
@@ -93,7 +93,7 @@ impl ControlClient {
         }
         let archive =
             Archive::open(settings).map_err(|source| ControlError::Archive { socket, source })?;
-        let router = control::router(Accounts::new(archive.clone()));
+        let router = control::router(Accounts::new(archive.clone()), archive.clone());
         Ok(ControlClient { way: Way::Here { router, archive } })
     }
 

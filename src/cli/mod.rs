@@ -4,7 +4,7 @@
 //! failure, and 2 when it was called wrongly. Passwords and tokens are never arguments: arguments
 //! are seen by everybody on the machine.
 //!
-//! Each command has a file: `check`, `run`, `demo`, `user`, `token`, `verify`; `password` reads a password
+//! Each command has a file: `check`, `run`, `demo`, `user`, `token`, `reindex`, `verify`; `password` reads a password
 //! from the terminal or from stdin, `control_client` finds the daemon or opens the archive.
 
 use std::ffi::OsString;
@@ -19,6 +19,7 @@ mod control_client;
 pub mod demo;
 mod listing;
 mod password;
+mod reindex;
 mod run;
 mod token;
 mod user;
@@ -68,6 +69,9 @@ enum Command {
     /// Check that nobody changed the security log and the operations log
     #[command(after_help = verify::HELP)]
     Verify,
+    /// Build the search index anew from the archive
+    #[command(after_help = reindex::HELP)]
+    Reindex,
 }
 
 /// Why a command did not do what it was asked for.
@@ -104,6 +108,7 @@ pub fn main() -> ExitCode {
         Command::User(command) => user::user(command, config, &environment),
         Command::Token(command) => token::token(command, config, &environment),
         Command::Verify => verify::verify(config, &environment),
+        Command::Reindex => reindex::reindex(config, &environment),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,7 +1,7 @@
 //! The control socket: how commands on this machine reach a running daemon.
 //!
 //! HTTP over the Unix socket `DATA/control.sock`: users and tokens, served by the same handlers as on
-//! the admin port, without tokens. Whoever is the daemon's user or root on this machine may do
+//! the admin port, without tokens; and building the search index anew. Whoever is the daemon's user or root on this machine may do
 //! everything there: they could read and write the archive's files anyway. That is checked twice, by
 //! the socket's mode (0600) and by asking the kernel who is connected (SO_PEERCRED).
 //!
@@ -13,12 +13,13 @@ use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use axum::Router;
 use axum::extract::{ConnectInfo, MatchedPath, Request, State};
 use axum::http::Method;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
+use axum::{Json, Router};
+use serde::Serialize;
 use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
 
@@ -26,7 +27,7 @@ use crate::account::{Accounts, Actor, AppScope, Identity, Role};
 use crate::admin::manage;
 use crate::admin::problem::{Problem, ProblemKind};
 use crate::admin::record::Call;
-use crate::archive::Slip;
+use crate::archive::{Archive, Slip};
 use crate::net::http::{self, HttpLimits, UnixPeer};
 
 /// The socket's name in the data folder.
@@ -66,10 +67,10 @@ impl ControlSocket {
     }
 
     /// Serves commands until `stop` is cancelled.
-    pub async fn serve(self, accounts: Accounts, stop: CancellationToken) {
+    pub async fn serve(self, accounts: Accounts, archive: Archive, stop: CancellationToken) {
         let ControlSocket { listener, file } = self;
         let limits = HttpLimits { max_connections: MAX_CONNECTIONS, ..HttpLimits::default() };
-        http::serve(listener, router(accounts), limits, stop).await;
+        http::serve(listener, router(accounts, archive), limits, stop).await;
         drop(file);
     }
 }
@@ -100,7 +101,8 @@ fn bind(path: &Path) -> io::Result<UnixListener> {
 }
 
 /// What the control socket serves; commands without a daemon call it in their own process.
-pub(crate) fn router(accounts: Accounts) -> Router {
+pub(crate) fn router(accounts: Accounts, archive: Archive) -> Router {
+    let search = Router::new().route("/reindex", get(progress).post(reindex)).with_state(archive);
     Router::new()
         .route("/users", get(manage::list_users).post(manage::add_user))
         .route("/users/{name}/password", post(manage::set_password))
@@ -110,9 +112,30 @@ pub(crate) fn router(accounts: Accounts) -> Router {
         .route("/verify", get(manage::verify))
         .route("/tokens", get(manage::list_tokens).post(manage::create_token))
         .route("/tokens/{id}", delete(manage::revoke_token))
+        .with_state(accounts.clone())
+        .merge(search)
         .fallback(async || Problem::not_found("route"))
-        .layer(from_fn_with_state(accounts.clone(), check_peer))
-        .with_state(accounts)
+        .layer(from_fn_with_state(accounts, check_peer))
+}
+
+/// How far the search index is.
+#[derive(Serialize)]
+struct ProgressView {
+    indexed: u64,
+    total: u64,
+    rebuilding: bool,
+}
+
+/// Orders the search index to be built anew.
+async fn reindex(State(archive): State<Archive>) -> Result<Json<ProgressView>, Problem> {
+    archive.reindex();
+    progress(State(archive)).await
+}
+
+async fn progress(State(archive): State<Archive>) -> Result<Json<ProgressView>, Problem> {
+    let progress = archive.search_progress()?;
+    let (indexed, total) = (progress.indexed, progress.total);
+    Ok(Json(ProgressView { indexed, total, rebuilding: progress.is_rebuilding }))
 }
 
 /// Lets the daemon's own user and root pass.

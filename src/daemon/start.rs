@@ -141,7 +141,7 @@ impl Daemon {
         }
         daemon.open_sms(sms, shared).await?;
         let control = ControlSocket::bind(&config.data_dir)?;
-        daemon.tasks.spawn(control.serve(accounts, doors.clone()));
+        daemon.tasks.spawn(control.serve(accounts, archive.clone(), doors.clone()));
         daemon.tasks.spawn(gauges::keep(archive, metrics, doors));
         smtp.run(&daemon.smtp);
         daemon.readiness.ready("ports");

@@ -185,16 +185,20 @@ async fn filters_narrow_the_list() {
     ] {
         assert_eq!(count(query).await, expected, "{query}");
     }
-    for (query, field) in [("statsu=sent", "statsu"), ("limit=1000", "limit"), ("since=x", "since")]
+    for (query, field) in
+        [("statsu=sent", "statsu"), ("limit=1000", "limit"), ("since=x", "since"), ("q=%22a", "q")]
     {
         let answer = gateway.get(&token, &format!("/api/v1/messages?{query}")).await;
         assert_eq!((answer.status, answer.problem().as_str()), (400, "invalid-parameter"));
         assert_eq!(answer.json()["errors"][0]["field"], field);
     }
-    for later in ["q=invoice", "read=opened"] {
-        let answer = gateway.get(&token, &format!("/api/v1/messages?{later}")).await;
-        assert_eq!((answer.status, answer.problem().as_str()), (400, "not-available"));
+    for (query, expected) in
+        [("q=tag:reminder", 1), ("q=zebra", 0), ("read=unread", 2), ("read=opened", 0)]
+    {
+        assert_eq!(count(query).await, expected, "{query}");
     }
+    let nothing = gateway.get(&token, "/api/v1/messages?q=zebra%20tag:reminder").await;
+    assert_eq!(nothing.json()["note"], "No message has zebra.");
 }
 
 #[tokio::test]

@@ -35,7 +35,7 @@ const ROWS: [Row; 22] = [
     row(2, "lifecycle", &[]),
     row(2, "policy", &["sms"]),
     row(2, "rewrite", &["mime"]),
-    row(3, "archive", &["lifecycle"]),
+    row(3, "archive", &["mime", "lifecycle"]),
     row(3, "net", &["smtp"]),
     row(4, "intake", &["mime", "sms", "policy", "lifecycle", "archive"]),
     row(4, "relay", &["smtp", "sms", "net"]),

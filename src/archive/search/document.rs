@@ -1,0 +1,233 @@
+//! What can be found of one message: the same for the index and for the scan of what the index does
+//! not have yet. Only what never changes is here; where a message stands is in `standings`.
+
+use std::collections::HashSet;
+
+use super::words::{self, Piece};
+use crate::archive::message::Message;
+use crate::mime;
+use crate::model::{AppName, Channel, Direction, Reference, Tag};
+
+/// Text of one body that is searched; encoded.
+const MAX_BODY_BYTES: usize = 1 << 20;
+/// Heads of one scope of one message: a million single letters must not become a million terms.
+const MAX_HEADS: usize = 60_000;
+/// Words of one scope of one message.
+const MAX_WORDS: usize = 250_000;
+/// Digits of a phone number that can be searched for, at least and at most.
+pub(super) const DIGITS: std::ops::RangeInclusive<usize> = 4..=15;
+
+/// Where a word may stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Scope {
+    /// Subject, text, addresses with their names, attachment names, references.
+    Anywhere,
+    From,
+    To,
+    Subject,
+    Filename,
+    Reference,
+    Tag,
+}
+
+impl Scope {
+    pub(super) const ALL: [Scope; 7] = [
+        Scope::Anywhere,
+        Scope::From,
+        Scope::To,
+        Scope::Subject,
+        Scope::Filename,
+        Scope::Reference,
+        Scope::Tag,
+    ];
+
+    /// The name of its fields in the index.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Scope::Anywhere => "anywhere",
+            Scope::From => "from",
+            Scope::To => "to",
+            Scope::Subject => "subject",
+            Scope::Filename => "filename",
+            Scope::Reference => "reference",
+            Scope::Tag => "tag",
+        }
+    }
+
+    pub(super) fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// A value that a message has as a whole, or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fact<'a> {
+    App(&'a AppName),
+    Tag(&'a Tag),
+    Channel(Channel),
+    Direction(Direction),
+    HasAttachment,
+    Sender(&'a str),
+    Recipient(&'a str),
+    Reference(&'a Reference),
+}
+
+impl Fact<'_> {
+    /// Its term in the index.
+    pub(super) fn term(&self) -> String {
+        match self {
+            Fact::App(app) => format!("a{}", app.as_str()),
+            Fact::Tag(tag) => format!("t{}", tag.as_str()),
+            Fact::Channel(channel) => format!("c{}", channel.as_str()),
+            Fact::Direction(direction) => format!("d{}", direction.as_str()),
+            Fact::HasAttachment => "h".to_owned(),
+            Fact::Sender(address) => format!("s{}", address.to_lowercase()),
+            Fact::Recipient(address) => format!("r{}", address.to_lowercase()),
+            Fact::Reference(reference) => format!("f{}", reference.canonical()),
+        }
+    }
+}
+
+/// Heads and words of one scope.
+#[derive(Default)]
+pub(super) struct Text {
+    pub heads: HashSet<String>,
+    /// In order; an empty one ends a text, and no phrase goes over it.
+    pub words: Vec<String>,
+    /// Runs of digits of phone numbers.
+    pub numbers: Vec<String>,
+}
+
+impl Text {
+    fn add(&mut self, text: &str) {
+        let folded = words::fold(text);
+        for piece in words::pieces(&folded) {
+            words::heads(piece, |head| {
+                if self.heads.len() < MAX_HEADS && !self.heads.contains(head) {
+                    self.heads.insert(head.to_owned());
+                }
+            });
+            words::words(piece, |word| {
+                if self.words.len() < MAX_WORDS {
+                    self.words.push(word.chars().take(words::MAX_HEAD_CHARS).collect());
+                }
+            });
+        }
+        self.words.push(String::new());
+    }
+
+    fn add_number(&mut self, number: &str) {
+        let digits: String = number.chars().filter(char::is_ascii_digit).collect();
+        let digits: String = digits.chars().take(*DIGITS.end()).collect();
+        if digits.len() >= *DIGITS.start() && !self.numbers.contains(&digits) {
+            self.numbers.push(digits);
+        }
+    }
+}
+
+/// One message as the search sees it.
+pub(super) struct Document {
+    texts: [Text; Scope::ALL.len()],
+    pub facts: Vec<String>,
+}
+
+impl Document {
+    /// `raw` is the message as submitted; empty where it can not be read.
+    pub(super) fn new(message: &Message, raw: &[u8]) -> Document {
+        let mut document = Document { texts: Default::default(), facts: facts(message) };
+        document.add_addresses(message);
+        let summary = &message.summary;
+        if let Some(subject) = &summary.subject {
+            document.add(Scope::Subject, subject);
+        }
+        for name in summary.attachments.iter().filter_map(|a| a.filename.as_ref()) {
+            document.add(Scope::Filename, name);
+        }
+        for reference in &message.references {
+            document.add(Scope::Reference, &reference.canonical());
+        }
+        if let Some(tag) = &message.tag {
+            document.texts[Scope::Tag.index()].add(tag.as_str());
+        }
+        let anywhere = &mut document.texts[Scope::Anywhere.index()];
+        match message.medium.sms() {
+            Some(sms) => anywhere.add(sms.text()),
+            None => anywhere.add(&mime::searchable(raw, MAX_BODY_BYTES)),
+        }
+        document
+    }
+
+    fn add_addresses(&mut self, message: &Message) {
+        let is_sms = message.medium.sms().is_some();
+        let sender = message.medium.sender();
+        let author = message.summary.author.as_ref();
+        if let Some(name) = author.and_then(|author| author.name.as_ref()) {
+            self.add(Scope::From, name);
+        }
+        let author = author.map(|author| author.address.clone());
+        let mut senders: Vec<String> = author.into_iter().chain(sender).collect();
+        senders.dedup();
+        for (scope, address) in senders
+            .into_iter()
+            .map(|sender| (Scope::From, sender))
+            .chain(message.medium.recipients().into_iter().map(|to| (Scope::To, to)))
+        {
+            self.add(scope, &address);
+            if is_sms {
+                self.texts[scope.index()].add_number(&address);
+                self.texts[Scope::Anywhere.index()].add_number(&address);
+            }
+        }
+        for name in message.recipients.iter().filter_map(|r| r.name.as_ref()) {
+            self.add(Scope::To, name);
+        }
+    }
+
+    /// Adds a text to a scope, and to what is searched without one.
+    fn add(&mut self, scope: Scope, text: &str) {
+        self.texts[scope.index()].add(text);
+        self.texts[Scope::Anywhere.index()].add(text);
+    }
+
+    pub(super) fn text(&self, scope: Scope) -> &Text {
+        &self.texts[scope.index()]
+    }
+}
+
+fn facts(message: &Message) -> Vec<String> {
+    let mut facts = vec![
+        Fact::App(&message.app).term(),
+        Fact::Channel(message.channel()).term(),
+        Fact::Direction(message.direction).term(),
+    ];
+    facts.extend(message.tag.iter().map(|tag| Fact::Tag(tag).term()));
+    facts.extend(message.references.iter().map(|r| Fact::Reference(r).term()));
+    facts.extend(message.medium.sender().map(|sender| Fact::Sender(&sender).term()));
+    facts.extend(message.summary.author.iter().map(|a| Fact::Sender(&a.address).term()));
+    facts.extend(message.medium.recipients().iter().map(|r| Fact::Recipient(r).term()));
+    if message.summary.attachments.iter().any(|attachment| !attachment.inline) {
+        facts.push(Fact::HasAttachment.term());
+    }
+    facts.sort_unstable();
+    facts.dedup();
+    facts
+}
+
+/// The pieces of what somebody searches for.
+pub(super) fn needles(text: &str) -> Vec<String> {
+    let folded = words::fold(text);
+    words::pieces(&folded).flat_map(words::needles).collect()
+}
+
+/// The words of a phrase.
+pub(super) fn phrase(text: &str) -> Vec<String> {
+    let folded = words::fold(text);
+    let mut found = Vec::new();
+    for piece in words::pieces(&folded) {
+        let piece: Piece<'_> = piece;
+        words::words(piece, |word| {
+            found.push(word.chars().take(words::MAX_HEAD_CHARS).collect());
+        });
+    }
+    found
+}

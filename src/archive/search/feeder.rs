@@ -1,0 +1,329 @@
+//! The thread that feeds the index from the records, behind the acceptance.
+//!
+//! It follows the journal: new messages are added in the order of their ids, erased ones are taken
+//! out. It runs at the lowest weight, makes way while messages are on their way in, and commits in
+//! batches. What it had not committed when the process ended is read again at the next start.
+//! Trouble here ends the index and nothing else: the search then scans.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable};
+use tantivy::{TantivyError, Term};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::Shared;
+use super::document::Document;
+use super::folder::{self, OpenIndex};
+use super::view::Watermark;
+use crate::archive::read::{self, Reader};
+use crate::archive::stored::{Record, StoredEvent};
+use crate::archive::tables;
+use crate::archive::volume::Volumes;
+use crate::archive::writer::{Closing, Failure};
+use crate::model::{EventKind, MessageId, Sequence};
+
+/// Pause between batches while it keeps up, so that many messages share a commit.
+const PAUSE: Duration = Duration::from_millis(700);
+/// How often it looks whether a merge has ended.
+const MERGE_PAUSE: Duration = Duration::from_millis(500);
+/// A batch takes no longer, and no more messages.
+const BATCH_TIME: Duration = Duration::from_secs(4);
+const BATCH: usize = 30_000;
+/// Messages between two looks at whether others wait.
+const STRIDE: usize = 16;
+/// So long it makes way at one time, and so often in a row.
+const WAY: Duration = Duration::from_millis(1);
+const WAYS: usize = 5;
+/// The weight of this thread and of those that it starts, the lowest but one (nice(1)).
+const NICENESS: i32 = 18;
+/// An index that can not be written so often is given up until the next start.
+const MAX_REBUILDS: usize = 3;
+
+/// What it needs.
+pub(in crate::archive) struct Feeder {
+    pub shared: Arc<Shared>,
+    pub folder: PathBuf,
+    pub database: Arc<Database>,
+    pub volumes: Arc<Volumes>,
+    pub on_the_way: Arc<AtomicUsize>,
+    pub journal: watch::Receiver<Sequence>,
+    pub closing: Closing,
+    pub stop: CancellationToken,
+}
+
+/// Why feeding did not go on.
+#[derive(Debug, thiserror::Error)]
+enum Trouble {
+    #[error(transparent)]
+    Records(#[from] Failure),
+    #[error(transparent)]
+    Index(#[from] TantivyError),
+    #[error("the index is of other records")]
+    OtherRecords,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fed {
+    All,
+    /// There is more.
+    Part,
+    Stopped,
+}
+
+impl Feeder {
+    /// Runs until the archive closes.
+    pub(in crate::archive) fn run(mut self, runtime: &Handle) {
+        if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
+            tracing::debug!(%error, "the search index is fed at full weight");
+        }
+        let mut rebuilds = 0;
+        loop {
+            match self.follow(runtime) {
+                Ok(()) => return,
+                Err(Trouble::Records(error)) => {
+                    return tracing::error!(%error, "the search index stopped; searches get slower");
+                }
+                Err(trouble) if rebuilds == MAX_REBUILDS => {
+                    return tracing::error!(error = %trouble, "the search index was given up");
+                }
+                Err(trouble) => {
+                    rebuilds += 1;
+                    tracing::warn!(reason = %trouble, "the search index is built anew");
+                    self.shared.view.store(None);
+                    if let Err(error) = folder::remove(&self.folder) {
+                        return tracing::error!(%error, "the search index can not be removed");
+                    }
+                }
+            }
+        }
+    }
+
+    /// Feeds the index until there is trouble, or an end.
+    fn follow(&mut self, runtime: &Handle) -> Result<(), Trouble> {
+        let unfinished = self.folder.with_extension("new");
+        folder::remove(&unfinished).map_err(TantivyError::from)?;
+        let mut index = OpenIndex::open(&self.folder, &self.shared.schema)?;
+        self.check(&index)?;
+        self.publish(&mut index)?;
+        loop {
+            if self.shared.progress.is_rebuild_wanted() {
+                if self.rebuild(&unfinished)? == Fed::Stopped {
+                    return Ok(());
+                }
+                drop(index);
+                folder::replace(&self.folder, &unfinished).map_err(TantivyError::from)?;
+                index = OpenIndex::open(&self.folder, &self.shared.schema)?;
+                self.publish(&mut index)?;
+                self.shared.progress.rebuilt();
+            }
+            let is_behind = match self.feed(&mut index, true)? {
+                Fed::Stopped => return Ok(()),
+                Fed::Part => true,
+                Fed::All => false,
+            };
+            if index.is_merging() {
+                self.publish(&mut index)?;
+            }
+            if !is_behind && !self.wait(runtime, index.is_merging()) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Records that came back from a backup do not have what the index has.
+    fn check(&self, index: &OpenIndex) -> Result<(), Trouble> {
+        let snapshot = self.database.begin_read().map_err(Failure::from)?;
+        let reader = Reader::new(&snapshot)?;
+        let Watermark { message, event } = index.watermark;
+        let place = reader.messages().get(message.as_u128()).map_err(Failure::from)?;
+        let is_known = message == MessageId::MIN || place.is_some();
+        match is_known && event <= last_event(&snapshot)? {
+            true => Ok(()),
+            false => Err(Trouble::OtherRecords),
+        }
+    }
+
+    /// Fills a new index beside the old one, which answers until then.
+    fn rebuild(&self, unfinished: &std::path::Path) -> Result<Fed, Trouble> {
+        folder::remove(unfinished).map_err(TantivyError::from)?;
+        let mut index = OpenIndex::open(unfinished, &self.shared.schema)?;
+        loop {
+            match self.feed(&mut index, false)? {
+                Fed::Part => {}
+                Fed::Stopped => return Ok(Fed::Stopped),
+                Fed::All => {
+                    index.writer.wait_merging_threads()?;
+                    return Ok(Fed::All);
+                }
+            }
+        }
+    }
+
+    /// Lets searches see what is committed, and merges where there is much.
+    fn publish(&self, index: &mut OpenIndex) -> Result<(), Trouble> {
+        let view = index.view()?;
+        index.merge(&view);
+        self.shared.view.store(Some(Arc::new(view)));
+        Ok(())
+    }
+
+    /// Adds the next messages, takes out what was erased, and commits.
+    fn feed(&self, index: &mut OpenIndex, publish: bool) -> Result<Fed, Trouble> {
+        let snapshot = self.database.begin_read().map_err(Failure::from)?;
+        self.shared.standings().catch_up(&snapshot)?;
+        let reader = Reader::new(&snapshot)?;
+        let last = last_message(&reader)?;
+        let mut watermark = index.watermark;
+        let last_event = last_event(&snapshot)?;
+        // A new index meets what was erased before as erased.
+        let erased = match watermark.event == Watermark::START.event {
+            true => Vec::new(),
+            false => erased(&snapshot, watermark.event, last_event)?,
+        };
+        self.take_out(&reader, index, &erased)?;
+        let begin = Instant::now();
+        let (mut count, mut is_all) = (0, true);
+        let from = watermark.message.as_u128().saturating_add(1);
+        for entry in reader.messages().range(from..).map_err(Failure::from)? {
+            if count % STRIDE == 0 && !self.make_way() {
+                return Ok(Fed::Stopped);
+            }
+            if count >= BATCH || begin.elapsed() > BATCH_TIME {
+                is_all = false;
+                break;
+            }
+            let id = MessageId::from_u128(entry.map_err(Failure::from)?.0.value());
+            self.add(&reader, index, id)?;
+            (watermark.message, count) = (id, count + 1);
+        }
+        watermark.event = last_event;
+        if count > 0 || !erased.is_empty() {
+            index.commit(watermark)?;
+            if publish {
+                self.publish(index)?;
+            }
+        } else {
+            // Nothing to be made durable: these events are looked at again after a restart.
+            index.watermark.event = last_event;
+        }
+        self.shared.progress.set(&reader, watermark.message, last)?;
+        Ok(if is_all { Fed::All } else { Fed::Part })
+    }
+
+    fn add(&self, reader: &Reader, index: &OpenIndex, id: MessageId) -> Result<(), Trouble> {
+        let (message, content) = match reader.with_content(id) {
+            Ok(Some(found)) => found,
+            Ok(None) => return Ok(()),
+            Err(Failure::Corrupt(error)) => {
+                tracing::error!(%id, %error, "a message can not be read");
+                return Ok(());
+            }
+            Err(error @ Failure::Storage(_)) => return Err(error.into()),
+        };
+        if message.redacted_at.is_some() {
+            return Ok(());
+        }
+        // One whose bytes are damaged is found by its record.
+        let raw = match message.medium.sms() {
+            Some(_) => bytes::Bytes::new(),
+            None => read::raw(&self.volumes, &content).unwrap_or_default(),
+        };
+        let document = Document::new(&message, &raw);
+        let schema = &self.shared.schema;
+        index.writer.add_document(schema.document(id, message.sequence.0, &document))?;
+        Ok(())
+    }
+
+    fn take_out(
+        &self,
+        reader: &Reader,
+        index: &OpenIndex,
+        erased: &[MessageId],
+    ) -> Result<(), Trouble> {
+        for id in erased {
+            if let Some(message) = reader.readable(*id)? {
+                let term = Term::from_field_u64(self.shared.schema.sequence, message.sequence.0);
+                index.writer.delete_term(term);
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets messages go first that are on their way in; `false` when there is to be an end.
+    fn make_way(&self) -> bool {
+        for _ in 0..WAYS {
+            if self.stop.is_cancelled() || self.closing.reason().is_some() {
+                return false;
+            }
+            if self.on_the_way.load(Ordering::Relaxed) == 0 {
+                break;
+            }
+            thread::sleep(WAY);
+        }
+        true
+    }
+
+    /// Waits for something to do; `false` when there is to be an end.
+    fn wait(&mut self, runtime: &Handle, is_merging: bool) -> bool {
+        let (journal, stop, closing, shared) =
+            (&mut self.journal, &self.stop, &self.closing, &self.shared);
+        runtime.block_on(async {
+            let news = async {
+                let changed = journal.changed().await;
+                tokio::time::sleep(PAUSE).await;
+                changed.is_ok()
+            };
+            let merged = async {
+                match is_merging {
+                    true => tokio::time::sleep(MERGE_PAUSE).await,
+                    false => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => false,
+                _ = closing.closed() => false,
+                () = shared.progress.wanted() => true,
+                () = merged => true,
+                goes_on = news => goes_on,
+            }
+        })
+    }
+}
+
+fn last_message(reader: &Reader) -> Result<MessageId, Failure> {
+    let last = reader.messages().last()?.map_or(0, |(id, _)| id.value());
+    Ok(MessageId::from_u128(last))
+}
+
+fn last_event(snapshot: &ReadTransaction) -> Result<Sequence, Failure> {
+    let events = snapshot.open_table(tables::EVENTS)?;
+    Ok(Sequence(events.last()?.map_or(0, |(number, _)| number.value())))
+}
+
+/// Messages whose content was taken away by events behind `after`.
+fn erased(
+    snapshot: &ReadTransaction,
+    after: Sequence,
+    last: Sequence,
+) -> Result<Vec<MessageId>, Failure> {
+    let mut found = Vec::new();
+    if after >= last {
+        return Ok(found);
+    }
+    for entry in snapshot.open_table(tables::EVENTS)?.range(after.0 + 1..=last.0)? {
+        let (number, bytes) = entry?;
+        let Ok(stored) = StoredEvent::decode(bytes.value()) else { continue };
+        match stored.event(Sequence(number.value())) {
+            Ok(event) if event.kind == EventKind::Deleted => found.push(event.message),
+            Ok(_) | Err(_) => {}
+        }
+    }
+    Ok(found)
+}

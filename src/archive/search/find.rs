@@ -1,0 +1,423 @@
+//! One page of what a question finds.
+//!
+//! First what the index does not have yet, message by message, then the index; for the oldest first
+//! the other way round. A page looks at a bounded number of messages, so it may hold fewer than were
+//! asked for and still have a next one.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use redb::ReadTransaction;
+use tantivy::TantivyError;
+use tantivy::query::Query;
+
+use super::document::{Document, Fact};
+use super::language::{Leaf, Node, Question, fact, unread};
+use super::matches::{Candidate, matches};
+use super::schema::Translation;
+use super::standings::{Mark, Standing, Standings};
+use super::view::{Hit, View};
+use crate::archive::list;
+use crate::archive::message::Message;
+use crate::archive::read::{self, Reader};
+use crate::archive::writer::Failure;
+use crate::archive::{Archive, ArchiveError, Filter, Inner, storage};
+use crate::model::MessageId;
+
+/// Messages without an index that one page looks at.
+const MAX_SCANNED: usize = 5_000;
+/// Hits that one page reads from the records, because a filter says no to most.
+const MAX_EXAMINED: usize = 20_000;
+/// Terms that are looked at one by one when nothing was found.
+const MAX_EXPLAINED: usize = 8;
+/// The score of what the index does not have yet: it comes first.
+const NEWEST_SCORE: u32 = u32::MAX;
+
+/// Whether the recipient is known to have read it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadState {
+    Unread,
+    Opened,
+    Clicked,
+}
+
+/// Which answer comes first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SearchOrder {
+    #[default]
+    Newest,
+    Oldest,
+    Relevance,
+}
+
+/// A place between two answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    pub id: MessageId,
+    /// The bits of its score; of no meaning but by relevance.
+    pub score: u32,
+}
+
+/// What is searched for.
+#[derive(Clone, Copy, Debug)]
+pub struct SearchRequest<'a> {
+    pub question: Option<&'a Question>,
+    pub filter: &'a Filter,
+    pub read: Option<ReadState>,
+    pub order: SearchOrder,
+    pub after: Option<Place>,
+    pub limit: usize,
+}
+
+/// A page of answers.
+#[derive(Clone, Debug)]
+pub struct Found {
+    pub items: Vec<Message>,
+    pub next: Option<Place>,
+    /// Why there is nothing, where that is known; or what was left out.
+    pub note: Option<String>,
+}
+
+impl Archive {
+    /// Messages that are an answer, and may still be read: of what was erased nothing is found.
+    pub fn search(&self, request: &SearchRequest<'_>) -> Result<Found, ArchiveError> {
+        // The index first: everything that it has is in a snapshot that is taken later.
+        let view = self.inner.search.view.load_full();
+        let snapshot = self.snapshot()?;
+        let reader = Reader::new(&snapshot)?;
+        let node = whole_question(request);
+        let search = Search {
+            inner: &self.inner,
+            view: view.as_deref(),
+            reader: &reader,
+            snapshot: &snapshot,
+            request,
+        };
+        let mut page = Page::new(request.limit);
+        let was_cut = search.fill(&node, &mut page)?;
+        let mut note =
+            was_cut.then(|| "A word is the beginning of too many; write more of it.".to_owned());
+        if page.items.is_empty() && page.next.is_none() && request.after.is_none() {
+            note = search.why_nothing()?.or(note);
+        }
+        Ok(Found { items: page.items, next: page.next, note })
+    }
+}
+
+/// The question with all filters that the index can help with; the records decide about all of them.
+fn whole_question(request: &SearchRequest<'_>) -> Node {
+    let filter = request.filter;
+    let mut nodes: Vec<Node> =
+        request.question.map(|question| question.root.clone()).into_iter().collect();
+    nodes.extend(filter.channel.map(|channel| fact(&Fact::Channel(channel))));
+    nodes.extend(filter.direction.map(|direction| fact(&Fact::Direction(direction))));
+    nodes.extend(filter.app.iter().map(|app| fact(&Fact::App(app))));
+    if let Some(apps) = &filter.apps {
+        nodes.push(Node::Any(apps.iter().map(|app| fact(&Fact::App(app))).collect()));
+    }
+    nodes.extend(filter.tag.iter().map(|tag| fact(&Fact::Tag(tag))));
+    nodes.extend(filter.sender.iter().map(|sender| fact(&Fact::Sender(sender))));
+    nodes.extend(filter.recipient.iter().map(|recipient| fact(&Fact::Recipient(recipient))));
+    nodes.extend(filter.reference.iter().map(|reference| fact(&Fact::Reference(reference))));
+    nodes.extend(filter.status.map(|status| Node::Leaf(Leaf::Mark(Mark::Status(status)))));
+    nodes.extend(request.read.map(|read| match read {
+        ReadState::Unread => unread(),
+        ReadState::Opened => Node::Leaf(Leaf::Mark(Mark::Opened)),
+        ReadState::Clicked => Node::Leaf(Leaf::Mark(Mark::Clicked)),
+    }));
+    Node::All(nodes)
+}
+
+/// A page on its way.
+struct Page {
+    items: Vec<Message>,
+    next: Option<Place>,
+    limit: usize,
+    particulars: usize,
+}
+
+impl Page {
+    fn new(limit: usize) -> Page {
+        Page { items: Vec::new(), next: None, limit, particulars: 0 }
+    }
+
+    fn push(&mut self, message: Message) {
+        self.particulars += message.recipients.len() + message.summary.attachments.len();
+        self.items.push(message);
+    }
+
+    /// The place of its last message, of those that the index does not have yet.
+    fn last(&self) -> Option<Place> {
+        self.items.last().map(|message| Place { id: message.id, score: NEWEST_SCORE })
+    }
+
+    fn is_full(&self) -> bool {
+        self.items.len() >= self.limit || self.particulars >= list::MAX_PARTICULARS
+    }
+}
+
+struct Search<'a> {
+    inner: &'a Inner,
+    view: Option<&'a View>,
+    reader: &'a Reader,
+    snapshot: &'a ReadTransaction,
+    request: &'a SearchRequest<'a>,
+}
+
+impl Search<'_> {
+    /// Fills the page; says whether a word was too short to look for all that it begins.
+    fn fill(&self, node: &Node, page: &mut Page) -> Result<bool, ArchiveError> {
+        let (from, to) = self.span();
+        if from > to {
+            return Ok(false);
+        }
+        match self.request.order {
+            SearchOrder::Oldest => {
+                let cut = self.indexed(node, (from, to), page)?;
+                if page.next.is_none() {
+                    self.scan(node, (from, to), page)?;
+                }
+                Ok(cut)
+            }
+            SearchOrder::Newest | SearchOrder::Relevance => {
+                let is_behind_tail = self.request.order == SearchOrder::Relevance
+                    && self.request.after.is_some_and(|after| after.score != NEWEST_SCORE);
+                if !is_behind_tail {
+                    self.scan(node, (from, to), page)?;
+                }
+                match page.next {
+                    Some(_) => Ok(false),
+                    None => self.indexed(node, (from, to), page),
+                }
+            }
+        }
+    }
+
+    /// The ids that times and cursor leave, both ends included.
+    fn span(&self) -> (u128, u128) {
+        let order = match self.request.order {
+            SearchOrder::Oldest => crate::archive::Order::Oldest,
+            SearchOrder::Newest | SearchOrder::Relevance => crate::archive::Order::Newest,
+        };
+        let after = self.request.after.filter(|_| self.request.order != SearchOrder::Relevance);
+        list::span(self.request.filter, order, after.map(|place| place.id))
+    }
+
+    /// Looks at what the index does not have yet.
+    fn scan(
+        &self,
+        node: &Node,
+        (from, to): (u128, u128),
+        page: &mut Page,
+    ) -> Result<(), ArchiveError> {
+        let watermark = self.view.map_or(0, |view| view.watermark.message.as_u128());
+        let from = from.max(watermark.saturating_add(1));
+        let mut to = to;
+        if let (SearchOrder::Relevance, Some(after)) = (self.request.order, self.request.after) {
+            to = to.min(after.id.as_u128().saturating_sub(1));
+        }
+        if from > to {
+            return Ok(());
+        }
+        let mut range = self.reader.messages().range(from..=to).map_err(Failure::from)?;
+        let (mut last, mut scanned) = (page.last(), 0);
+        loop {
+            let entry = match self.request.order {
+                SearchOrder::Oldest => range.next(),
+                SearchOrder::Newest | SearchOrder::Relevance => range.next_back(),
+            };
+            let Some(entry) = entry else { return Ok(()) };
+            if page.is_full() || scanned == MAX_SCANNED {
+                page.next = last;
+                return Ok(());
+            }
+            let id = MessageId::from_u128(entry.map_err(Failure::from)?.0.value());
+            (last, scanned) = (Some(Place { id, score: NEWEST_SCORE }), scanned + 1);
+            if let Some(message) = self.answer(node, id)? {
+                page.push(message);
+            }
+        }
+    }
+
+    /// The message, if it is an answer.
+    fn answer(&self, node: &Node, id: MessageId) -> Result<Option<Message>, ArchiveError> {
+        let (message, content) = match self.reader.with_content(id) {
+            Ok(Some(found)) => found,
+            Ok(None) => return Ok(None),
+            Err(Failure::Corrupt(error)) => {
+                tracing::error!(%id, %error, "a message can not be read");
+                return Ok(None);
+            }
+            Err(error @ Failure::Storage(_)) => return Err(error.into()),
+        };
+        if message.redacted_at.is_some() || !list::matches(self.request.filter, &message) {
+            return Ok(None);
+        }
+        let raw = match message.medium.sms() {
+            Some(_) => bytes::Bytes::new(),
+            None => read::raw(&self.inner.volumes, &content).unwrap_or_default(),
+        };
+        let document = Document::new(&message, &raw);
+        let candidate = Candidate { id, document: &document, standing: Standing::of(&message) };
+        Ok(matches(node, &candidate).then_some(message))
+    }
+
+    /// Asks the index.
+    fn indexed(
+        &self,
+        node: &Node,
+        (from, to): (u128, u128),
+        page: &mut Page,
+    ) -> Result<bool, ArchiveError> {
+        let Some(view) = self.view else { return Ok(false) };
+        let (query, was_cut) = self.translate(view, node)?;
+        let mut span = self.number_at(MessageId::from_u128(from))?
+            ..self.number_at(MessageId::from_u128(to.saturating_add(1)))?;
+        let mut after = match (self.request.order, self.request.after) {
+            (SearchOrder::Relevance, Some(place)) if place.score != NEWEST_SCORE => {
+                Some((place.score, self.number_at(place.id)?))
+            }
+            _ => None,
+        };
+        let (mut last, mut examined) = (page.last(), 0);
+        while !span.is_empty() {
+            if examined >= MAX_EXAMINED {
+                page.next = last;
+                return Ok(was_cut);
+            }
+            // One more than there is room for shows whether there is a next page.
+            let wanted = page.limit - page.items.len() + 1;
+            let hits = self.hits(view, &*query, &span, after, wanted).map_err(failed)?;
+            let is_all = hits.len() < wanted;
+            for hit in hits {
+                if page.is_full() {
+                    page.next = last;
+                    return Ok(was_cut);
+                }
+                examined += 1;
+                let score = hit.score.to_bits();
+                last = Some(Place { id: hit.id, score });
+                match self.request.order {
+                    SearchOrder::Newest => span.end = hit.sequence,
+                    SearchOrder::Oldest => span.start = hit.sequence + 1,
+                    SearchOrder::Relevance => after = Some((score, hit.sequence)),
+                }
+                let message = self.reader.readable(hit.id)?;
+                let is_answer = |message: &Message| {
+                    message.redacted_at.is_none() && list::matches(self.request.filter, message)
+                };
+                if let Some(message) = message.filter(is_answer) {
+                    page.push(message);
+                }
+            }
+            if is_all {
+                break;
+            }
+        }
+        Ok(was_cut)
+    }
+
+    fn hits(
+        &self,
+        view: &View,
+        query: &dyn Query,
+        span: &Range<u64>,
+        after: Option<(u32, u64)>,
+        limit: usize,
+    ) -> tantivy::Result<Vec<Hit>> {
+        match self.request.order {
+            SearchOrder::Newest => view.newest(query, span, limit),
+            SearchOrder::Oldest => view.oldest(query, span, limit),
+            SearchOrder::Relevance => view.best(query, span, after, limit),
+        }
+    }
+
+    fn translate(&self, view: &View, node: &Node) -> Result<(Box<dyn Query>, bool), ArchiveError> {
+        let shared = &self.inner.search;
+        let standings = match asks_for_marks(node) {
+            true => {
+                let mut standings = shared.standings();
+                standings.catch_up(self.snapshot)?;
+                standings.snapshot()
+            }
+            false => Arc::default(),
+        };
+        let number_at = |id: MessageId| self.number_at(id).unwrap_or(u64::MAX);
+        let marked = |mark: Mark| -> Arc<dyn Fn(u64) -> bool + Send + Sync> {
+            let standings = standings.clone();
+            Arc::new(move |number| Standings::get(&standings, number).has(mark))
+        };
+        let translation = Translation {
+            searcher: &view.searcher,
+            marked: &marked,
+            number_at: &number_at,
+            cut: false.into(),
+        };
+        let query = shared.schema.query(node, &translation);
+        Ok((query, translation.cut.get()))
+    }
+
+    /// The number of the first message from `id` on.
+    fn number_at(&self, id: MessageId) -> Result<u64, ArchiveError> {
+        let range = self.reader.messages().range(id.as_u128()..).map_err(Failure::from)?;
+        for entry in range {
+            let id = MessageId::from_u128(entry.map_err(Failure::from)?.0.value());
+            // A damaged one has no number to be read; the next one is as good.
+            if let Some(message) = self.reader.readable(id)? {
+                return Ok(message.sequence.0);
+            }
+        }
+        Ok(u64::MAX)
+    }
+
+    /// Which term of a question no message has, when the whole question has no answer.
+    fn why_nothing(&self) -> Result<Option<String>, ArchiveError> {
+        let Some(question) = self.request.question else { return Ok(None) };
+        let everything = Filter { apps: self.request.filter.apps.clone(), ..Filter::default() };
+        let request = SearchRequest {
+            question: None,
+            filter: &everything,
+            read: None,
+            order: SearchOrder::Newest,
+            after: None,
+            limit: 1,
+        };
+        let alone = Search { request: &request, ..*self };
+        let apps = whole_question(&request);
+        let mut missing = Vec::new();
+        for (written, node) in question.terms().into_iter().take(MAX_EXPLAINED) {
+            let mut page = Page::new(1);
+            alone.fill(&Node::All(vec![node, apps.clone()]), &mut page)?;
+            if page.items.is_empty() && page.next.is_none() && !missing.contains(&written) {
+                missing.push(written);
+            }
+        }
+        Ok(match &missing[..] {
+            [] => Some(
+                "Each term is found in some message, but no message has all that was asked for."
+                    .into(),
+            ),
+            missing => Some(format!("No message has {}.", missing.join(" or "))),
+        })
+    }
+}
+
+fn asks_for_marks(node: &Node) -> bool {
+    match node {
+        Node::All(nodes) | Node::Any(nodes) => nodes.iter().any(asks_for_marks),
+        Node::Not(node) => asks_for_marks(node),
+        Node::Leaf(Leaf::Mark(_)) => true,
+        Node::Leaf(
+            Leaf::Head(..)
+            | Leaf::Phrase(..)
+            | Leaf::Digits(..)
+            | Leaf::Fact(_)
+            | Leaf::Since(_)
+            | Leaf::Until(_),
+        ) => false,
+    }
+}
+
+fn failed(error: TantivyError) -> ArchiveError {
+    storage("search")(error)
+}

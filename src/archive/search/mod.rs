@@ -1,0 +1,137 @@
+//! The search: which messages are an answer to a question, in milliseconds however many there are.
+//!
+//! A full text index (tantivy, in `DATA/search/`) holds what never changes of a message; where it
+//! stands is in memory (`standings`). The index is derived: it is fed from the records by one thread
+//! of its own, can be dropped at any time, and is built anew when it can not be opened or was made by
+//! another version. What it does not have yet is scanned with the same words, so that a message is
+//! found from its 250 on. Every hit is read from the records before it is given out.
+//!
+//! Not here: lists without a question, which come straight from the records (`list`).
+
+mod document;
+mod feeder;
+mod find;
+mod folder;
+mod language;
+mod matches;
+mod predicate;
+mod schema;
+mod standings;
+#[cfg(test)]
+mod tests;
+mod view;
+mod words;
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use arc_swap::ArcSwapOption;
+use tokio::sync::Notify;
+
+pub(super) use feeder::Feeder;
+pub use find::{Found, Place, ReadState, SearchOrder, SearchRequest};
+pub use language::{Question, QuestionError};
+
+use super::read::Reader;
+use super::writer::Failure;
+use super::{Archive, ArchiveError};
+use crate::model::MessageId;
+use schema::Schema;
+use standings::Standings;
+use view::View;
+
+/// What the feeding thread and the searches share.
+pub(super) struct Shared {
+    view: ArcSwapOption<View>,
+    standings: Mutex<Standings>,
+    schema: Schema,
+    progress: Progress,
+}
+
+impl Default for Shared {
+    fn default() -> Shared {
+        Shared {
+            view: ArcSwapOption::empty(),
+            standings: Mutex::default(),
+            schema: Schema::new(),
+            progress: Progress::default(),
+        }
+    }
+}
+
+impl Shared {
+    /// A panic while they were held left them older, and the next one brings them up to date.
+    fn standings(&self) -> MutexGuard<'_, Standings> {
+        self.standings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How far the index is, and whether it is to be built anew.
+#[derive(Default)]
+struct Progress {
+    indexed: AtomicU64,
+    total: AtomicU64,
+    wanted: AtomicBool,
+    rebuilds: AtomicU64,
+    wake: Notify,
+}
+
+impl Progress {
+    fn set(&self, reader: &Reader, at: MessageId, last: MessageId) -> Result<(), Failure> {
+        let number = |id: MessageId| -> Result<u64, Failure> {
+            let up_to = reader.messages().range(..=id.as_u128())?.next_back();
+            let Some(id) = up_to.transpose()?.map(|(id, _)| id.value()) else { return Ok(0) };
+            Ok(reader.readable(MessageId::from_u128(id))?.map_or(0, |message| message.sequence.0))
+        };
+        self.indexed.store(number(at)?, Ordering::Relaxed);
+        self.total.store(number(last)?, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn is_rebuild_wanted(&self) -> bool {
+        self.wanted.load(Ordering::Acquire)
+    }
+
+    fn rebuilt(&self) {
+        self.rebuilds.fetch_add(1, Ordering::AcqRel);
+        self.wanted.store(false, Ordering::Release);
+    }
+
+    async fn wanted(&self) {
+        while !self.is_rebuild_wanted() {
+            self.wake.notified().await;
+        }
+    }
+}
+
+/// How far the search index is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SearchProgress {
+    /// Messages that the index has been through; while it is built anew, of the new one.
+    pub indexed: u64,
+    /// Messages in the archive.
+    pub total: u64,
+    /// It is being built anew.
+    pub is_rebuilding: bool,
+}
+
+impl Archive {
+    /// Orders the search index to be built anew; the old one answers until then.
+    pub fn reindex(&self) {
+        let progress = &self.inner.search.progress;
+        progress.indexed.store(0, Ordering::Relaxed);
+        progress.wanted.store(true, Ordering::Release);
+        progress.wake.notify_one();
+    }
+
+    /// How far it is.
+    pub fn search_progress(&self) -> Result<SearchProgress, ArchiveError> {
+        let progress = &self.inner.search.progress;
+        let total = self.extent()?.messages;
+        Ok(SearchProgress {
+            indexed: progress.indexed.load(Ordering::Relaxed).min(total),
+            total,
+            is_rebuilding: progress.is_rebuild_wanted(),
+        })
+    }
+}

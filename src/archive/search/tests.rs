@@ -1,0 +1,453 @@
+//! The index gives the same messages as a look at each of them, over messages made up from one seed
+//! and, where `WAYBILL_CORPUS` names a folder of mail, over those.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::archive::tests::{acceptance, at, call, settings, stop};
+use crate::archive::{Acceptance, Accepted, ActionKind, Erasure, ErasureKind, Filter, Summary};
+use crate::mime;
+use crate::model::{Digest, Medium, Named, Reference, Tag};
+
+/// Waits until the index has been through everything.
+async fn settle(archive: &Archive) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let view = archive.inner.search.view.load_full();
+        let last = archive.list(&Filter::default(), Default::default(), None, 1).unwrap();
+        let last = last.items.first().map(|message| message.id);
+        if view.is_some_and(|view| last.is_none_or(|last| view.watermark.message >= last)) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "the index does not come");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+fn find(archive: &Archive, q: &str, order: SearchOrder, limit: usize) -> Vec<MessageId> {
+    let question = Question::parse(q).unwrap();
+    let (filter, mut after, mut all) = (Filter::default(), None, Vec::new());
+    loop {
+        let request = SearchRequest {
+            question: Some(&question),
+            filter: &filter,
+            read: None,
+            order,
+            after,
+            limit,
+        };
+        let found = archive.search(&request).unwrap();
+        assert!(found.items.len() <= limit, "{q}");
+        all.extend(found.items.iter().map(|message| message.id));
+        match found.next {
+            Some(next) => after = Some(next),
+            None => return all,
+        }
+    }
+}
+
+/// The same without an index.
+fn scan(archive: &Archive, q: &str) -> Vec<MessageId> {
+    let view = archive.inner.search.view.swap(None);
+    let found = find(archive, q, SearchOrder::Newest, 50);
+    archive.inner.search.view.store(view);
+    found
+}
+
+fn mail(number: u64, subject: &str, text: &str, to: &str, filename: Option<&str>) -> Acceptance {
+    let named = filename.map_or(String::new(), |name| {
+        format!("\r\n--x\r\nContent-Type: application/pdf\r\nContent-Disposition: attachment; filename*=utf-8''{}\r\n\r\nabc", name.replace(' ', "%20"))
+    });
+    let raw = format!(
+        "From: a@example.com\r\nDate: Mon, 2 Nov 2026 10:00:00 +0000\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n{text}{named}\r\n--x--\r\n"
+    );
+    let mut message = acceptance(number, 1, raw.into());
+    let reading = mime::read(&message.raw);
+    let attachments = reading.attachments.into_iter().map(|found| crate::archive::Attachment {
+        filename: found.filename,
+        content_type: found.content_type,
+        size_bytes: found.size_bytes,
+        sha256: found.sha256,
+        inline: found.inline,
+    });
+    message.summary = Summary {
+        subject: Some(subject.to_owned()),
+        author: Some(Named {
+            name: Some("Anna Bråten".into()),
+            address: "anna@example.com".into(),
+        }),
+        attachments: attachments.collect(),
+        ..message.summary
+    };
+    if let Medium::Mail(envelope) = &mut message.medium {
+        envelope.recipients[0].path = crate::model::ForwardPath::parse(to).unwrap();
+    }
+    message
+}
+
+/// A few words, codes, names and scripts, so that they meet often.
+fn generated(number: u64) -> Acceptance {
+    const WORDS: [&str; 24] = [
+        "invoice",
+        "Rechnung",
+        "Müller",
+        "blåbær",
+        "Straße",
+        "payment",
+        "INV-12345",
+        "inv/99",
+        "東京都",
+        "請求書番号",
+        "kim@example.org",
+        "overdue",
+        "due",
+        "A-7",
+        "2026-01-31",
+        "naïve",
+        "o'clock",
+        "한국어",
+        "https://example.com/pay?id=77",
+        "customer123",
+        "customers",
+        "custom",
+        "x",
+        "Ελλάδα",
+    ];
+    let mut seed = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut pick = |most: usize| {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        usize::try_from(seed % most as u64).unwrap()
+    };
+    let mut text =
+        |words: usize| (0..words).map(|_| WORDS[pick(WORDS.len())]).collect::<Vec<_>>().join(" ");
+    let (subject, body) = (text(3), text(9));
+    let to = ["kim@example.org", "bo.berg@mail.example.net", "ole@other.test"][pick(3)];
+    let filename = [None, Some("INV-12345.pdf"), Some("Årsrapport 2026.pdf")][pick(3)];
+    let mut message = mail(number, &subject, &body, to, filename);
+    message.references = Reference::parse(&format!("INV-{}", pick(40) + 100)).into_iter().collect();
+    message.tag = [None, Tag::parse("invoice"), Tag::parse("monthly news")][pick(3)].clone();
+    message
+}
+
+const QUESTIONS: [&str; 46] = [
+    "invoice",
+    "inv",
+    "i",
+    "in",
+    "invoi",
+    "INV-12345",
+    "inv12345",
+    "inv-1",
+    "12345",
+    "muller",
+    "MÜLLER",
+    "blabaer",
+    "blåbær",
+    "strasse",
+    "東京",
+    "京都",
+    "請求書番号",
+    "請求書番号東",
+    "한국",
+    "한국어",
+    "custom",
+    "customer",
+    "customer1",
+    "customers",
+    "kim@ex",
+    "@example.org",
+    "example",
+    "berg@mail",
+    "other.test",
+    "\"invoice payment\"",
+    "\"inv 12345\"",
+    "\"東京都\"",
+    "subject:invoice",
+    "subject:\"payment overdue\"",
+    "to:kim",
+    "from:braten",
+    "from:anna -to:kim",
+    "filename:ars",
+    "filename:\"arsrapport 2026\"",
+    "ref:inv11",
+    "tag:invoice has:attachment",
+    "tag:news OR tag:inv",
+    "-invoice",
+    "(inv OR due) -x",
+    "https://example.com/pay",
+    "status:stopped OR (due status:pending)",
+];
+
+async fn same_as_a_scan(archive: &Archive, questions: &[&str]) {
+    for q in questions {
+        let scanned = scan(archive, q);
+        assert_eq!(find(archive, q, SearchOrder::Newest, 500), scanned, "{q}");
+        assert_eq!(find(archive, q, SearchOrder::Newest, 7), scanned, "{q}, in small pages");
+        let mut oldest = find(archive, q, SearchOrder::Oldest, 13);
+        oldest.reverse();
+        assert_eq!(oldest, scanned, "{q}, oldest first");
+        let best: BTreeSet<MessageId> =
+            find(archive, q, SearchOrder::Relevance, 11).into_iter().collect();
+        assert_eq!(best, scanned.iter().copied().collect(), "{q}, by relevance");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_index_finds_what_a_scan_finds() {
+    let dir = tempfile::tempdir().unwrap();
+    let archive = Archive::open(&settings(dir.path())).unwrap();
+    let mut ids = Vec::new();
+    for number in 0..300 {
+        ids.push(archive.accept(generated(number)).await.unwrap().get());
+        // Several segments, so that neighbours are merged.
+        if number % 30 == 29 {
+            settle(&archive).await;
+        }
+    }
+    for id in ids.iter().step_by(7) {
+        stop(&archive, *id, ActionKind::Stop).await;
+    }
+    settle(&archive).await;
+    same_as_a_scan(&archive, &QUESTIONS).await;
+    archive.close().await;
+    // What the next start finds on disk is the same.
+    let archive = Archive::open(&settings(dir.path())).unwrap();
+    settle(&archive).await;
+    same_as_a_scan(&archive, &QUESTIONS[..12]).await;
+    archive.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_is_found_from_its_acceptance_on_and_not_after_its_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let archive = Archive::open(&settings(dir.path())).unwrap();
+    let find = |q: &str| find(&archive, q, SearchOrder::Newest, 50);
+    let message = mail(1, "Reminder", "the quick brown fox", "kim@example.org", None);
+    let id = archive.accept(message).await.unwrap().get();
+    assert_eq!(find("brown"), [id], "before the index has it");
+    settle(&archive).await;
+    assert_eq!(find("brown"), [id]);
+    stop(&archive, id, ActionKind::Stop).await;
+    assert_eq!(find("brown status:stopped"), [id]);
+    assert_eq!(find("brown status:pending"), []);
+    let erasure = Erasure {
+        message: id,
+        kind: ErasureKind::Delete,
+        by: "user anna".into(),
+        reason: None,
+        at: at(50),
+    };
+    archive.erase(erasure).await.unwrap().unwrap();
+    assert_eq!(find("brown"), []);
+    assert_eq!(find("to:kim"), []);
+    archive.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn phone_numbers_are_found_by_four_digits() {
+    let dir = tempfile::tempdir().unwrap();
+    let archive = Archive::open(&settings(dir.path())).unwrap();
+    let accepted = archive.accept_all(call(1_234_567, 1, "POST /x".into()), None).await.unwrap();
+    let Accepted::New(ids) = accepted else { panic!("{accepted:?}") };
+    let id = ids[0].get();
+    let number = archive.message(id).unwrap().unwrap().medium.recipients()[0].clone();
+    for is_indexed in [false, true] {
+        let middle = &number[3..8];
+        assert_eq!(find(&archive, middle, SearchOrder::Newest, 5), [id], "{is_indexed}");
+        let spaced = format!("to:\"{} {}\"", &number[..4], &number[4..]);
+        assert_eq!(find(&archive, &spaced, SearchOrder::Newest, 5), [id], "{is_indexed}");
+        assert_eq!(find(&archive, "99999999", SearchOrder::Newest, 5), []);
+        settle(&archive).await;
+    }
+    archive.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_index_that_is_damaged_old_or_lost_is_built_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("search");
+    let archive = Archive::open(&settings(dir.path())).unwrap();
+    for number in 0..40 {
+        archive.accept(generated(number)).await.unwrap();
+    }
+    settle(&archive).await;
+    let expected = scan(&archive, "inv");
+    assert!(!expected.is_empty());
+    archive.close().await;
+    let damage: [fn(&Path); 4] = [
+        |folder| std::fs::remove_dir_all(folder).unwrap(),
+        |folder| std::fs::write(folder.join("meta.json"), "{}").unwrap(),
+        |folder| {
+            let meta = std::fs::read_to_string(folder.join("meta.json")).unwrap();
+            let other = meta.replace("\"payload\": \"1 ", "\"payload\": \"0 ");
+            assert_ne!(meta, other);
+            std::fs::write(folder.join("meta.json"), other).unwrap();
+        },
+        |folder| {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.extension().is_some_and(|extension| extension != "json") {
+                    std::fs::write(path, "not an index").unwrap();
+                }
+            }
+        },
+    ];
+    for (which, damage) in damage.into_iter().enumerate() {
+        damage(&folder);
+        let archive = Archive::open(&settings(dir.path())).unwrap();
+        settle(&archive).await;
+        assert_eq!(find(&archive, "inv", SearchOrder::Newest, 9), expected, "damage {which}");
+        archive.close().await;
+    }
+}
+
+/// A copy of an archive that is closed.
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let to = to.join(path.file_name().unwrap());
+        match path.is_dir() {
+            true => copy(&path, &to),
+            false => drop(std::fs::copy(&path, &to).unwrap()),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_leaves_index_and_records_apart_until_the_next_start_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, earlier) = (dir.path().join("data"), dir.path().join("earlier"));
+    let archive = Archive::open(&settings(&data)).unwrap();
+    let first = archive.accept(generated(0)).await.unwrap().get();
+    for number in 1..20 {
+        archive.accept(generated(number)).await.unwrap();
+    }
+    settle(&archive).await;
+    archive.close().await;
+    copy(&data, &earlier);
+    let archive = Archive::open(&settings(&data)).unwrap();
+    for number in 20..40 {
+        archive.accept(generated(number)).await.unwrap();
+    }
+    stop(&archive, first, ActionKind::Stop).await;
+    let kind = ErasureKind::Redact;
+    let erasure =
+        Erasure { message: first, kind, by: "user anna".into(), reason: None, at: at(50) };
+    archive.erase(erasure).await.unwrap().unwrap();
+    settle(&archive).await;
+    archive.close().await;
+
+    // The records got further than the last commit of the index.
+    let later = dir.path().join("later");
+    std::fs::rename(data.join("search"), &later).unwrap();
+    copy(&earlier.join("search"), &data.join("search"));
+    let archive = Archive::open(&settings(&data)).unwrap();
+    same_as_a_scan(&archive, &QUESTIONS[..4]).await;
+    settle(&archive).await;
+    same_as_a_scan(&archive, &QUESTIONS[..12]).await;
+    assert!(!find(&archive, "app:erp", SearchOrder::Newest, 50).contains(&first));
+    archive.close().await;
+
+    // The records came back from a backup, and the index did not.
+    std::fs::remove_dir_all(earlier.join("search")).unwrap();
+    copy(&later, &earlier.join("search"));
+    let archive = Archive::open(&settings(&earlier)).unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    settle(&archive).await;
+    same_as_a_scan(&archive, &QUESTIONS[..12]).await;
+    archive.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rebuild_on_demand_ends_with_the_same_answers() {
+    let dir = tempfile::tempdir().unwrap();
+    let archive = Archive::open(&settings(dir.path())).unwrap();
+    for number in 0..40 {
+        archive.accept(generated(number)).await.unwrap();
+    }
+    settle(&archive).await;
+    archive.reindex();
+    while archive.search_progress().unwrap().is_rebuilding {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let progress = archive.search_progress().unwrap();
+    assert_eq!((progress.indexed, progress.total), (40, 40));
+    same_as_a_scan(&archive, &QUESTIONS[..12]).await;
+    archive.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_found_says_which_term_is_nowhere() {
+    let dir = tempfile::tempdir().unwrap();
+    let archive = Archive::open(&settings(dir.path())).unwrap();
+    archive.accept(mail(1, "Hello", "one two", "kim@example.org", None)).await.unwrap();
+    archive.accept(mail(2, "Hello", "three", "kim@example.org", None)).await.unwrap();
+    settle(&archive).await;
+    let note = |q: &str| {
+        let (question, filter) = (Question::parse(q).unwrap(), Filter::default());
+        let request = SearchRequest {
+            question: Some(&question),
+            filter: &filter,
+            read: None,
+            order: SearchOrder::Newest,
+            after: None,
+            limit: 5,
+        };
+        archive.search(&request).unwrap().note
+    };
+    assert_eq!(note("hello zebra subject:foo").unwrap(), "No message has zebra or subject:foo.");
+    assert!(note("one three").unwrap().contains("no message has all"));
+    assert_eq!(note("one"), None);
+    archive.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mail_of_the_corpus_is_found_as_by_a_scan() {
+    let Some(corpus) = std::env::var_os("WAYBILL_CORPUS") else { return };
+    let mut files = Vec::new();
+    let mut folders = vec![std::path::PathBuf::from(corpus)];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => folders.push(path),
+                false => files.push(path),
+            }
+        }
+    }
+    files.sort();
+    let dir = tempfile::tempdir().unwrap();
+    let archive = Archive::open(&settings(dir.path())).unwrap();
+    let mut words = BTreeSet::new();
+    for (number, path) in (0..).zip(files.iter().take(1_500)) {
+        let raw = std::fs::read(path).unwrap();
+        if raw.len() > 1 << 20 {
+            continue;
+        }
+        let reading = mime::read(&raw);
+        let text =
+            format!("{} {}", reading.subject.as_deref().unwrap_or_default(), reading.preview);
+        words.extend(text.split_whitespace().map(str::to_owned).take(3));
+        let mut message = acceptance(number, 1, raw.into());
+        message.summary.subject = reading.subject;
+        message.summary.author = reading.author;
+        message.digest = Digest::of(&message.raw);
+        archive.accept(message).await.unwrap();
+    }
+    settle(&archive).await;
+    let stride = words.len() / 24 + 1;
+    for word in words.iter().step_by(stride) {
+        let quoted = format!("\"{}\"", word.replace('"', " "));
+        for q in [word.as_str(), quoted.as_str()] {
+            if Question::parse(q).is_ok() {
+                assert_eq!(find(&archive, q, SearchOrder::Newest, 100), scan(&archive, q), "{q}");
+            }
+        }
+    }
+    archive.close().await;
+}

@@ -1,0 +1,260 @@
+//! The index at one moment, read in the order of acceptance.
+//!
+//! Its segments follow each other without overlap, and so do the messages in each: the writer feeds
+//! them in order, and only neighbours are merged. So a page of the newest is read from the end in
+//! windows, from its cursor on: what it costs depends on how many it must look at, not on how many
+//! there are or how deep it lies.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::ops::Range;
+
+use tantivy::columnar::Column;
+use tantivy::index::SegmentId;
+use tantivy::query::{EnableScoring, Query, Weight};
+use tantivy::{DocId, DocSet, Searcher, SegmentReader, TERMINATED};
+
+use super::predicate::SEQUENCE;
+use super::schema::whole;
+use crate::model::{MessageId, Sequence};
+
+/// Documents in the first window; each next one is four times as large.
+const FIRST_WINDOW: DocId = 4_096;
+const LARGEST_WINDOW: DocId = 1 << 20;
+
+/// Up to where the index is complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Watermark {
+    pub message: MessageId,
+    pub event: Sequence,
+}
+
+impl Watermark {
+    pub(super) const START: Watermark = Watermark { message: MessageId::MIN, event: Sequence(0) };
+}
+
+/// A message that was found.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Hit {
+    pub sequence: u64,
+    pub id: MessageId,
+    pub score: f32,
+}
+
+struct Segment {
+    reader: SegmentReader,
+    id: SegmentId,
+    sequence: Column<u64>,
+    id_high: Column<u64>,
+    id_low: Column<u64>,
+    first: u64,
+    last: u64,
+}
+
+/// Segments in order, with what is known of those seen before.
+pub(super) struct View {
+    pub searcher: Searcher,
+    pub watermark: Watermark,
+    segments: Vec<Segment>,
+}
+
+/// The first and last number of a segment, which never change.
+pub(super) type Extents = HashMap<SegmentId, (u64, u64)>;
+
+impl View {
+    /// `None` where the segments are not in order: such an index is built anew.
+    pub(super) fn new(
+        searcher: Searcher,
+        watermark: Watermark,
+        known: &mut Extents,
+    ) -> tantivy::Result<Option<View>> {
+        let mut segments = Vec::new();
+        for reader in searcher.segment_readers() {
+            if reader.max_doc() == 0 {
+                continue;
+            }
+            let fast = reader.fast_fields();
+            let sequence = fast.u64(SEQUENCE)?;
+            let id = reader.segment_id();
+            let extent = match known.get(&id) {
+                Some(extent) => Some(*extent),
+                None => extent(&sequence, reader.max_doc()),
+            };
+            let Some((first, last)) = extent else { return Ok(None) };
+            let (id_high, id_low) = (fast.u64("id_high")?, fast.u64("id_low")?);
+            let reader = reader.clone();
+            segments.push(Segment { reader, id, sequence, id_high, id_low, first, last });
+        }
+        segments.sort_by_key(|segment| segment.first);
+        *known = segments.iter().map(|s| (s.id, (s.first, s.last))).collect();
+        let in_order = segments.windows(2).all(|pair| pair[0].last < pair[1].first);
+        Ok(in_order.then_some(View { searcher, watermark, segments }))
+    }
+
+    /// The segments in order, with how many documents each has.
+    pub(super) fn sizes(&self) -> Vec<(SegmentId, u32)> {
+        self.segments.iter().map(|segment| (segment.id, segment.reader.max_doc())).collect()
+    }
+
+    /// The newest with numbers in `span`, newest first.
+    pub(super) fn newest(
+        &self,
+        query: &dyn Query,
+        span: &Range<u64>,
+        limit: usize,
+    ) -> tantivy::Result<Vec<Hit>> {
+        let weight = query.weight(EnableScoring::disabled_from_searcher(&self.searcher))?;
+        let mut hits = Vec::new();
+        for segment in self.segments.iter().rev() {
+            let docs = segment.docs(span);
+            let (mut end, mut size) = (docs.end, FIRST_WINDOW);
+            while docs.start < end && hits.len() < limit {
+                let start = docs.start.max(end.saturating_sub(size));
+                let mut found = Vec::new();
+                segment.walk(&*weight, start..end, |doc| {
+                    found.push(doc);
+                    true
+                })?;
+                let room = limit - hits.len();
+                hits.extend(found.into_iter().rev().take(room).map(|doc| segment.hit(doc, 0.0)));
+                (end, size) = (start, size.saturating_mul(4).min(LARGEST_WINDOW));
+            }
+            if hits.len() >= limit {
+                break;
+            }
+        }
+        Ok(hits)
+    }
+
+    /// The oldest with numbers in `span`, oldest first.
+    pub(super) fn oldest(
+        &self,
+        query: &dyn Query,
+        span: &Range<u64>,
+        limit: usize,
+    ) -> tantivy::Result<Vec<Hit>> {
+        let weight = query.weight(EnableScoring::disabled_from_searcher(&self.searcher))?;
+        let mut hits = Vec::new();
+        for segment in &self.segments {
+            if hits.len() >= limit {
+                break;
+            }
+            segment.walk(&*weight, segment.docs(span), |doc| {
+                hits.push(segment.hit(doc, 0.0));
+                hits.len() < limit
+            })?;
+        }
+        Ok(hits)
+    }
+
+    /// The best with numbers in `span` that come behind `after`: the highest score first, and the
+    /// newest of the same score.
+    pub(super) fn best(
+        &self,
+        query: &dyn Query,
+        span: &Range<u64>,
+        after: Option<(u32, u64)>,
+        limit: usize,
+    ) -> tantivy::Result<Vec<Hit>> {
+        let weight = query.weight(EnableScoring::enabled_from_searcher(&self.searcher))?;
+        let mut heap: BinaryHeap<Reverse<(u32, u64, usize, DocId)>> = BinaryHeap::new();
+        for (place, segment) in self.segments.iter().enumerate() {
+            let docs = segment.docs(span);
+            let mut scorer = weight.scorer(&segment.reader, 1.0)?;
+            let mut doc = scorer.doc();
+            if doc < docs.start {
+                doc = scorer.seek(docs.start);
+            }
+            while doc < docs.end {
+                if segment.is_there(doc) {
+                    let key = (scorer.score().max(0.0).to_bits(), segment.number(doc));
+                    if after.is_none_or(|after| key < after) {
+                        heap.push(Reverse((key.0, key.1, place, doc)));
+                        if heap.len() > limit {
+                            heap.pop();
+                        }
+                    }
+                }
+                doc = scorer.advance();
+            }
+        }
+        let found = heap.into_sorted_vec().into_iter();
+        Ok(found
+            .map(|Reverse((score, _, place, doc))| {
+                self.segments[place].hit(doc, f32::from_bits(score))
+            })
+            .collect())
+    }
+}
+
+impl Segment {
+    /// The documents with numbers in `span`: they ascend.
+    fn docs(&self, span: &Range<u64>) -> Range<DocId> {
+        let at = |number: u64| -> DocId {
+            let (mut low, mut high) = (0, self.reader.max_doc());
+            while low < high {
+                let middle = low + (high - low) / 2;
+                match self.number(middle) < number {
+                    true => low = middle + 1,
+                    false => high = middle,
+                }
+            }
+            low
+        };
+        match self.last < span.start || self.first >= span.end {
+            true => 0..0,
+            false => at(span.start)..at(span.end),
+        }
+    }
+
+    fn walk(
+        &self,
+        weight: &dyn Weight,
+        docs: Range<DocId>,
+        mut each: impl FnMut(DocId) -> bool,
+    ) -> tantivy::Result<()> {
+        if docs.is_empty() {
+            return Ok(());
+        }
+        let mut scorer = weight.scorer(&self.reader, 1.0)?;
+        let mut doc = scorer.doc();
+        if doc < docs.start {
+            doc = scorer.seek(docs.start);
+        }
+        while doc < docs.end && doc != TERMINATED {
+            if self.is_there(doc) && !each(doc) {
+                break;
+            }
+            doc = scorer.advance();
+        }
+        Ok(())
+    }
+
+    fn is_there(&self, doc: DocId) -> bool {
+        self.reader.alive_bitset().is_none_or(|alive| alive.is_alive(doc))
+    }
+
+    fn number(&self, doc: DocId) -> u64 {
+        self.sequence.first(doc).unwrap_or(0)
+    }
+
+    fn hit(&self, doc: DocId, score: f32) -> Hit {
+        let half = |column: &Column<u64>| column.first(doc).unwrap_or(0);
+        let id = whole(half(&self.id_high), half(&self.id_low));
+        Hit { sequence: self.number(doc), id, score }
+    }
+}
+
+/// The first and last number; `None` where they do not ascend.
+fn extent(sequence: &Column<u64>, docs: DocId) -> Option<(u64, u64)> {
+    let (mut first, mut last) = (None, 0);
+    for doc in 0..docs {
+        let number = sequence.first(doc)?;
+        if number <= last {
+            return None;
+        }
+        first = first.or(Some(number));
+        last = number;
+    }
+    first.map(|first| (first, last))
+}
