@@ -114,7 +114,7 @@ fn step_of(seed: &[u8], code: &Secret, now: Timestamp) -> Option<u64> {
     let current = u64::try_from(now.as_millis()).unwrap_or(0) / STEP_MS;
     let steps = current.saturating_sub(WINDOW)..=current.saturating_add(WINDOW);
     let matching = steps.map(|step| (step, code.matches(digits(seed, step).as_bytes())));
-    matching.filter(|(_, matches)| *matches).map(|(step, _)| step).last()
+    matching.fold(None, |found, (step, matches)| if matches { Some(step) } else { found })
 }
 
 /// HOTP (RFC 4226 §5.3) of a time step.
