@@ -37,6 +37,7 @@ mod stored;
 mod suppressions;
 mod tables;
 mod tally;
+mod touches;
 #[cfg(test)]
 mod tests;
 mod volume;
@@ -69,6 +70,7 @@ pub use sessions::{EndedSessions, SessionChange, SessionRecord};
 pub use settings::{ArchiveSettings, StagingLimits};
 pub use suppressions::Suppression;
 pub use tally::{Dimension, Tally, value_of};
+pub use touches::Rendering;
 
 use crate::lifecycle::RetrySchedule;
 use crate::model::{

@@ -12,9 +12,9 @@ use super::provider_report;
 use super::standing::{Standing, event_of};
 use super::stored::{Record, StoredEvent, StoredMessage};
 use super::writer::{Batch, Failure};
-use super::{Action, ActionKind, ActionRefusal, MessageNote};
+use super::{Action, ActionKind, ActionRefusal, MessageNote, touches};
 use crate::lifecycle::{Input, Note, RetrySchedule, step};
-use crate::model::{MessageId, Outcome, RecipientState, Timestamp, UpstreamName};
+use crate::model::{MessageId, Outcome, RecipientState, Timestamp, Touch, UpstreamName};
 
 /// A wish to send some recipients of one message now.
 #[derive(Clone, Debug)]
@@ -32,6 +32,8 @@ pub struct ClaimRequest {
 pub struct Judgement {
     pub message: MessageId,
     pub outcomes: Vec<(u16, Outcome)>,
+    /// How the mail was changed for them.
+    pub touch: Option<Touch>,
     pub is_last_upstream: bool,
     pub hold_unknown: bool,
     pub now: Timestamp,
@@ -97,6 +99,9 @@ pub(super) fn judge(
         }
         Ok(())
     })?;
+    if let Some(touch) = &judgement.touch {
+        touches::remember(batch, judgement.message, &judgement.outcomes, touch)?;
+    }
     Ok(judged)
 }
 

@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::archive::{Archive, ArchiveError};
+use crate::evidence::Renderer;
 use crate::lifecycle::RetrySchedule;
 use crate::model::{Clock, UpstreamName};
 use crate::policy::Routes;
@@ -37,6 +38,7 @@ use worker::Worker;
 /// What dispatch needs.
 pub struct Dispatch {
     pub archive: Archive,
+    pub renderer: Renderer,
     pub routes: Arc<ArcSwap<Routes>>,
     pub relays: Vec<(UpstreamName, Relay)>,
     pub schedule: Arc<RetrySchedule>,
@@ -58,6 +60,7 @@ impl Dispatch {
             for _ in 0..lane.relay().connections() {
                 let worker = Worker {
                     archive: self.archive.clone(),
+                    renderer: self.renderer.clone(),
                     lane: lane.clone(),
                     schedule: self.schedule.clone(),
                     clock: self.clock.clone(),

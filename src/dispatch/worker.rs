@@ -9,10 +9,10 @@ use super::Clock;
 use super::lane::{Lane, Plan};
 use super::suppression;
 use crate::archive::{Archive, ArchiveError, ClaimRequest, Content, Judgement, Message};
-use crate::evidence;
+use crate::evidence::{Rendered, Renderer};
 use crate::lifecycle::RetrySchedule;
 use crate::model::{
-    Envelope, EnvelopeRecipient, Medium, Outcome, Outgoing, RecipientState, Scope, Timestamp,
+    Envelope, EnvelopeRecipient, Medium, Outcome, RecipientState, Scope, Timestamp, Touch,
 };
 use crate::relay::{Relay, SmsJob, Transaction};
 use crate::telemetry::record;
@@ -25,6 +25,7 @@ const LARGE_MESSAGE_BYTES: u64 = 256 << 10;
 
 pub(super) struct Worker {
     pub archive: Archive,
+    pub renderer: Renderer,
     pub lane: Arc<Lane>,
     pub schedule: Arc<RetrySchedule>,
     pub clock: Clock,
@@ -34,37 +35,48 @@ pub(super) struct Worker {
 /// Recipients that are ours to send: the claim is durable.
 struct Claimed {
     plan: Plan,
+    /// Those of the plan that get transactions of their own, after this one.
+    rest: Vec<u16>,
     message: Arc<Message>,
     content: Content,
 }
 
+/// What a worker goes on with.
+enum Next {
+    Claimed(Claimed),
+    Planned(Plan),
+    Nothing,
+}
+
 impl Worker {
     pub(super) async fn run(self) {
-        let mut claimed = None;
+        let mut next = Next::Nothing;
         loop {
-            let current = match claimed.take() {
-                Some(current) => current,
-                None => {
-                    let taken = self.stop.run_until_cancelled(self.next_plan()).await;
-                    let Some(plan) = taken else { return };
-                    match self.claim(plan).await {
-                        Some(current) => current,
-                        None => continue,
+            let left = match std::mem::replace(&mut next, Next::Nothing) {
+                Next::Claimed(current) => {
+                    if self.stop.is_cancelled() {
+                        return self.give_back(current).await;
                     }
+                    let (attempted, is_bug) = self.attempt(&current).await;
+                    next = self.judge_and_claim(current, attempted, is_bug).await;
+                    continue;
                 }
+                Next::Planned(plan) => Some(plan),
+                Next::Nothing => None,
             };
-            if self.stop.is_cancelled() {
-                return self.give_back(current).await;
-            }
-            let (outcomes, is_bug) = self.attempt(&current).await;
-            claimed = self.judge_and_claim(current, outcomes, is_bug).await;
+            let taken = self.stop.run_until_cancelled(self.next_plan(left)).await;
+            let Some(plan) = taken else { return };
+            next = self.claim(plan).await.map_or(Next::Nothing, Next::Claimed);
         }
     }
 
-    /// The next plan, once the upstream's rate allows another transaction: until then it is not
-    /// claimed and can be stopped.
-    async fn next_plan(&self) -> Plan {
-        let plan = self.lane.take().await;
+    /// What is left of a plan, or the next one, once the upstream's rate allows another transaction:
+    /// until then it is not claimed and can be stopped.
+    async fn next_plan(&self, left: Option<Plan>) -> Plan {
+        let plan = match left {
+            Some(plan) => plan,
+            None => self.lane.take().await,
+        };
         self.lane.relay().turn().await;
         plan
     }
@@ -92,11 +104,13 @@ impl Worker {
         let now = (self.clock)();
         let found = self.archive.message_with_content(plan.message)?;
         let Some((message, content)) = found else { return Ok(None) };
-        let recipients =
+        let mut recipients =
             suppression::stop_suppressed(&self.archive, &message, &plan.recipients, now).await?;
         if recipients.is_empty() {
             return Ok(None);
         }
+        let together = if self.renderer.shares(&message) { recipients.len() } else { 1 };
+        let rest = recipients.split_off(together);
         let request = ClaimRequest {
             message: plan.message,
             recipients,
@@ -107,37 +121,37 @@ impl Worker {
         let recipients = self.archive.claim(request).await?;
         let is_granted = !recipients.is_empty();
         let plan = Plan { recipients, ..plan };
-        Ok(is_granted.then(|| Claimed { plan, message: Arc::new(message), content }))
+        Ok(is_granted.then(|| Claimed { plan, rest, message: Arc::new(message), content }))
     }
 
     /// One attempt in a task of its own, so that a bug that one message meets stays with it.
     /// The second value says that it met one; then a person decides what comes next.
-    async fn attempt(&self, claimed: &Claimed) -> (Vec<Outcome>, bool) {
+    async fn attempt(&self, claimed: &Claimed) -> (Attempted, bool) {
         let count = claimed.plan.recipients.len();
-        let (archive, lane) = (self.archive.clone(), self.lane.clone());
+        let (renderer, lane) = (self.renderer.clone(), self.lane.clone());
         let (message, content) = (claimed.message.clone(), claimed.content.clone());
         let recipients = claimed.plan.recipients.clone();
         let (started, now) = (Instant::now(), (self.clock)());
         let attempt = tokio::spawn(async move {
-            match render(archive, message.clone(), content).await {
+            match render(renderer, message.clone(), content, &recipients).await {
                 Ok(rendered) => relay(&lane, &message, &recipients, rendered, now).await,
-                Err(error) => unreadable(recipients.len(), error.to_string()),
+                Err(error) => unreadable(recipients.len(), error.to_string()).into(),
             }
         });
-        let (outcomes, is_bug) = match attempt.await {
-            Ok(outcomes) if outcomes.len() == count => (outcomes, false),
+        let (attempted, is_bug) = match attempt.await {
+            Ok(attempted) if attempted.outcomes.len() == count => (attempted, false),
             Ok(_) | Err(_) => {
                 tracing::error!(id = %claimed.message.id, "the attempt met a bug");
                 let detail = "the attempt met a bug of this gateway".into();
-                (vec![Outcome::Unknown { detail }; count], true)
+                (vec![Outcome::Unknown { detail }; count].into(), true)
             }
         };
         let upstream = self.lane.name().as_str();
         record::attempt_duration(upstream, started.elapsed());
-        for outcome in &outcomes {
+        for outcome in &attempted.outcomes {
             record::attempts(upstream, outcome.as_str(), 1);
         }
-        (outcomes, is_bug)
+        (attempted, is_bug)
     }
 
     /// Records what came of it; the next claim rides in the same commit. Nothing new is sent before
@@ -145,29 +159,37 @@ impl Worker {
     async fn judge_and_claim(
         &self,
         done: Claimed,
-        outcomes: Vec<Outcome>,
+        attempted: Attempted,
         is_bug: bool,
-    ) -> Option<Claimed> {
-        let Claimed { plan, message, .. } = done;
-        let outcomes: Vec<(u16, Outcome)> = plan.recipients.iter().copied().zip(outcomes).collect();
+    ) -> Next {
+        let Claimed { plan, rest, message, .. } = done;
+        let recipients = plan.recipients.iter().copied();
+        let outcomes: Vec<(u16, Outcome)> = recipients.zip(attempted.outcomes).collect();
         let judgement = Judgement {
             message: message.id,
             outcomes: outcomes.clone(),
+            touch: attempted.touch,
             is_last_upstream: plan.is_last_upstream,
             hold_unknown: message.policy.hold_unknown || is_bug,
             now: (self.clock)(),
         };
-        self.lane.forget(message.id);
-        let has_turn = !self.lane.relay().has_rate();
-        let next = if has_turn && !self.stop.is_cancelled() { self.lane.try_take() } else { None };
+        let left = (!rest.is_empty()).then(|| Plan { recipients: rest, ..plan });
+        if left.is_none() {
+            self.lane.forget(message.id);
+        }
+        let has_turn = !self.lane.relay().has_rate() && !self.stop.is_cancelled();
         let judged = self.archive.judge(judgement, self.schedule.clone());
-        let claimed = async {
-            match next {
-                Some(plan) => self.claim(plan).await,
-                None => None,
+        let next = async {
+            match (left, has_turn) {
+                (Some(left), false) => Next::Planned(left),
+                (None, false) => Next::Nothing,
+                (left, true) => match left.or_else(|| self.lane.try_take()) {
+                    Some(plan) => self.claim(plan).await.map_or(Next::Nothing, Next::Claimed),
+                    None => Next::Nothing,
+                },
             }
         };
-        let (judged, claimed) = tokio::join!(judged, claimed);
+        let (judged, next) = tokio::join!(judged, next);
         match judged {
             Ok(judged) => {
                 let (upstream, now) = (self.lane.name(), (self.clock)());
@@ -178,7 +200,7 @@ impl Worker {
                 tracing::error!(id = %message.id, ?outcomes, %error, "the outcome of an attempt can not be recorded");
             }
         }
-        claimed
+        next
     }
 
     async fn give_back(&self, claimed: Claimed) {
@@ -197,25 +219,34 @@ impl Worker {
     }
 }
 
-/// The bytes to send.
-struct Rendered {
-    outgoing: Outgoing,
-    is_ascii: bool,
+/// What came of an attempt.
+struct Attempted {
+    outcomes: Vec<Outcome>,
+    /// What was changed on the way, when something could have been.
+    touch: Option<Touch>,
+}
+
+/// Nothing left.
+impl From<Vec<Outcome>> for Attempted {
+    fn from(outcomes: Vec<Outcome>) -> Attempted {
+        Attempted { outcomes, touch: None }
+    }
 }
 
 /// Reads the bytes and renders them. A large message is decompressed, hashed and searched beside the
 /// async threads, where it would keep all other connections waiting.
 async fn render(
-    archive: Archive,
+    renderer: Renderer,
     message: Arc<Message>,
     content: Content,
+    recipients: &[u16],
 ) -> Result<Rendered, ArchiveError> {
     let is_large = message.size_bytes >= LARGE_MESSAGE_BYTES;
-    let render = move || {
-        let raw = archive.raw_of(&content)?;
-        let outgoing = evidence::relayed(&message, &raw);
-        Ok(Rendered { outgoing, is_ascii: raw.is_ascii() })
+    let only = match recipients {
+        [only] => Some(*only),
+        _ => None,
     };
+    let render = move || renderer.render(&message, &content, only);
     if !is_large {
         return render();
     }
@@ -237,19 +268,21 @@ async fn relay(
     recipients: &[u16],
     rendered: Rendered,
     now: Timestamp,
-) -> Vec<Outcome> {
+) -> Attempted {
     match (lane.relay(), &message.medium) {
         (Relay::Smtp(relay), Medium::Mail(envelope)) => {
-            relay.attempt(&transaction(envelope, recipients, rendered)).await
+            let touch = rendered.touch.clone();
+            let outcomes = relay.attempt(&transaction(envelope, recipients, rendered)).await;
+            Attempted { outcomes, touch }
         }
         (Relay::Sms(relay), Medium::Sms(sms)) => {
             let digest = rendered.outgoing.digest;
-            vec![relay.attempt(&SmsJob { id: message.id, sms, digest, now }).await]
+            vec![relay.attempt(&SmsJob { id: message.id, sms, digest, now }).await].into()
         }
         // The configuration refuses such a route; it can come with a later one.
-        (Relay::Smtp(_), Medium::Sms(_)) => impossible(recipients, "SMTP carries no SMS"),
+        (Relay::Smtp(_), Medium::Sms(_)) => impossible(recipients, "SMTP carries no SMS").into(),
         (Relay::Sms(_), Medium::Mail(_)) => {
-            impossible(recipients, "an SMS provider carries no mail")
+            impossible(recipients, "an SMS provider carries no mail").into()
         }
     }
 }
@@ -259,13 +292,14 @@ fn transaction(envelope: &Envelope, recipients: &[u16], rendered: Rendered) -> T
         .iter()
         .filter_map(|index| envelope.recipients.get(usize::from(*index)).cloned())
         .collect();
-    let needs_utf8 = envelope.reverse_path.needs_smtputf8()
+    let reverse_path = rendered.reverse_path.unwrap_or_else(|| envelope.reverse_path.clone());
+    let needs_utf8 = reverse_path.needs_smtputf8()
         || chosen.iter().any(|recipient| recipient.path.needs_smtputf8());
     Transaction {
-        reverse_path: envelope.reverse_path.clone(),
+        reverse_path,
         recipients: chosen,
         // What counts is what is there: clients say 8BITMIME of plain ASCII too.
-        eight_bit: !rendered.is_ascii,
+        eight_bit: !rendered.outgoing.is_ascii(),
         smtputf8: envelope.smtputf8 || needs_utf8,
         ret: envelope.ret,
         envid: envelope.envid.clone(),

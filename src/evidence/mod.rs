@@ -3,6 +3,8 @@
 //! `dispatch` renders with the same function as whoever asks years later, from the record alone, so
 //! the two can not differ. Relayed bytes are stored nowhere.
 
+mod renderer;
 mod rendition;
 
-pub use rendition::{Proof, relayed, sent_to};
+pub use renderer::{RenderSettings, Rendered, Renderer, ReturnKeys, SEVERAL, TrackingSettings};
+pub use rendition::{Proof, sent_to};

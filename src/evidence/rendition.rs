@@ -4,23 +4,30 @@ use bytes::Bytes;
 
 use crate::archive::{Archive, ArchiveError, Event, Message, Recipient};
 use crate::model::{Cause, Digest, EventKind, Medium, Outgoing, RecipientState, Sms, SmsBody};
+use super::Renderer;
 use crate::rewrite::{Trace, render};
 
 /// Events that are read at one time.
 const PAGE: usize = 200;
 
-/// The bytes for the upstream, from the record and the bytes as submitted.
-pub fn relayed(message: &Message, raw: &Bytes) -> Outgoing {
-    let envelope = match &message.medium {
-        Medium::Mail(envelope) => envelope,
+/// The bytes for the upstream, from the record and the bytes as submitted alone.
+pub(super) fn untouched(message: &Message, raw: &Bytes) -> Outgoing {
+    match (trace(message), &message.medium) {
+        (Some(trace), _) => render(raw, &trace),
         // What the recipient reads; how a provider is told of it is no part of it.
-        Medium::Sms(sms) => return Outgoing::new(vec![content(sms)]),
-    };
+        (None, Medium::Sms(sms)) => Outgoing::new(vec![content(sms)]),
+        (None, Medium::Mail(_)) => Outgoing::new(vec![raw.clone()]),
+    }
+}
+
+/// How a mail came.
+pub(super) fn trace(message: &Message) -> Option<Trace<'_>> {
+    let Medium::Mail(envelope) = &message.medium else { return None };
     let recipient = match envelope.recipients.as_slice() {
         [only] => Some(&only.path),
         _ => None,
     };
-    let trace = Trace {
+    Some(Trace {
         id: message.id,
         hostname: &message.client.gateway,
         client_helo: &message.client.helo,
@@ -29,8 +36,7 @@ pub fn relayed(message: &Message, raw: &Bytes) -> Outgoing {
         tls: message.client.tls.as_deref(),
         accepted_at: message.accepted_at,
         recipient,
-    };
-    render(raw, &trace)
+    })
 }
 
 /// The text of an SMS in UTF-8, or its binary user data.
@@ -57,15 +63,24 @@ pub enum Proof {
 
 /// What recipient `index` got, or would get. `None` when there is no such message or recipient.
 pub fn sent_to(
-    archive: &Archive,
+    renderer: &Renderer,
     message: &Message,
     index: u16,
 ) -> Result<Option<(Outgoing, Proof)>, ArchiveError> {
+    let archive = renderer.archive();
     let Some(recipient) = message.recipients.get(usize::from(index)) else { return Ok(None) };
     let Some(raw) = archive.raw(message.id)? else { return Ok(None) };
-    let outgoing = relayed(message, &raw);
+    let recorded = recorded(archive, message, recipient)?;
+    let outgoing = match (archive.touch(message.id, index)?, &recorded) {
+        (Some(touch), Recorded::Digest(_) | Recorded::Unseen) => {
+            renderer.render_again(message, &raw, index, &touch)?
+        }
+        (None, Recorded::Digest(_) | Recorded::Unseen) => None,
+        (_, Recorded::Nothing) => Some(renderer.render_now(message, &raw, Some(index)).0),
+    };
+    let outgoing = outgoing.unwrap_or_else(|| untouched(message, &raw));
     let recomputed = outgoing.digest;
-    let proof = match recorded(archive, message, recipient)? {
+    let proof = match recorded {
         Recorded::Digest(digest) if digest == recomputed => Proof::Proven(recomputed),
         Recorded::Digest(recorded) => Proof::Differs { recorded, recomputed },
         Recorded::Unseen => Proof::Unproven,

@@ -46,6 +46,11 @@ impl Outgoing {
         Outgoing { segments, digest }
     }
 
+    /// Whether no octet has its eighth bit set.
+    pub fn is_ascii(&self) -> bool {
+        self.segments.iter().all(|segment| segment.is_ascii())
+    }
+
     /// Length of the message in bytes.
     pub fn size_bytes(&self) -> usize {
         self.segments.iter().map(Bytes::len).sum()

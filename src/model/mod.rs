@@ -20,6 +20,7 @@ pub mod secret;
 pub mod sms;
 pub mod steering;
 pub mod time;
+pub mod touch;
 
 pub use address::{Domain, ForwardPath, Mailbox, ReversePath};
 pub use digest::Digest;
@@ -39,3 +40,4 @@ pub use sms::{
 };
 pub use steering::SteeringField;
 pub use time::{Clock, Timestamp};
+pub use touch::{SkipReason, Touch, TouchReport, Untouched};
