@@ -172,6 +172,28 @@ async fn nobody_takes_all_places() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_may_not_read_any_more_is_told_nothing_more() {
+    let gateway = Gateway::start().await;
+    let admin = gateway.token(Role::Admin, &[]).await;
+    let token = gateway.token(Role::Viewer, &["erp"]).await;
+    let client = Client::connect(gateway.address, &token, "", None);
+    gateway.submit("erp", &["kim@example.org"], MAIL, false).await;
+    assert_eq!(client.next().kind, "accepted");
+    let tokens = gateway.get(&admin, "/api/v1/tokens").await.json();
+    let of_erp = |one: &&Value| one["apps"] == serde_json::json!(["erp"]);
+    let id = tokens["items"].as_array().unwrap().iter().find(of_erp).unwrap()["id"].clone();
+    let path = format!("/api/v1/tokens/{}", id.as_str().unwrap());
+    let revoked = gateway.ask(axum::http::Method::DELETE, &path, Some(&admin), None).await;
+    assert_eq!(revoked.status, 200);
+    // A right that was looked at a moment ago is trusted for a second.
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    gateway.submit("erp", &["bo@example.org"], MAIL, false).await;
+    let mut told = Vec::new();
+    client.rest(&mut told);
+    assert_eq!(told, []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn only_what_may_be_seen_and_matches_is_told() {
     let gateway = Gateway::start().await;
     let limited = gateway.token(Role::Viewer, &["erp"]).await;
