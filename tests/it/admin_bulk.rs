@@ -79,7 +79,10 @@ async fn a_few_are_counted_and_then_done_at_once() {
     assert_eq!(all["items"][0]["counts"], real["counts"]);
     let next = format!("/api/v1/jobs?limit=1&cursor={}", all["next"].as_str().unwrap());
     let older = gateway.get(&token, &next).await.json();
-    assert_eq!((&older["next"], older["items"][0]["dry_run"].as_bool()), (&Value::Null, Some(true)));
+    assert_eq!(
+        (&older["next"], older["items"][0]["dry_run"].as_bool()),
+        (&Value::Null, Some(true))
+    );
     assert_eq!([jobs(all), jobs(older)].concat(), [real["job"].clone(), dry.json()["job"].clone()]);
     assert!(jobs(gateway.get(&limited, "/api/v1/jobs").await.json()).is_empty());
     let own = json!({"action": "stop", "query": {"since": "1970-01-01"}, "dry_run": true});
