@@ -30,7 +30,7 @@ use super::state::AdminState;
 use super::streamed::{Cut, Feed, streamed};
 use super::views::{EventView, StreamedView};
 use crate::account::Identity;
-use crate::archive::{Filter, Message};
+use crate::archive::{Message, Narrowing};
 use crate::model::{MessageId, Sequence};
 
 /// Streams at one time.
@@ -61,7 +61,7 @@ pub(super) async fn stream(
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    let (filter, mut parameters) = query::narrowing(&uri, &identity.scope, &["last_event_id"]);
+    let (narrowing, mut parameters) = query::narrowing(&uri, &identity.scope, &["last_event_id"]);
     let number = |text: &str| text.trim().parse().map(Sequence).map_err(|_| NO_NUMBER.to_owned());
     let asked = parameters.take("last_event_id", number);
     parameters.finish()?;
@@ -85,18 +85,24 @@ pub(super) async fn stream(
     let place = state.streams.take(identity.actor.to_string())?;
     let (feed, body) = streamed(PATIENCE);
     let tasks = state.tasks.clone();
-    tasks.spawn(follow(state, filter, after, feed, place));
+    tasks.spawn(follow(state, narrowing, after, feed, place));
     Ok(([(CONTENT_TYPE, "text/event-stream; charset=utf-8")], body).into_response())
 }
 
 const NO_NUMBER: &str = "It is the number of an event: the id that the stream gave last.";
 
 /// Writes until the reader is gone, the daemon stops or the time is over.
-async fn follow(state: AdminState, filter: Filter, after: Sequence, feed: Feed, place: Place) {
+async fn follow(
+    state: AdminState,
+    narrowing: Narrowing,
+    after: Sequence,
+    feed: Feed,
+    place: Place,
+) {
     let end = Instant::now() + MAX_LIFE;
     let stop = state.stop.clone();
     let told = tokio::select! {
-        told = tell(&state, &filter, after, &feed) => told,
+        told = tell(&state, &narrowing, after, &feed) => told,
         () = feed.gone() => Err(Cut::Gone),
         () = stop.cancelled() => Ok(()),
         () = tokio::time::sleep_until(end) => Ok(()),
@@ -111,7 +117,7 @@ async fn follow(state: AdminState, filter: Filter, after: Sequence, feed: Feed, 
 
 async fn tell(
     state: &AdminState,
-    filter: &Filter,
+    narrowing: &Narrowing,
     mut after: Sequence,
     feed: &Feed,
 ) -> Result<(), Cut> {
@@ -129,8 +135,8 @@ async fn tell(
             }
             continue;
         }
-        let filter = filter.clone();
-        let read = state.read(move |state| chunks(state, &filter, after)).await;
+        let narrowing = narrowing.clone();
+        let read = state.read(move |state| chunks(state, &narrowing, after)).await;
         let (chunks, last) = read.map_err(|_| Cut::Failed)?;
         for chunk in chunks {
             feed.send(chunk).await?;
@@ -143,7 +149,7 @@ async fn tell(
 /// The next events that match, as chunks, and the last one that was looked at.
 fn chunks(
     state: &AdminState,
-    filter: &Filter,
+    narrowing: &Narrowing,
     after: Sequence,
 ) -> Result<(Vec<Bytes>, Option<Sequence>), Problem> {
     let events = state.archive.journal_after(after, EVENTS_AT_ONCE)?;
@@ -152,11 +158,10 @@ fn chunks(
     let (mut chunks, mut text) = (Vec::new(), String::new());
     for event in &events {
         let message = known.entry(event.message).or_insert_with(|| {
-            let message = state.archive.message(event.message).unwrap_or_else(|error| {
+            state.archive.narrowed_one(narrowing, event.message).unwrap_or_else(|error| {
                 tracing::error!(id = %event.message, %error, "a message can not be read");
                 None
-            });
-            message.filter(|message| filter.selects(message))
+            })
         });
         let Some(message) = message else { continue };
         let view = StreamedView::new(EventView::new(event), message);
