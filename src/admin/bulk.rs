@@ -24,7 +24,7 @@ use super::state::AdminState;
 use super::views::PageView;
 use crate::account::{AppScope, Identity};
 use crate::archive::{
-    ActionKind, Bulk, BulkItem, BulkOutcome, BulkState, BulkStep, Filter, NewBulk, Order,
+    ActionKind, Bulk, BulkItem, BulkOutcome, BulkState, BulkStep, Narrowing, NewBulk, Order,
 };
 use crate::model::{MessageId, Sequence, Timestamp};
 
@@ -289,19 +289,19 @@ fn read_query(query: &Map<String, Value>, scope: &AppScope) -> Result<String, Pr
         let detail = "query names no filter; for all messages say since: 1970-01-01.";
         return Err(Problem::of_field(ProblemKind::InvalidBody, "query", detail));
     }
-    filter(&text, scope)?;
+    narrowing(&text, scope)?;
     Ok(text)
 }
 
 /// The list's own reading of it.
-fn filter(query: &str, scope: &AppScope) -> Result<Filter, Problem> {
+fn narrowing(query: &str, scope: &AppScope) -> Result<Narrowing, Problem> {
     let uri: Uri = format!("/?{query}").parse().map_err(|_| {
         let detail = "query is longer than a URL may be.";
         Problem::of_field(ProblemKind::InvalidBody, "query", detail)
     })?;
-    let (filter, parameters) = query::narrowing(&uri, scope, &[]);
+    let (narrowing, parameters) = query::narrowing(&uri, scope, &[]);
     parameters.finish()?;
-    Ok(filter)
+    Ok(narrowing)
 }
 
 /// The ids, all of which are there for this scope.
@@ -368,11 +368,12 @@ fn next_step(state: &AdminState, bulk: &Bulk) -> Result<BulkStep, Problem> {
         return Ok(BulkStep { after: bulk.after, messages, next: None, at });
     }
     let scope = what.apps.clone().map_or(AppScope::All, AppScope::Only);
-    let mut filter = filter(&what.query, &scope)?;
+    let mut narrowing = narrowing(&what.query, &scope)?;
     // What came after the wish was not meant.
     let end = Timestamp::from_millis(what.at.as_millis().saturating_add(1));
-    filter.until = Some(filter.until.map_or(end, |until| until.min(end)));
-    let page = state.archive.list(&filter, Order::Oldest, bulk.after, STEP)?;
+    let until = &mut narrowing.filter.until;
+    *until = Some(until.map_or(end, |until| until.min(end)));
+    let page = state.archive.narrowed(&narrowing, Order::Oldest, bulk.after, STEP)?;
     let messages = page.items.iter().map(|message| message.id).collect();
     Ok(BulkStep { after: bulk.after, messages, next: page.next, at })
 }

@@ -32,7 +32,7 @@ use super::state::AdminState;
 use super::streamed::{Cut, Feed, streamed};
 use super::views::{EventView, StreamedView};
 use crate::account::Identity;
-use crate::archive::{Filter, Message};
+use crate::archive::{Message, Narrowing};
 use crate::model::{MessageId, Sequence};
 
 /// Streams at one time.
@@ -65,7 +65,7 @@ pub(super) async fn stream(
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    let (filter, mut parameters) = query::narrowing(&uri, &identity.scope, &["last_event_id"]);
+    let (narrowing, mut parameters) = query::narrowing(&uri, &identity.scope, &["last_event_id"]);
     let number = |text: &str| text.trim().parse().map(Sequence).map_err(|_| NO_NUMBER.to_owned());
     let asked = parameters.take("last_event_id", number);
     parameters.finish()?;
@@ -90,7 +90,7 @@ pub(super) async fn stream(
     let right = Right { proof: Proof::of(&headers), identity, looked_at: Instant::now() };
     let (feed, body) = streamed(PATIENCE);
     let tasks = state.tasks.clone();
-    tasks.spawn(follow(state, right, filter, after, feed, place));
+    tasks.spawn(follow(state, right, narrowing, after, feed, place));
     Ok(([(CONTENT_TYPE, "text/event-stream; charset=utf-8")], body).into_response())
 }
 
@@ -123,7 +123,7 @@ impl Right {
 async fn follow(
     state: AdminState,
     right: Right,
-    filter: Filter,
+    narrowing: Narrowing,
     after: Sequence,
     feed: Feed,
     place: Place,
@@ -131,7 +131,7 @@ async fn follow(
     let end = Instant::now() + MAX_LIFE;
     let stop = state.stop.clone();
     let told = tokio::select! {
-        told = tell(&state, right, &filter, after, &feed) => told,
+        told = tell(&state, right, &narrowing, after, &feed) => told,
         () = feed.gone() => Err(Cut::Gone),
         () = stop.cancelled() => Ok(()),
         () = tokio::time::sleep_until(end) => Ok(()),
@@ -147,7 +147,7 @@ async fn follow(
 async fn tell(
     state: &AdminState,
     mut right: Right,
-    filter: &Filter,
+    narrowing: &Narrowing,
     mut after: Sequence,
     feed: &Feed,
 ) -> Result<(), Cut> {
@@ -173,8 +173,8 @@ async fn tell(
             continue;
         }
         right.check(state).await?;
-        let filter = filter.clone();
-        let read = state.read(move |state| chunks(state, &filter, after)).await;
+        let narrowing = narrowing.clone();
+        let read = state.read(move |state| chunks(state, &narrowing, after)).await;
         let (chunks, last) = read.map_err(|_| Cut::Failed)?;
         for chunk in chunks {
             feed.send(chunk).await?;
@@ -188,7 +188,7 @@ async fn tell(
 /// The next events that match, as chunks, and the last one that was looked at.
 fn chunks(
     state: &AdminState,
-    filter: &Filter,
+    narrowing: &Narrowing,
     after: Sequence,
 ) -> Result<(Vec<Bytes>, Option<Sequence>), Problem> {
     let events = state.archive.journal_after(after, EVENTS_AT_ONCE)?;
@@ -197,11 +197,10 @@ fn chunks(
     let (mut chunks, mut text) = (Vec::new(), String::new());
     for event in &events {
         let message = known.entry(event.message).or_insert_with(|| {
-            let message = state.archive.message(event.message).unwrap_or_else(|error| {
+            state.archive.narrowed_one(narrowing, event.message).unwrap_or_else(|error| {
                 tracing::error!(id = %event.message, %error, "a message can not be read");
                 None
-            });
-            message.filter(|message| filter.selects(message))
+            })
         });
         let Some(message) = message else { continue };
         let view = StreamedView::new(EventView::new(event), message);
