@@ -88,7 +88,8 @@ pub(super) async fn show(
     let by = parameters
         .take("by", |text| Dimension::parse(text).ok_or_else(|| format!("by is one of {words}.")));
     let limit = parameters.limit();
-    let question = by.map_or("", Dimension::as_str).to_owned() + "?" + &query::question(&parameters);
+    let question =
+        by.map_or("", Dimension::as_str).to_owned() + "?" + &query::question(&parameters);
     let after = parameters.take("cursor", |text| {
         let key = cursor::decode(List::Statistics, &question, text);
         key.as_deref().and_then(read_place).ok_or_else(|| cursor::NOT_OURS.to_owned())

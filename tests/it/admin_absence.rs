@@ -26,8 +26,14 @@ async fn an_empty_page_says_what_is_in_the_way() {
     for (query, expected) in [
         ("recipient=nobody@example.org", "No message at all fits recipient."),
         ("recipient=nobody@example.org&status=failed", "fits status or recipient."),
-        ("recipient=kim@example.org&app=crm", "There would be some without recipient or without app."),
-        ("status=pending&since=2100-01-01&until=2100-02-01", "No message at all fits since and until."),
+        (
+            "recipient=kim@example.org&app=crm",
+            "There would be some without recipient or without app.",
+        ),
+        (
+            "status=pending&since=2100-01-01&until=2100-02-01",
+            "No message at all fits since and until.",
+        ),
         ("q=zebra", "No message has zebra."),
         ("q=invoice&status=failed", "No message at all fits status."),
         ("q=invoice%20to:kim&app=crm", "There would be some without app."),

@@ -8,6 +8,8 @@
 //!
 //! Not here: lists without a question, which come straight from the records (`list`).
 
+#[cfg(test)]
+mod corpus;
 mod document;
 mod feeder;
 mod find;
