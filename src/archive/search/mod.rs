@@ -8,8 +8,6 @@
 //!
 //! Not here: lists without a question, which come straight from the records (`list`).
 
-#[cfg(test)]
-mod corpus;
 mod document;
 mod feeder;
 mod find;
@@ -20,7 +18,7 @@ mod predicate;
 mod schema;
 mod standings;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod view;
 mod words;
 

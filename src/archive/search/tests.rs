@@ -1,5 +1,5 @@
 //! The index gives the same messages as a look at each of them, over messages made up from one seed;
-//! over real mail see `corpus`.
+//! over real mail see `archive::tests::corpus`.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -12,7 +12,7 @@ use crate::mime;
 use crate::model::{Medium, Named, Reference, Tag};
 
 /// Waits until the index has been through everything.
-pub(super) async fn settle(archive: &Archive) {
+pub(in crate::archive) async fn settle(archive: &Archive) {
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         let view = archive.inner.search.view.load_full();
@@ -26,7 +26,12 @@ pub(super) async fn settle(archive: &Archive) {
     }
 }
 
-pub(super) fn find(archive: &Archive, q: &str, order: SearchOrder, limit: usize) -> Vec<MessageId> {
+pub(in crate::archive) fn find(
+    archive: &Archive,
+    q: &str,
+    order: SearchOrder,
+    limit: usize,
+) -> Vec<MessageId> {
     let question = Question::parse(q).unwrap();
     let (filter, mut after, mut all) = (Filter::default(), None, Vec::new());
     loop {
@@ -46,6 +51,11 @@ pub(super) fn find(archive: &Archive, q: &str, order: SearchOrder, limit: usize)
             None => return all,
         }
     }
+}
+
+/// A text without case and accents, as the search compares it.
+pub(in crate::archive) fn folded(text: &str) -> String {
+    words::fold(text).into_owned()
 }
 
 /// The same without an index.

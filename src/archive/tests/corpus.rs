@@ -7,10 +7,9 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::tests::{find, settle};
-use super::{SearchOrder, words};
-use crate::archive::tests::{acceptance, settings};
-use crate::archive::{Acceptance, Accepted, Archive, Attachment};
+use super::{acceptance, settings};
+use crate::archive::search::tests::{find, folded, settle};
+use crate::archive::{Acceptance, Accepted, Archive, Attachment, Question, SearchOrder};
 use crate::mime;
 use crate::model::{Digest, MessageId, Reference};
 
@@ -73,7 +72,7 @@ impl Plain {
         texts.extend(names.map(|name| ("filename", name)));
         texts.extend(message.references.iter().map(|found| ("ref", found.canonical())));
         let texts = texts.into_iter().map(|(of, text)| {
-            let text = words::fold(&text).into_owned();
+            let text = folded(&text);
             let parts = parts(&text);
             (of, text, parts)
         });
@@ -231,7 +230,7 @@ fn questions(all: &[Plain]) -> Vec<Ask> {
     // Words of the language itself, and what it reads as something else, are not what is tried here.
     questions.retain(|ask| {
         let text = ask.to_string();
-        super::Question::parse(&text).is_ok() && !text.contains(" or ") && is_plain(ask)
+        Question::parse(&text).is_ok() && !text.contains(" or ") && is_plain(ask)
     });
     questions
 }
