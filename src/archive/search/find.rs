@@ -11,21 +11,26 @@ use redb::ReadTransaction;
 use tantivy::TantivyError;
 use tantivy::query::Query;
 
-use super::document::{Document, Fact};
+use super::document::{self, Fact};
 use super::language::{Leaf, Node, Question, fact, unread};
 use super::matches::{Candidate, matches};
 use super::schema::Translation;
 use super::standings::{Mark, Standing, Standings};
+use super::tail::{Sieve, Sifted};
 use super::view::{Hit, View};
 use crate::archive::list;
 use crate::archive::message::Message;
-use crate::archive::read::{self, Reader};
+use crate::archive::read::Reader;
 use crate::archive::writer::Failure;
 use crate::archive::{Archive, ArchiveError, Filter, Inner, storage};
 use crate::model::MessageId;
 
-/// Messages without an index that one page looks at.
-const MAX_SCANNED: usize = 5_000;
+/// Messages without an index that one page reads.
+const MAX_SCANNED: usize = 2_000;
+/// With fewer of them, signatures spare nothing.
+const FEW: usize = 64;
+/// Signatures that a search makes itself.
+const MAX_SIGNED: usize = 500;
 /// Hits that one page reads from the records, because a filter says no to most.
 const MAX_EXAMINED: usize = 20_000;
 /// Terms that are looked at one by one when nothing was found.
@@ -219,6 +224,7 @@ impl Search<'_> {
         if from > to {
             return Ok(());
         }
+        let sifted = self.sift(node, from)?;
         let mut range = self.reader.messages().range(from..=to).map_err(Failure::from)?;
         let (mut last, mut scanned) = (page.last(), 0);
         loop {
@@ -232,32 +238,43 @@ impl Search<'_> {
                 return Ok(());
             }
             let id = MessageId::from_u128(entry.map_err(Failure::from)?.0.value());
-            (last, scanned) = (Some(Place { id, score: NEWEST_SCORE }), scanned + 1);
+            last = Some(Place { id, score: NEWEST_SCORE });
+            if sifted.as_ref().is_some_and(|sifted| sifted.rules_out(id)) {
+                continue;
+            }
+            scanned += 1;
             if let Some(message) = self.answer(node, id)? {
                 page.push(message);
             }
         }
     }
 
-    /// The message, if it is an answer.
-    fn answer(&self, node: &Node, id: MessageId) -> Result<Option<Message>, ArchiveError> {
-        let (message, content) = match self.reader.with_content(id) {
-            Ok(Some(found)) => found,
-            Ok(None) => return Ok(None),
-            Err(Failure::Corrupt(error)) => {
-                tracing::error!(%id, %error, "a message can not be read");
-                return Ok(None);
-            }
-            Err(error @ Failure::Storage(_)) => return Err(error.into()),
-        };
-        if message.redacted_at.is_some() || !list::matches(self.request.filter, &message) {
+    /// What the signatures say of the messages from an id on, where that can spare reading many.
+    fn sift(&self, node: &Node, from: u128) -> Result<Option<Sifted>, ArchiveError> {
+        let shared = &self.inner.search;
+        let missing = self.reader.messages().range(from..).map_err(Failure::from)?;
+        if missing.take(FEW).count() < FEW {
             return Ok(None);
         }
-        let raw = match message.medium.sms() {
-            Some(_) => bytes::Bytes::new(),
-            None => read::raw(&self.inner.volumes, &content).unwrap_or_default(),
+        let standings = match asks_for_marks(node) {
+            true => {
+                let mut standings = shared.standings();
+                standings.catch_up(self.snapshot)?;
+                standings.snapshot()
+            }
+            false => Arc::default(),
         };
-        let document = Document::new(&message, &raw);
+        let has = |number: u64, mark: Mark| Standings::get(&standings, number).has(mark);
+        let mut tail = shared.tail();
+        tail.catch_up(self.reader, &self.inner.volumes, shared.watermark(), MAX_SIGNED)?;
+        Ok(tail.sift(&Sieve::of(node), &has))
+    }
+
+    /// The message, if it is an answer.
+    fn answer(&self, node: &Node, id: MessageId) -> Result<Option<Message>, ArchiveError> {
+        let is_possible = |message: &Message| list::matches(self.request.filter, message);
+        let found = document::read(self.reader, &self.inner.volumes, id, is_possible)?;
+        let Some((message, document)) = found else { return Ok(None) };
         let candidate = Candidate { id, document: &document, standing: Standing::of(&message) };
         Ok(matches(node, &candidate).then_some(message))
     }

@@ -19,9 +19,9 @@ use super::view::{Extents, View, Watermark};
 use crate::model::{MessageId, Sequence};
 
 /// Which terms a message has; a change of folding, words or fields is a new version.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// What the writer gathers in memory before it writes a segment.
-const WRITER_BYTES: usize = 48 << 20;
+const WRITER_BYTES: usize = 96 << 20;
 /// Neighbours of one size that are merged.
 const MERGED_AT_ONCE: usize = 8;
 /// Documents of the smallest size; each next size is eight times as large.
@@ -147,7 +147,7 @@ mod tests {
     fn a_payload_of_another_version_is_refused() {
         let watermark = Watermark { message: MessageId::from_u128(7), event: Sequence(9) };
         assert_eq!(read_payload(&payload(watermark)), Some(watermark));
-        for wrong in ["", "1", "0 x y", "2 00000000000000000000000007 9", "1 7 9", "seq=7"] {
+        for wrong in ["", "2", "0 x y", "1 00000000000000000000000007 9", "2 7 9", "seq=7"] {
             assert_eq!(read_payload(wrong), None, "{wrong}");
         }
     }
