@@ -185,7 +185,11 @@ fn processor_seconds() -> f64 {
 }
 
 /// Where the page a thousand pages deep begins, or the last one.
-fn deep(archive: &Archive, question: &Question, order: SearchOrder) -> Result<Option<Place>, Trouble> {
+fn deep(
+    archive: &Archive,
+    question: &Question,
+    order: SearchOrder,
+) -> Result<Option<Place>, Trouble> {
     let mut after = None;
     for _ in 0..DEEP * PAGE / 500 {
         match page(archive, question, order, after, 500)?.1 {
@@ -212,12 +216,7 @@ fn page(
 
 /// Asks everything, each three times: the first answer is what a person waits for, the fastest one is
 /// what it costs where others use the machine too.
-fn ask(
-    archive: &Archive,
-    questions: &[String],
-    what: &str,
-    is_deep: bool,
-) -> Result<(), Trouble> {
+fn ask(archive: &Archive, questions: &[String], what: &str, is_deep: bool) -> Result<(), Trouble> {
     let (mut first, mut fastest) = (Vec::new(), Vec::new());
     for (number, q) in questions.iter().enumerate() {
         let question = Question::parse(q).map_err(|error| format!("{q}: {}", error.detail))?;
@@ -278,7 +277,13 @@ fn open(dir: &Path) -> Result<Archive, Trouble> {
 }
 
 fn options(mut arguments: impl Iterator<Item = String>) -> Result<Options, String> {
-    let mut options = Options { messages: 100_000, text_bytes: 5 << 10, dir: None, keep: false, throughput: false };
+    let mut options = Options {
+        messages: 100_000,
+        text_bytes: 5 << 10,
+        dir: None,
+        keep: false,
+        throughput: false,
+    };
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().ok_or(format!("{argument} needs a value"));
         let number = |text: String| text.parse::<u64>().map_err(|e| format!("{text}: {e}"));

@@ -105,7 +105,8 @@ impl Archive {
         let (disk, reserve_bytes) = (files.clone(), settings.reserve_bytes);
         let has_room = move |spare_bytes: u64| {
             disk.space().map_or(true, |space| {
-                let kept = reserve(reserve_bytes, space).saturating_add(reserve(spare_bytes, space));
+                let kept =
+                    reserve(reserve_bytes, space).saturating_add(reserve(spare_bytes, space));
                 space.free_bytes >= kept
             })
         };

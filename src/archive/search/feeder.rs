@@ -18,9 +18,9 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
-use super::document;
 use super::folder::{self, OpenIndex};
 use super::view::Watermark;
+use super::{document, tail};
 use crate::archive::read::Reader;
 use crate::archive::stored::{Record, StoredEvent};
 use crate::archive::tables;
@@ -108,31 +108,44 @@ impl Feeder {
             tracing::debug!(%error, "the search index is fed at full weight");
         }
         let mut rebuilds = 0;
-        loop {
-            let Err(trouble) = self.follow(runtime, &mut rebuilds) else { return };
+        while let Err(trouble) = self.follow(runtime, &mut rebuilds) {
             self.shared.progress.abandon();
             let goes_on = match self.remedy(&trouble, rebuilds) {
                 Remedy::Anew => {
                     rebuilds += 1;
                     tracing::warn!(reason = %trouble, "the search index is built anew");
-                    self.start_over()
+                    self.start_over() || self.give_up(runtime, "its folder can not be emptied")
                 }
                 Remedy::LaterOn => {
                     tracing::warn!(reason = %trouble, "the search index waits for room on the disk");
                     self.rest(runtime, Some(SPACE_PAUSE))
                 }
                 Remedy::OnDemand => {
-                    tracing::error!(
-                        error = %trouble,
-                        "the search index was given up until a restart or `waybill reindex`; searches get slower"
-                    );
-                    self.shared.progress.give_up(true);
                     rebuilds = 0;
-                    self.rest(runtime, None) && self.start_over()
+                    self.give_up(runtime, &trouble.to_string())
                 }
             };
             if !goes_on {
                 return;
+            }
+        }
+    }
+
+    /// Waits until somebody wants the index built anew and its folder can be emptied; `false` when
+    /// there is to be an end.
+    fn give_up(&self, runtime: &Handle, reason: &str) -> bool {
+        tracing::error!(
+            reason,
+            "the search index was given up until a restart or `waybill reindex`; searches get slower"
+        );
+        loop {
+            self.shared.progress.give_up(true);
+            self.shared.progress.abandon();
+            if !self.rest(runtime, None) {
+                return false;
+            }
+            if self.start_over() {
+                return true;
             }
         }
     }
@@ -151,12 +164,10 @@ impl Feeder {
     /// Empties the folder; `false` when that can not be done.
     fn start_over(&self) -> bool {
         self.shared.view.store(None);
-        self.shared.progress.give_up(false);
         match folder::remove(&self.folder) {
             Ok(()) => true,
             Err(error) => {
-                tracing::error!(%error, "the search index can not be removed; searches get slower");
-                self.shared.progress.give_up(true);
+                tracing::error!(%error, "the folder of the search index can not be emptied");
                 false
             }
         }
@@ -306,7 +317,7 @@ impl Feeder {
             index.watermark.event = last_event;
         }
         if publish {
-            self.shared.tail().forget(watermark.message);
+            tail::write(&self.shared.tail).forget(watermark.message);
         }
         if publish != self.shared.progress.is_rebuild_wanted() {
             self.shared.progress.set(&reader, watermark.message, last)?;
@@ -314,10 +325,10 @@ impl Feeder {
         Ok(if is_all { Fed::All } else { Fed::Part })
     }
 
-    fn add(&self, reader: &Reader, index: &OpenIndex, id: MessageId) -> Result<(), Trouble> {
+    fn add(&self, reader: &Reader, index: &mut OpenIndex, id: MessageId) -> Result<(), Trouble> {
         if let Some((message, document)) = document::read(reader, &self.volumes, id, |_| true)? {
             let schema = &self.shared.schema;
-            index.writer.add_document(schema.document(id, message.sequence.0, &document))?;
+            index.add(schema.document(id, message.sequence.0, &document))?;
         }
         Ok(())
     }
@@ -326,7 +337,7 @@ impl Feeder {
     fn sign(&self, watermark: MessageId) -> Result<(), Trouble> {
         let snapshot = self.database.begin_read().map_err(Failure::from)?;
         let reader = Reader::new(&snapshot)?;
-        self.shared.tail().catch_up(&reader, &self.volumes, watermark, SIGNED_AT_ONCE)?;
+        tail::catch_up(&self.shared.tail, &reader, &self.volumes, watermark, SIGNED_AT_ONCE)?;
         Ok(())
     }
 

@@ -24,7 +24,7 @@ mod view;
 mod words;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
 use arc_swap::ArcSwapOption;
 use tokio::sync::Notify;
@@ -46,7 +46,7 @@ use view::View;
 pub(super) struct Shared {
     view: ArcSwapOption<View>,
     standings: Mutex<Standings>,
-    tail: Mutex<Tail>,
+    tail: RwLock<Tail>,
     schema: Schema,
     progress: Progress,
 }
@@ -56,7 +56,7 @@ impl Default for Shared {
         Shared {
             view: ArcSwapOption::empty(),
             standings: Mutex::default(),
-            tail: Mutex::default(),
+            tail: RwLock::default(),
             schema: Schema::new(),
             progress: Progress::default(),
         }
@@ -72,15 +72,6 @@ impl Shared {
     /// The last message that searches see in the index.
     fn watermark(&self) -> MessageId {
         self.view.load().as_ref().map_or(MessageId::MIN, |view| view.watermark.message)
-    }
-
-    /// A panic while it was held may have left one message out, so it begins anew.
-    fn tail(&self) -> MutexGuard<'_, Tail> {
-        self.tail.lock().unwrap_or_else(|poisoned| {
-            let mut tail = poisoned.into_inner();
-            tail.clear();
-            tail
-        })
     }
 }
 

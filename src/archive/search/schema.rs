@@ -10,6 +10,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tantivy::query::{AllQuery, BooleanQuery, EmptyQuery, Occur, PhraseQuery, Query, TermQuery};
 use tantivy::schema::{
@@ -81,43 +82,49 @@ impl Schema {
         Schema { fields, sequence, id_high, id_low, facts, heads, words }
     }
 
-    /// Makes the index able to read what `document` writes.
-    pub(super) fn register(index: &Index) {
-        index.tokenizers().register(LINES, TextAnalyzer::builder(Lines).build());
+    /// Makes the index able to read what `document` writes; `taken` counts the bytes that it has read.
+    pub(super) fn register(index: &Index, taken: &Arc<AtomicU64>) {
+        let lines = Lines { taken: taken.clone() };
+        index.tokenizers().register(LINES, TextAnalyzer::builder(lines).build());
     }
 
-    /// One message as the index takes it.
+    /// One message as the index takes it, and how many bytes of text it will read of it.
     pub(super) fn document(
         &self,
         id: MessageId,
         sequence: u64,
         document: &Document,
-    ) -> TantivyDocument {
+    ) -> (TantivyDocument, u64) {
         let mut made = TantivyDocument::default();
         made.add_u64(self.sequence, sequence);
         let (high, low) = halves(id);
         made.add_u64(self.id_high, high);
         made.add_u64(self.id_low, low);
-        made.add_text(self.facts, document.facts.join("\n"));
+        let mut bytes = 0;
+        let mut add = |field: Field, text: String| {
+            bytes += text.len() as u64;
+            made.add_text(field, text);
+        };
+        add(self.facts, document.facts.join("\n"));
         for scope in Scope::ALL {
             let text = document.text(scope);
-            let mut terms = String::new();
             let words = text.words();
             let with_words = has_words(scope) && !words.trim_ascii().is_empty();
+            let mut terms = String::with_capacity(2 * words.len());
             add_beginnings(&text.all(), &mut terms);
             text.heads().for_each(|head| add_plain(head, &mut terms));
             if !with_words {
-                text.words().lines().for_each(|word| add_plain(word, &mut terms));
+                words.lines().for_each(|word| add_plain(word, &mut terms));
             }
             text.numbers.iter().for_each(|number| add_digits(number, &mut terms));
             if !terms.is_empty() {
-                made.add_text(self.heads[scope.index()], terms);
+                add(self.heads[scope.index()], terms);
             }
             if with_words {
-                made.add_text(self.words[scope.index()], word_terms(words));
+                add(self.words[scope.index()], word_terms(words));
             }
         }
-        made
+        (made, bytes)
     }
 
     /// The question as a query.
@@ -334,7 +341,9 @@ fn add_digits(number: &str, terms: &mut String) {
 
 /// A term a line; an empty line is a gap.
 #[derive(Clone)]
-struct Lines;
+struct Lines {
+    taken: Arc<AtomicU64>,
+}
 
 struct LineStream<'a> {
     lines: std::str::Split<'a, char>,
@@ -346,6 +355,7 @@ impl Tokenizer for Lines {
     type TokenStream<'a> = LineStream<'a>;
 
     fn token_stream<'a>(&'a mut self, text: &'a str) -> LineStream<'a> {
+        self.taken.fetch_add(text.len() as u64, Ordering::Relaxed);
         LineStream { lines: text.split('\n'), token: Token::default(), next_position: 0 }
     }
 }

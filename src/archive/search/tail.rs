@@ -9,6 +9,7 @@
 //! are missing; what has none is read.
 
 use std::collections::VecDeque;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::document::{self, Document, Scope};
 use super::language::{Leaf, Node};
@@ -18,11 +19,13 @@ use crate::archive::volume::Volumes;
 use crate::archive::writer::Failure;
 use crate::model::MessageId;
 
-/// Signatures that are kept, of the newest messages: 64 MiB.
-pub(super) const MAX_SIGNATURES: usize = 65_536;
+/// Signatures that are kept, of the newest messages: 50 MiB.
+pub(super) const MAX_SIGNATURES: usize = 50_000;
 /// Bits of a signature, as a power of two. A text of 5 KiB sets a quarter of them.
 const BITS: u32 = 13;
 const WORDS: usize = (1 << BITS) / 64;
+/// Signatures that are added together.
+const TOGETHER: usize = 64;
 
 /// What one message may be an answer to.
 struct Signature(Box<[u64; WORDS]>);
@@ -144,29 +147,14 @@ pub(super) struct Tail {
 }
 
 impl Tail {
-    /// Adds what is missing of the messages behind `watermark`, but no more than `most`.
-    pub(super) fn catch_up(
-        &mut self,
-        reader: &Reader,
-        volumes: &Volumes,
-        watermark: MessageId,
-        most: usize,
-    ) -> Result<(), Failure> {
-        let after = match self.entries.back() {
-            Some(last) => last.id,
-            None => first_place(reader, watermark)?,
-        };
-        let from = after.as_u128().saturating_add(1);
-        for entry in reader.messages().range(from..)?.take(most) {
-            let id = MessageId::from_u128(entry?.0.value());
-            let Some((message, document)) = document::read(reader, volumes, id, |_| true)? else { continue };
-            if self.entries.len() >= MAX_SIGNATURES {
-                self.entries.pop_front();
-            }
-            let signature = Signature::of(&document);
-            self.entries.push_back(Entry { id, sequence: message.sequence.0, signature });
+    /// Adds what follows on `after`, if that is still the last one.
+    fn append(&mut self, after: MessageId, added: Vec<Entry>) {
+        if self.entries.back().is_some_and(|last| last.id != after) {
+            return;
         }
-        Ok(())
+        self.entries.extend(added);
+        let surplus = self.entries.len().saturating_sub(MAX_SIGNATURES);
+        self.entries.drain(..surplus);
     }
 
     /// Forgets what the index has by now.
@@ -178,23 +166,58 @@ impl Tail {
         }
     }
 
-    pub(super) fn clear(&mut self) {
-        self.entries = VecDeque::new();
-    }
-
-    /// Those of the messages between two ids, both included, that have a signature: the ids from which
-    /// to which that is so, and which of them may be answers, ascending.
-    pub(super) fn sift(
-        &self,
-        sieve: &Sieve,
-        has: &dyn Fn(u64, Mark) -> bool,
-    ) -> Option<Sifted> {
-        let (first, last) = (self.entries.front()?.id, self.entries.back()?.id);
+    /// Asks all of them.
+    pub(super) fn sift(&self, sieve: &Sieve, has: &dyn Fn(u64, Mark) -> bool) -> Option<Sifted> {
+        let (first, last) = (self.entries.front()?.id.as_u128(), self.entries.back()?.id.as_u128());
         let passed = self.entries.iter().filter(|entry| {
             sieve.lets_through(&entry.signature, &|mark| has(entry.sequence, mark))
         });
         Some(Sifted { first, last, passed: passed.map(|entry| entry.id.as_u128()).collect() })
     }
+}
+
+/// Adds what is missing of the messages behind `watermark`, but no more than `most`. Nobody waits
+/// meanwhile: the feeding thread has little weight, and must not keep a search from its answer.
+pub(super) fn catch_up(
+    tail: &RwLock<Tail>,
+    reader: &Reader,
+    volumes: &Volumes,
+    watermark: MessageId,
+    most: usize,
+) -> Result<(), Failure> {
+    let last = read(tail).entries.back().map(|last| last.id);
+    let mut after = match last {
+        Some(last) => last,
+        None => first_place(reader, watermark)?,
+    };
+    let mut added = Vec::new();
+    let from = after.as_u128().saturating_add(1);
+    for (count, entry) in reader.messages().range(from..)?.take(most).enumerate() {
+        let id = MessageId::from_u128(entry?.0.value());
+        if let Some((message, document)) = document::read(reader, volumes, id, |_| true)? {
+            let signature = Signature::of(&document);
+            added.push(Entry { id, sequence: message.sequence.0, signature });
+        }
+        if count % TOGETHER == TOGETHER - 1
+            && let Some(last) = added.last().map(|last: &Entry| last.id)
+        {
+            write(tail).append(after, std::mem::take(&mut added));
+            after = last;
+        }
+    }
+    if !added.is_empty() {
+        write(tail).append(after, added);
+    }
+    Ok(())
+}
+
+/// A panic while it was held left it shorter, and it is brought up to date by whoever asks next.
+pub(super) fn read(tail: &RwLock<Tail>) -> RwLockReadGuard<'_, Tail> {
+    tail.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub(super) fn write(tail: &RwLock<Tail>) -> RwLockWriteGuard<'_, Tail> {
+    tail.write().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The message behind which signatures begin: there are not more of them than are kept.
@@ -207,16 +230,16 @@ fn first_place(reader: &Reader, watermark: MessageId) -> Result<MessageId, Failu
     })
 }
 
-/// What the signatures say of a question.
+/// What the signatures say of a question: which messages between two, both included, may be answers,
+/// ascending.
 pub(super) struct Sifted {
-    first: MessageId,
-    last: MessageId,
-    passed: Vec<u128>,
+    pub first: u128,
+    pub last: u128,
+    pub passed: Vec<u128>,
 }
 
-impl Sifted {
-    /// Whether this message need not be read.
-    pub(super) fn rules_out(&self, id: MessageId) -> bool {
-        (self.first..=self.last).contains(&id) && self.passed.binary_search(&id.as_u128()).is_err()
-    }
+/// Whether the signature of one message rules it out.
+#[cfg(test)]
+pub(super) fn rules_out(node: &Node, document: &Document, has: &dyn Fn(Mark) -> bool) -> bool {
+    !Sieve::of(node).lets_through(&Signature::of(document), has)
 }
