@@ -124,6 +124,7 @@ struct ProgressView {
     indexed: u64,
     total: u64,
     rebuilding: bool,
+    given_up: bool,
 }
 
 /// Orders the search index to be built anew.
@@ -134,8 +135,12 @@ async fn reindex(State(archive): State<Archive>) -> Result<Json<ProgressView>, P
 
 async fn progress(State(archive): State<Archive>) -> Result<Json<ProgressView>, Problem> {
     let progress = archive.search_progress()?;
-    let (indexed, total) = (progress.indexed, progress.total);
-    Ok(Json(ProgressView { indexed, total, rebuilding: progress.is_rebuilding }))
+    Ok(Json(ProgressView {
+        indexed: progress.indexed,
+        total: progress.total,
+        rebuilding: progress.is_rebuilding,
+        given_up: progress.is_given_up,
+    }))
 }
 
 /// Lets the daemon's own user and root pass.
