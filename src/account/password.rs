@@ -11,6 +11,7 @@ use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _, phc::Pas
 use tokio::sync::Semaphore;
 
 use super::accounts::{AccountError, AccountRefusal};
+use super::plain;
 use super::user::UserName;
 use crate::model::Secret;
 
@@ -29,7 +30,7 @@ const CURRENT: &str = "$argon2id$v=19$m=19456,t=2,p=1$";
 const DECOY: &str = "$argon2id$v=19$m=19456,t=2,p=1$c29tZSBvdGhlciBzYWx0$\
     3q2+796tvu/erb7v3q2+796tvu/erb7v3q2+796tvu8";
 
-/// Length and variety; no rules of composition, which only make passwords alike.
+/// Length, variety, and not one of those that everybody tries first; no rules of composition, which only make passwords alike.
 pub(super) fn check_rule(name: &UserName, password: &Secret) -> Result<(), AccountRefusal> {
     let text = password.expose();
     if text.len() > MAX_PASSWORD_BYTES {
@@ -41,7 +42,8 @@ pub(super) fn check_rule(name: &UserName, password: &Secret) -> Result<(), Accou
     let mut distinct: Vec<char> = text.chars().collect();
     distinct.sort_unstable();
     distinct.dedup();
-    if distinct.len() < MIN_DISTINCT_CHARS || text.to_lowercase() == name.as_str() {
+    let is_name = text.to_lowercase() == name.as_str();
+    if distinct.len() < MIN_DISTINCT_CHARS || is_name || plain::is_plain(text) {
         return Err(AccountRefusal::PasswordTooPlain);
     }
     Ok(())
