@@ -1,14 +1,18 @@
 //! Passwords: what they must be, and their Argon2id hashes (RFC 9106).
 //!
-//! One hash takes 19 MiB and tens of milliseconds by intent. So hashes are made on the blocking
-//! threads and only a few at one time: a flood of logins waits, and neither fills the memory nor
-//! takes the processors from the mail.
+//! One hash takes 19 MiB and tens of milliseconds by intent. So hashes are made on a few threads of
+//! their own, and only so many may wait for these: a flood of logins waits or is told to come back,
+//! and neither fills the memory nor takes the processors from the mail. On the shared threads for
+//! blocking work each would leave 19 MiB and more behind, which the allocator keeps for every thread.
 
-use std::sync::Arc;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::Builder;
 
 use argon2::Argon2;
 use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _, phc::PasswordHash};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 
 use super::accounts::{AccountError, AccountRefusal};
 use super::plain;
@@ -49,22 +53,29 @@ pub(super) fn check_rule(name: &UserName, password: &Secret) -> Result<(), Accou
     Ok(())
 }
 
-/// Makes and checks hashes; clones share the limit.
+type Job = Box<dyn FnOnce() + Send>;
+
+/// Makes and checks hashes; clones share the threads.
 #[derive(Clone, Debug)]
 pub(super) struct Hasher {
-    /// Hashes at one time.
-    places: Arc<Semaphore>,
-    /// Those and whoever waits for a place.
+    jobs: Sender<Job>,
+    /// Hashes under way, and whoever waits for one.
     queue: Arc<Semaphore>,
 }
 
 impl Hasher {
     pub(super) fn new() -> Hasher {
         let parallel = 2 * std::thread::available_parallelism().map_or(1, usize::from);
-        Hasher {
-            places: Arc::new(Semaphore::new(parallel)),
-            queue: Arc::new(Semaphore::new(parallel + MAX_WAITING)),
+        let (jobs, waiting) = mpsc::channel();
+        let waiting = Arc::new(Mutex::new(waiting));
+        for _ in 0..parallel {
+            let waiting = waiting.clone();
+            let thread = Builder::new().name("password".to_owned());
+            if let Err(error) = thread.spawn(move || work(&waiting)) {
+                tracing::error!(%error, "a thread for passwords could not be started");
+            }
         }
+        Hasher { jobs, queue: Arc::new(Semaphore::new(parallel + MAX_WAITING)) }
     }
 
     /// Whether a stored hash is as costly as those of today.
@@ -101,15 +112,29 @@ impl Hasher {
         &self,
         work: impl FnOnce() -> Result<T, AccountError> + Send + 'static,
     ) -> Result<T, AccountError> {
-        let waiting = self.queue.clone().try_acquire_owned().map_err(|_| AccountError::Busy)?;
-        // The semaphore is never closed; were it, the work would run without the limit.
-        let permit = self.places.clone().acquire_owned().await.ok();
-        let task = tokio::task::spawn_blocking(move || {
-            let done = work();
-            drop((permit, waiting));
-            done
-        });
-        task.await.map_err(|error| AccountError::Hash(error.to_string()))?
+        let place = self.queue.clone().try_acquire_owned().map_err(|_| AccountError::Busy)?;
+        let (reply, answer) = oneshot::channel();
+        let job = move || {
+            // Whoever asked may be gone.
+            if !reply.is_closed() {
+                drop(reply.send(work()));
+            }
+            drop(place);
+        };
+        let no_thread = |_| AccountError::Hash("there is no thread for it".to_owned());
+        self.jobs.send(Box::new(job)).map_err(no_thread)?;
+        answer.await.map_err(|error| AccountError::Hash(error.to_string()))?
+    }
+}
+
+/// A thread of the hasher, until the last handle of it is gone.
+fn work(waiting: &Mutex<Receiver<Job>>) {
+    loop {
+        // The lock is let go before the job begins; nothing panics while it is held.
+        let job = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(job) = job else { return };
+        // A bug in one ends its request, which sees the reply dropped, and nothing else.
+        let _ = catch_unwind(AssertUnwindSafe(job));
     }
 }
 
