@@ -19,7 +19,7 @@ use super::places::Place;
 use super::problem::Problem;
 use super::state::AdminState;
 use super::streamed::{Cut, Feed, streamed};
-use super::threads::{self, Item};
+use super::threads::{self, Item, Spot};
 use crate::account::{AppScope, Identity};
 use crate::archive::{Message, MessageNote, ThreadEntry};
 use crate::mime;
@@ -27,7 +27,7 @@ use crate::model::{Direction, EventKind, MessageId, Reference};
 
 /// What the page may do: show itself.
 const POLICY: &str = "sandbox allow-modals; default-src 'none'; style-src 'unsafe-inline'";
-/// Messages that are read in one look into the archive.
+/// Messages and entries that are read in one look into the archive.
 const MESSAGES_AT_ONCE: usize = 20;
 /// Longest text of one message on paper.
 const MAX_TEXT_CHARS: usize = 50_000;
@@ -69,7 +69,7 @@ pub(super) async fn page(
 struct Part {
     text: Bytes,
     shown: Vec<MessageId>,
-    next: Option<MessageId>,
+    next: Option<Spot>,
 }
 
 /// Whose apps it is limited to, and who they are.
@@ -123,7 +123,7 @@ fn chunk(
     state: &AdminState,
     scope: &AppScope,
     reference: &Reference,
-    after: Option<MessageId>,
+    after: Option<Spot>,
 ) -> Result<Part, Problem> {
     let page = threads::page(state, scope, reference, after, MESSAGES_AT_ONCE)?;
     let (mut text, mut shown) = (String::new(), Vec::new());

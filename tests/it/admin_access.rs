@@ -39,6 +39,7 @@ pub const CONTRACT: [(&str, &str, &[Role]); 54] = {
         ("POST", "/api/v1/messages/{id}/release", OPERATORS),
         ("POST", "/api/v1/messages/{id}/resend", OPERATORS),
         ("POST", "/api/v1/messages/actions", OPERATORS),
+        ("GET", "/api/v1/jobs", OPERATORS),
         ("GET", "/api/v1/jobs/{id}", OPERATORS),
         ("POST", "/api/v1/jobs/{id}/cancel", OPERATORS),
         ("GET", "/api/v1/threads", ALL),
