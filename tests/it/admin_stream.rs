@@ -33,7 +33,12 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    pub(crate) fn connect(address: SocketAddr, token: &str, query: &str, last: Option<u64>) -> Client {
+    pub(crate) fn connect(
+        address: SocketAddr,
+        token: &str,
+        query: &str,
+        last: Option<u64>,
+    ) -> Client {
         let mut socket = TcpStream::connect(address).unwrap();
         socket.set_read_timeout(Some(AWAIT_LIMIT)).unwrap();
         let last = last.map(|id| format!("Last-Event-ID: {id}\r\n")).unwrap_or_default();
