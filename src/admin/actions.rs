@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::Uri;
 use axum::{Extension, Json};
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::body::OptionalJsonBody;
 use super::messages::message_id;
@@ -18,7 +19,7 @@ use crate::account::Identity;
 use crate::archive::{Action, ActionKind, ActionRefusal, Erasure, ErasureKind};
 
 /// `{"recipients": [0, 2]}`; without it, all recipients for which the action is possible.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ActionBody {
     recipients: Option<Vec<u16>>,
@@ -84,7 +85,7 @@ async fn act(kind: ActionKind, wish: Wish) -> Result<Json<MessageView>, Problem>
 }
 
 /// `{"reason": "…"}`, which may be left out.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct DeleteBody {
     reason: Option<String>,

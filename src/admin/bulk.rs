@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use super::body::JsonBody;
 use super::cursor::{self, List};
@@ -35,19 +36,20 @@ const MAX_IDS: usize = 500;
 const IDS: &str = "ids=";
 
 /// `{action, query | ids, dry_run?}`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct BulkBody {
     action: String,
     /// The parameters of the list: `{"status": "pending", "app": "erp"}`.
+    #[schema(value_type = Option<Object>)]
     query: Option<Map<String, Value>>,
     ids: Option<Vec<String>>,
     #[serde(default)]
     dry_run: bool,
 }
 
-#[derive(Debug, Serialize)]
-struct JobView {
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct JobView {
     job: String,
     action: &'static str,
     dry_run: bool,
@@ -60,7 +62,7 @@ struct JobView {
     counts: CountsView,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct CountsView {
     /// Looked at so far.
     matched: u64,
@@ -69,15 +71,15 @@ struct CountsView {
     refused: u64,
 }
 
-#[derive(Debug, Serialize)]
-struct JobPageView {
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct JobPageView {
     #[serde(flatten)]
     job: JobView,
     items: Vec<JobItemView>,
     next: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct JobItemView {
     id: String,
     /// `done`, `possible`, `refused`.

@@ -5,6 +5,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::Uri;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::cursor::{self, List};
 use super::parameters::Parameters;
@@ -15,7 +16,8 @@ use crate::archive::{Entry, Log, LogFilter};
 use crate::model::{Sequence, Timestamp};
 
 /// A row of either log.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = LogEntryView)]
 pub(super) struct EntryView {
     number: u64,
     at: String,

@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::body::JsonBody;
 use super::cursor::{self, List};
@@ -21,7 +22,7 @@ use crate::archive::{Log, LogCheck};
 use crate::model::{AppName, Secret, Timestamp};
 
 /// A user; the password's hash is never shown.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct UserView {
     name: String,
     role: &'static str,
@@ -32,7 +33,7 @@ pub(crate) struct UserView {
 }
 
 /// A token without its secret.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct TokenView {
     id: String,
     role: &'static str,
@@ -46,7 +47,7 @@ pub(crate) struct TokenView {
 }
 
 /// A new token, with its secret for the only time.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct CreatedTokenView {
     #[serde(flatten)]
     token: TokenView,
@@ -55,7 +56,7 @@ pub(crate) struct CreatedTokenView {
 }
 
 /// `POST /users`.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewUserBody {
     name: String,
@@ -66,14 +67,14 @@ pub(crate) struct NewUserBody {
 }
 
 /// `POST /users/{name}/password`.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PasswordBody {
     password: String,
 }
 
 /// `POST /tokens`.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewTokenBody {
     role: String,

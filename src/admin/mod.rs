@@ -31,6 +31,7 @@ mod limiter;
 mod logs;
 pub(crate) mod manage;
 mod messages;
+mod openapi;
 mod outbox;
 mod parameters;
 mod places;
@@ -52,6 +53,7 @@ mod threads;
 mod views;
 
 pub use health::Readiness;
+pub use openapi::openapi;
 pub use router::{Route, router, routes};
 pub use settings::AdminSettings;
 pub use state::{AdminState, LoginRules, Records, UpstreamHealth, Upstreams};

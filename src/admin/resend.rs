@@ -10,6 +10,7 @@ use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::body::OptionalJsonBody;
 use super::messages::message_id;
@@ -21,7 +22,7 @@ use crate::account::Identity;
 use crate::intake::{ResendEdits, ResendRefusal, ResendWish};
 
 /// Without any field, the message goes again as it is.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ResendBody {
     to: Option<People>,
@@ -34,14 +35,14 @@ pub(super) struct ResendBody {
 }
 
 /// One address, or a list of them.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(untagged)]
 enum People {
     One(String),
     Many(Vec<String>),
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct AttachmentsBody {
     keep: Vec<u16>,

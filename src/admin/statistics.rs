@@ -10,6 +10,7 @@ use axum::extract::State;
 use axum::http::Uri;
 use axum::{Extension, Json};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::cursor::{self, List};
 use super::problem::{Problem, ProblemKind};
@@ -25,7 +26,7 @@ const LOOK_TIMEOUT: Duration = Duration::from_secs(20);
 /// Messages of one look into the archive.
 const AT_ONCE: usize = 500;
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct StatisticsView {
     by: &'static str,
     items: Vec<RowView>,
@@ -35,7 +36,7 @@ pub(super) struct StatisticsView {
     complete: bool,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct RowView {
     /// `null`: those that have none.
     value: Option<String>,
@@ -44,7 +45,7 @@ struct RowView {
 }
 
 /// All but the first count recipients.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct NumbersView {
     messages: u64,
     recipients: u64,
