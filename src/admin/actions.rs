@@ -123,7 +123,7 @@ fn refused(refusal: &ActionRefusal) -> Problem {
     match refusal {
         ActionRefusal::NoSuchMessage => Problem::not_found("message"),
         ActionRefusal::NoSuchRecipient(_) => {
-            Problem::of_field(ProblemKind::InvalidBody, "recipients", refusal.to_string())
+            Problem::of_field(ProblemKind::NotFound, "recipients", refusal.to_string())
         }
         ActionRefusal::TooLate(_) => Problem::new(ProblemKind::Conflict, refusal.to_string()),
     }

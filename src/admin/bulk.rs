@@ -32,6 +32,8 @@ const STEP: usize = 100;
 const STEPS_AT_ONCE: usize = 5;
 /// Messages that are named one by one.
 const MAX_IDS: usize = 500;
+/// When to try again where too many are under way.
+const RETRY_AFTER_SECONDS: u64 = 5;
 /// How ids stand in the place of a query.
 const IDS: &str = "ids=";
 
@@ -144,7 +146,7 @@ pub(super) async fn begin(
     };
     let Some(bulk) = state.archive.begin_bulk(what).await? else {
         let detail = "Too many of these are under way; wait for one to end, or cancel it.";
-        return Err(Problem::new(ProblemKind::Busy, detail));
+        return Err(Problem::new(ProblemKind::Busy, detail).retry_after(RETRY_AFTER_SECONDS));
     };
     tracing::info!(job = bulk.id, by = bulk.what.by, action = word(kind), "a job was begun");
     let bulk = go_on(&state, bulk, STEPS_AT_ONCE).await?;

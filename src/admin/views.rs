@@ -14,7 +14,7 @@ use crate::model::{
 };
 
 /// Part of a list.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize)]
 pub(crate) struct PageView<T> {
     pub items: Vec<T>,
     pub next: Option<String>,
@@ -174,6 +174,7 @@ pub(super) struct ShortView {
 
 /// The queue.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = QueueView)]
 pub(super) struct QueueBody {
     recipients: StatusCounts,
     held: u64,

@@ -4,7 +4,7 @@
 use super::operation::Operation;
 use super::parameter;
 use crate::admin::problem::ProblemKind::{Busy, Conflict, NotFound};
-use crate::admin::views::{EventView, FoundView, MessageView, PageView, QueueBody, UpstreamView};
+use crate::admin::views::{EventView, FoundView, MessageView, QueueBody, UpstreamView};
 use crate::admin::{
     actions, bulk, logs, manage, outbox, resend, session, statistics, suppressions, threads,
 };
@@ -46,7 +46,7 @@ pub(in crate::admin) fn me() -> Operation {
 pub(in crate::admin) fn my_sessions() -> Operation {
     Operation::new("listMySessions", "Session", "The sessions of whoever is asking.")
         .details(FOR_PEOPLE)
-        .answers::<PageView<session::SessionView>>(200, "All of them.")
+        .page::<session::SessionView>("All of them.")
         .fails([Conflict])
 }
 
@@ -121,7 +121,7 @@ pub(in crate::admin) fn message() -> Operation {
 pub(in crate::admin) fn events() -> Operation {
     Operation::new("listEvents", "Messages", "What happened to a message, oldest first.")
         .takes(parameter::paging())
-        .answers::<PageView<EventView>>(200, "A page.")
+        .page::<EventView>("A page.")
 }
 
 pub(in crate::admin) fn raw() -> Operation {
@@ -221,13 +221,13 @@ pub(in crate::admin) fn cancel_job() -> Operation {
 pub(in crate::admin) fn threads() -> Operation {
     Operation::new("listThreads", "Threads", "Threads, the newest activity first.")
         .takes(parameter::paging())
-        .answers::<PageView<threads::ThreadView>>(200, "A page.")
+        .page::<threads::ThreadView>("A page.")
 }
 
 pub(in crate::admin) fn thread() -> Operation {
     Operation::new("getThread", "Threads", "What was said about one reference, in time order.")
         .takes(parameter::paging())
-        .answers::<PageView<threads::ItemView>>(200, "A page.")
+        .page::<threads::ItemView>("A page.")
 }
 
 pub(in crate::admin) fn print() -> Operation {
@@ -246,7 +246,7 @@ pub(in crate::admin) fn add_entry() -> Operation {
 pub(in crate::admin) fn contact() -> Operation {
     Operation::new("getContact", "Threads", "Everything with one counterpart, newest first.")
         .takes(parameter::paging())
-        .answers::<PageView<threads::ItemView>>(200, "A page.")
+        .page::<threads::ItemView>("A page.")
 }
 
 pub(in crate::admin) fn statistics() -> Operation {
@@ -268,7 +268,7 @@ pub(in crate::admin) fn suppressions() -> Operation {
     Operation::new("listSuppressions", "Suppressions", "Who must not be written to.")
         .takes(parameter::suppressed())
         .takes(parameter::paging())
-        .answers::<PageView<suppressions::SuppressionView>>(200, "A page.")
+        .page::<suppressions::SuppressionView>("A page.")
 }
 
 pub(in crate::admin) fn suppress() -> Operation {
@@ -287,7 +287,7 @@ pub(in crate::admin) fn deliveries() -> Operation {
     Operation::new("listDeliveries", "Queue", "What applications are still to be told.")
         .takes([parameter::delivery_status()])
         .takes(parameter::paging())
-        .answers::<PageView<outbox::DeliveryView>>(200, "A page.")
+        .page::<outbox::DeliveryView>("A page.")
 }
 
 pub(in crate::admin) fn retry_delivery() -> Operation {
@@ -321,7 +321,7 @@ pub(in crate::admin) fn resume() -> Operation {
 pub(in crate::admin) fn tokens() -> Operation {
     Operation::new("listTokens", "Accounts", "Tokens, without their secrets.")
         .takes(parameter::paging())
-        .answers::<PageView<manage::TokenView>>(200, "A page.")
+        .page::<manage::TokenView>("A page.")
 }
 
 pub(in crate::admin) fn create_token() -> Operation {
@@ -338,11 +338,9 @@ pub(in crate::admin) fn revoke_token() -> Operation {
 }
 
 pub(in crate::admin) fn users() -> Operation {
-    Operation::new("listUsers", "Accounts", "Users.").takes(parameter::paging()).answers::<PageView<
-        manage::UserView,
-    >>(
-        200, "A page."
-    )
+    Operation::new("listUsers", "Accounts", "Users.")
+        .takes(parameter::paging())
+        .page::<manage::UserView>("A page.")
 }
 
 pub(in crate::admin) fn add_user() -> Operation {
@@ -377,11 +375,8 @@ pub(in crate::admin) fn unlock_user() -> Operation {
 }
 
 pub(in crate::admin) fn user_sessions() -> Operation {
-    Operation::new("listUserSessions", "Accounts", "The sessions of a user.").answers::<PageView<
-        session::SessionView,
-    >>(
-        200, "All of them."
-    )
+    Operation::new("listUserSessions", "Accounts", "The sessions of a user.")
+        .page::<session::SessionView>("All of them.")
 }
 
 pub(in crate::admin) fn end_user_sessions() -> Operation {
@@ -393,7 +388,7 @@ fn log(id: &'static str, summary: &'static str) -> Operation {
     Operation::new(id, "Logs", summary)
         .takes(parameter::of_logs())
         .takes(parameter::paging())
-        .answers::<PageView<logs::EntryView>>(200, "A page, newest first.")
+        .page::<logs::EntryView>("A page, newest first.")
 }
 
 pub(in crate::admin) fn security_log() -> Operation {

@@ -45,6 +45,8 @@ pub(super) struct Answer {
 pub(super) enum Content {
     /// The schema's public name.
     Json(String),
+    /// Part of a list: the public name of the schema of one entry.
+    Page(String),
     /// A media type with an example, or without one where it is bytes.
     Other(&'static str, Option<&'static str>),
 }
@@ -95,6 +97,13 @@ impl Operation {
     ) -> Operation {
         let content = vec![Content::Json(self.learn::<T>())];
         self.answers.push(Answer { status, description, content, fields: Vec::new() });
+        self
+    }
+
+    /// An answer that is part of a list of these.
+    pub(super) fn page<T: ToSchema>(mut self, description: &'static str) -> Operation {
+        let content = vec![Content::Page(self.learn::<T>())];
+        self.answers.push(Answer { status: 200, description, content, fields: Vec::new() });
         self
     }
 
@@ -165,6 +174,9 @@ impl Answer {
                     }
                     answer["content"]["application/json"] = media;
                 }
+                Content::Page(schema) => {
+                    answer["content"]["application/json"] = page(schema, examples.get(schema));
+                }
                 Content::Other(kind, example) => {
                     let mut media = json!({"schema": {"type": "string"}});
                     match example {
@@ -178,4 +190,24 @@ impl Answer {
         }
         answer
     }
+}
+
+/// A part of a list, as `PageView` writes it.
+fn page(schema: &str, example: Option<&Value>) -> Value {
+    let items = json!({"$ref": format!("#/components/schemas/{schema}")});
+    let mut media = json!({"schema": {
+        "type": "object",
+        "required": ["items", "next"],
+        "properties": {
+            "items": {"type": "array", "items": items},
+            "next": {
+                "type": ["string", "null"],
+                "description": "The cursor of the next page; `null` at the end.",
+            },
+        },
+    }});
+    if let Some(example) = example {
+        media["example"] = json!({"items": [example], "next": null});
+    }
+    media
 }

@@ -21,10 +21,7 @@ const LEFT_OUT: [(&str, &str); 3] =
 
 /// The name that the document uses: a view is what it shows.
 pub(super) fn public_name(name: &str) -> String {
-    name.split('_')
-        .map(|part| part.strip_suffix("View").unwrap_or(part))
-        .collect::<Vec<_>>()
-        .join("Of")
+    name.strip_suffix("View").unwrap_or(name).to_owned()
 }
 
 /// All schemas by their public names.
