@@ -9,7 +9,7 @@ use axum::{Extension, Json};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::body::OptionalJsonBody;
+use super::body::{Index, OptionalJsonBody};
 use super::messages::message_id;
 use super::parameters::{self, Segment};
 use super::problem::{Problem, ProblemKind};
@@ -22,7 +22,8 @@ use crate::archive::{Action, ActionKind, ActionRefusal, Erasure, ErasureKind};
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ActionBody {
-    recipients: Option<Vec<u16>>,
+    #[schema(value_type = Option<Vec<u16>>)]
+    recipients: Option<Vec<Index>>,
 }
 
 /// Everything of an action's request but its kind.
@@ -64,6 +65,8 @@ async fn act(kind: ActionKind, wish: Wish) -> Result<Json<MessageView>, Problem>
     parameters::none(&uri)?;
     let message = message_id(&id)?;
     let recipients = body.and_then(|body| body.recipients);
+    let recipients: Option<Vec<u16>> =
+        recipients.map(|list| list.into_iter().map(|Index(index)| index).collect());
     if recipients.as_ref().is_some_and(Vec::is_empty) {
         let detail = "recipients names no recipient; leave it out for all of them.";
         return Err(Problem::of_field(ProblemKind::InvalidBody, "recipients", detail));

@@ -12,7 +12,7 @@ use axum::{Extension, Json};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::body::OptionalJsonBody;
+use super::body::{Index, OptionalJsonBody};
 use super::messages::message_id;
 use super::parameters::{self, Segment};
 use super::problem::{Problem, ProblemKind};
@@ -45,7 +45,8 @@ enum People {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct AttachmentsBody {
-    keep: Vec<u16>,
+    #[schema(value_type = Vec<u16>)]
+    keep: Vec<Index>,
 }
 
 impl People {
@@ -81,7 +82,9 @@ pub(super) async fn resend(
         subject: body.subject,
         text: body.text,
         html: body.html,
-        keep: body.attachments.map(|attachments| attachments.keep),
+        keep: body.attachments.map(|attachments| {
+            attachments.keep.into_iter().map(|Index(index)| index).collect()
+        }),
     };
     let by = identity.actor.to_string();
     let client = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.0.ip());

@@ -71,6 +71,7 @@ fn schemathesis_finds_nothing_that_is_not_as_described() {
     let api = daemon.api("admin");
     fill(&daemon, &api);
     let count = std::env::var("WAYBILL_SCHEMATHESIS").unwrap_or_else(|_| "3".to_owned());
+    let me = api.get("/api/v1/me").unwrap().json()["name"].as_str().unwrap().to_owned();
     let mut command = Command::new(program);
     command
         .args(["--config-file"])
@@ -82,6 +83,7 @@ fn schemathesis_finds_nothing_that_is_not_as_described() {
         .args(["--header", &format!("Authorization: Bearer {}", api.token().unwrap())])
         .arg(format!("http://127.0.0.1:{}/api/v1/openapi.json", api.port()))
         .env("SCHEMATHESIS_HOOKS", "hooks")
+        .env("WAYBILL_OWN_TOKEN", me.trim_start_matches("token "))
         .env("PYTHONPATH", root.join("tests/schemathesis"))
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .current_dir(daemon.folder());

@@ -209,6 +209,7 @@ fn whole(name: &str, schema: &mut Value) {
                 "originator": {"anyOf": [{"type": "null"}, email]},
             }},
         ]}),
+        "People" => json!({"oneOf": [email, {"type": "array", "items": email}]}),
         _ => return,
     };
     add(schema, more);
