@@ -82,9 +82,9 @@ pub(super) async fn resend(
         subject: body.subject,
         text: body.text,
         html: body.html,
-        keep: body.attachments.map(|attachments| {
-            attachments.keep.into_iter().map(|Index(index)| index).collect()
-        }),
+        keep: body
+            .attachments
+            .map(|attachments| attachments.keep.into_iter().map(|Index(index)| index).collect()),
     };
     let by = identity.actor.to_string();
     let client = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.0.ip());

@@ -107,6 +107,7 @@ pub fn routes() -> Vec<Route> {
         post("/api/v1/messages/{id}/release", ActOnMessages, actions::release, about::release),
         post("/api/v1/messages/{id}/resend", ActOnMessages, resend::resend, about::resend),
         post("/api/v1/messages/actions", ActOnMessages, bulk::begin, about::begin_job),
+        get("/api/v1/jobs", ActOnMessages, bulk::list, about::jobs),
         get("/api/v1/jobs/{id}", ActOnMessages, bulk::one, about::job),
         post("/api/v1/jobs/{id}/cancel", ActOnMessages, bulk::cancel, about::cancel_job),
         get("/api/v1/threads", ReadMessages, threads::list, about::threads),

@@ -11,7 +11,7 @@ use waybill::archive::{Acceptance, Accepted};
 use crate::support::admin::{Gateway, MAIL};
 
 /// A reader of RFC 4180 as small as it can be: rows of cells.
-fn parsed(text: &str) -> Vec<Vec<String>> {
+pub(crate) fn parsed(text: &str) -> Vec<Vec<String>> {
     let (mut rows, mut row, mut cell) = (Vec::new(), Vec::new(), String::new());
     let (mut quoted, mut chars) = (false, text.chars().peekable());
     while let Some(c) = chars.next() {

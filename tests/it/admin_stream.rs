@@ -18,14 +18,14 @@ const AWAIT_LIMIT: Duration = Duration::from_secs(60);
 
 /// One event as it came over the wire.
 #[derive(Clone, Debug, PartialEq)]
-struct Told {
+pub(crate) struct Told {
     id: u64,
     kind: String,
-    data: Value,
+    pub(crate) data: Value,
 }
 
 /// A client of the stream: reads in a thread of its own until the connection ends.
-struct Client {
+pub(crate) struct Client {
     events: mpsc::Receiver<Told>,
     socket: TcpStream,
     /// The id that the stream gave first.
@@ -33,7 +33,12 @@ struct Client {
 }
 
 impl Client {
-    fn connect(address: SocketAddr, token: &str, query: &str, last: Option<u64>) -> Client {
+    pub(crate) fn connect(
+        address: SocketAddr,
+        token: &str,
+        query: &str,
+        last: Option<u64>,
+    ) -> Client {
         let mut socket = TcpStream::connect(address).unwrap();
         socket.set_read_timeout(Some(AWAIT_LIMIT)).unwrap();
         let last = last.map(|id| format!("Last-Event-ID: {id}\r\n")).unwrap_or_default();
@@ -81,7 +86,7 @@ impl Client {
         Client { events, socket, first_id }
     }
 
-    fn next(&self) -> Told {
+    pub(crate) fn next(&self) -> Told {
         self.events.recv_timeout(AWAIT_LIMIT).expect("an event")
     }
 

@@ -86,7 +86,7 @@ pub(in crate::admin) fn messages() -> Operation {
     let order = vec![parameter::order(true)];
     Operation::new("listMessages", "Messages", "Messages that match, a page at a time.")
         .details("Newest first. Where nothing matches, `note` says why if that is known.")
-        .takes(every([parameter::searching(), parameter::narrowing(), order, parameter::paging()]))
+        .takes(every([parameter::narrowing(), order, parameter::paging()]))
         .answers::<FoundView>(200, "A page.")
 }
 
@@ -204,6 +204,12 @@ pub(in crate::admin) fn begin_job() -> Operation {
         .answers::<bulk::JobView>(202, "It was begun and goes on.")
         .field("Location", "The job.")
         .fails([Busy, NotFound])
+}
+
+pub(in crate::admin) fn jobs() -> Operation {
+    Operation::new("listJobs", "Actions", "Jobs, the newest first.")
+        .takes(parameter::paging())
+        .page::<bulk::JobView>("A page.")
 }
 
 pub(in crate::admin) fn job() -> Operation {

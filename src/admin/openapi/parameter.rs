@@ -104,7 +104,7 @@ pub(super) fn narrowing() -> Vec<Parameter> {
     let channels = [Channel::Email, Channel::Sms].map(Channel::as_str);
     let directions = [Direction::Outbound, Direction::Inbound].map(Direction::as_str);
     let name = json!({"type": "string", "pattern": NAME});
-    vec![
+    let filters = [
         Parameter::query("channel", "How it travels.", words(channels), "email"),
         Parameter::query("direction", "Seen from the company.", words(directions), "outbound"),
         Parameter::query(
@@ -121,15 +121,16 @@ pub(super) fn narrowing() -> Vec<Parameter> {
         Parameter::query("attachment", "A part of an attachment's name.", line(320), "pdf"),
         moment("since", "Accepted then or later."),
         moment("until", "Accepted before then."),
-    ]
+    ];
+    searching().into_iter().chain(filters).collect()
 }
 
 /// The search beside the filters.
-pub(super) fn searching() -> Vec<Parameter> {
+fn searching() -> [Parameter; 2] {
     let says = "Words, \"phrases\", from:, to:, subject:, ref:, tag:, app:, filename:, status:, is:, has:attachment, channel:, before:, after:, -word, OR; a mistake is told with its place.";
     let query = json!({"type": "string", "minLength": 1, "format": "waybill-query"});
     let states = words(["unread", "opened", "clicked"]);
-    vec![
+    [
         Parameter::query("q", says, query, "invoice from:anna -draft"),
         Parameter::query("read", "Whether somebody read it.", states, "opened"),
     ]

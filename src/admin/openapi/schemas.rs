@@ -16,8 +16,8 @@ use crate::archive::Dimension;
 use crate::model::{Channel, Dialect, Direction, EventKind, RecipientKind, SmsEncoding, Status};
 
 /// Fields of views that are left out where there is nothing to say.
-const LEFT_OUT: [(&str, &str); 3] =
-    [("Me", "session"), ("Found", "note"), ("Step", "recovery_codes")];
+const LEFT_OUT: [(&str, &str); 4] =
+    [("Me", "session"), ("Found", "note"), ("Found", "absence"), ("Step", "recovery_codes")];
 
 /// The name that the document uses: a view is what it shows.
 pub(super) fn public_name(name: &str) -> String {
@@ -114,6 +114,7 @@ fn words<'a>(words: impl IntoIterator<Item = &'a str>) -> Value {
 /// What is known of a field beyond its type.
 fn more_of(schema: &str, field: &str) -> Option<Value> {
     let more = match (schema, field) {
+        ("Gap", "from" | "to") | ("Absence", "since" | "until") => json!({"format": "date-time"}),
         (_, "hold_until") => json!({"format": "date-time"}),
         (_, name) if name == "at" || name.ends_with("_at") => json!({"format": "date-time"}),
         (_, "channel") => words([Channel::Email, Channel::Sms].map(Channel::as_str)),
