@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::{Extension, Json};
 use serde::{Deserialize, Deserializer, Serialize};
+use utoipa::ToSchema;
 
 use super::body::JsonBody;
 use super::cursor::{self, List};
@@ -21,7 +22,7 @@ use crate::archive::{Log, LogCheck};
 use crate::model::{AppName, Secret, Timestamp};
 
 /// A user; the password's hash is never shown.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct UserView {
     name: String,
     role: &'static str,
@@ -32,7 +33,7 @@ pub(crate) struct UserView {
 }
 
 /// A token without its secret.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct TokenView {
     id: String,
     role: &'static str,
@@ -46,7 +47,7 @@ pub(crate) struct TokenView {
 }
 
 /// A new token, with its secret for the only time.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct CreatedTokenView {
     #[serde(flatten)]
     token: TokenView,
@@ -55,7 +56,7 @@ pub(crate) struct CreatedTokenView {
 }
 
 /// `POST /users`.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewUserBody {
     name: String,
@@ -66,12 +67,13 @@ pub(crate) struct NewUserBody {
 }
 
 /// `PATCH /users/{name}`; what is left out stays as it is.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct UserEditBody {
     role: Option<String>,
     /// `null`, or an empty list: all apps.
     #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<Vec<String>>)]
     apps: Option<Option<Vec<String>>>,
 }
 
@@ -81,14 +83,14 @@ fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result<Opti
 }
 
 /// `POST /users/{name}/password`.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PasswordBody {
     password: String,
 }
 
 /// `POST /tokens`.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewTokenBody {
     role: String,

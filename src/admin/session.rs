@@ -14,6 +14,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::auth::Caller;
 use super::body::JsonBody;
@@ -38,7 +39,7 @@ const PLAIN_COOKIE: &str = "waybill";
 pub(super) const CSRF_FIELD: &str = "x-csrf-token";
 
 /// Who somebody is.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct MeView {
     /// `user anna`, `token 01J…`: what their events say.
     name: String,
@@ -50,7 +51,7 @@ pub(super) struct MeView {
     session: Option<MySessionView>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct MySessionView {
     id: String,
     expires_at: String,
@@ -61,7 +62,7 @@ struct MySessionView {
 }
 
 /// A session in a list.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct SessionView {
     id: String,
     created_at: String,
@@ -83,7 +84,7 @@ impl SessionView {
 }
 
 /// `POST /session`.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct LogInBody {
     user: String,
@@ -92,22 +93,22 @@ pub(super) struct LogInBody {
 }
 
 /// `POST /me/2fa/confirm`, `DELETE /me/2fa`.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CodeBody {
     otp: String,
 }
 
 /// An enrolment; shown once.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct EnrolmentView {
     secret: String,
     otpauth_url: String,
 }
 
 /// What a step of the second factor gives.
-#[derive(Serialize)]
-struct StepView {
+#[derive(Serialize, ToSchema)]
+pub(super) struct StepView {
     csrf_token: String,
     expires_at: String,
     #[serde(skip_serializing_if = "Option::is_none")]

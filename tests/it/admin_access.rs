@@ -10,7 +10,7 @@ use waybill::admin::routes;
 use crate::support::admin::{Gateway, MAIL, ask, now};
 
 /// Every route of the admin port and who may use it, said again apart from the code's own table.
-pub const CONTRACT: [(&str, &str, &[Role]); 55] = {
+pub const CONTRACT: [(&str, &str, &[Role]); 56] = {
     use Role::{Admin, Auditor, Operator, Viewer};
     const ALL: &[Role] = &[Viewer, Operator, Auditor, Admin];
     const OPERATORS: &[Role] = &[Operator, Admin];
@@ -72,6 +72,7 @@ pub const CONTRACT: [(&str, &str, &[Role]); 55] = {
         ("DELETE", "/api/v1/users/{name}/sessions", ADMINS),
         ("GET", "/api/v1/logs/security", AUDITORS),
         ("GET", "/api/v1/logs/operations", AUDITORS),
+        ("GET", "/api/v1/openapi.json", ALL),
     ]
 };
 

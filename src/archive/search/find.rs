@@ -479,9 +479,10 @@ impl Search<'_> {
 /// The ids outside of which nothing is an answer, both included.
 fn bounds(node: &Node) -> (u128, u128) {
     match node {
-        Node::All(nodes) => nodes.iter().map(bounds).fold((0, u128::MAX), |all, one| {
-            (all.0.max(one.0), all.1.min(one.1))
-        }),
+        Node::All(nodes) => nodes
+            .iter()
+            .map(bounds)
+            .fold((0, u128::MAX), |all, one| (all.0.max(one.0), all.1.min(one.1))),
         Node::Leaf(Leaf::Since(id)) => (id.as_u128(), u128::MAX),
         // Before the first of all is nothing.
         Node::Leaf(Leaf::Until(id)) => match id.as_u128().checked_sub(1) {
