@@ -58,13 +58,7 @@ pub(super) async fn csv(
     Ok((fields, body).into_response())
 }
 
-async fn write(
-    state: AdminState,
-    narrowing: Narrowing,
-    order: Order,
-    feed: Feed,
-    place: Place,
-) {
+async fn write(state: AdminState, narrowing: Narrowing, order: Order, feed: Feed, place: Place) {
     let stop = state.stop.clone();
     let written = tokio::select! {
         written = rows(&state, &narrowing, order, &feed) => written,

@@ -55,8 +55,12 @@ struct NumbersView {
     stopped: u64,
     failed: u64,
     delivered: u64,
+    /// By people, as far as can be known.
     opened: u64,
     clicked: u64,
+    /// By programs on the way: scanners, and proxies that fetch what nobody looks at.
+    opened_by_machines: u64,
+    clicked_by_machines: u64,
 }
 
 impl NumbersView {
@@ -72,6 +76,8 @@ impl NumbersView {
             delivered: tally.delivered,
             opened: 0,
             clicked: 0,
+            opened_by_machines: 0,
+            clicked_by_machines: 0,
         }
     }
 }
@@ -88,7 +94,8 @@ pub(super) async fn show(
     let by = parameters
         .take("by", |text| Dimension::parse(text).ok_or_else(|| format!("by is one of {words}.")));
     let limit = parameters.limit();
-    let question = by.map_or("", Dimension::as_str).to_owned() + "?" + &query::question(&parameters);
+    let question =
+        by.map_or("", Dimension::as_str).to_owned() + "?" + &query::question(&parameters);
     let after = parameters.take("cursor", |text| {
         let key = cursor::decode(List::Statistics, &question, text);
         key.as_deref().and_then(read_place).ok_or_else(|| cursor::NOT_OURS.to_owned())

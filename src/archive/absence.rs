@@ -65,9 +65,12 @@ impl Narrowing {
         let Filter { channel, direction, status, apps: _, app, sender, recipient, .. } = filter;
         let Filter { reference, tag, attachment, since, until, .. } = filter;
         let parts: [(bool, Part); 12] = [
-            (since.is_some() || until.is_some(), ("period", |n| {
-                (n.filter.since, n.filter.until) = (None, None);
-            })),
+            (
+                since.is_some() || until.is_some(),
+                ("period", |n| {
+                    (n.filter.since, n.filter.until) = (None, None);
+                }),
+            ),
             (status.is_some(), ("status", |n| n.filter.status = None)),
             (read.is_some(), ("read", |n| n.read = None)),
             (question.is_some(), ("q", |n| n.question = None)),
@@ -130,7 +133,8 @@ impl Archive {
             }
         }
         for (name, left) in narrowing.relaxed().into_iter().take_while(|_| !is_late()) {
-            if why.nowhere.is_empty() && name != "q" && self.first(&left, Order::Newest)?.is_some() {
+            if why.nowhere.is_empty() && name != "q" && self.first(&left, Order::Newest)?.is_some()
+            {
                 why.excluded_by.push(name);
             }
         }
@@ -194,20 +198,13 @@ impl Archive {
     }
 
     /// The first one of its first page, which is enough here.
-    fn first(
-        &self,
-        narrowing: &Narrowing,
-        order: Order,
-    ) -> Result<Option<Message>, ArchiveError> {
+    fn first(&self, narrowing: &Narrowing, order: Order) -> Result<Option<Message>, ArchiveError> {
         Ok(self.narrowed(narrowing, order, None, AT_ONCE)?.items.into_iter().next())
     }
 }
 
 /// The last one before the period and the first one after it.
-fn beside(
-    narrowing: &Narrowing,
-    without: &'static str,
-) -> Vec<(&'static str, Narrowing, Order)> {
+fn beside(narrowing: &Narrowing, without: &'static str) -> Vec<(&'static str, Narrowing, Order)> {
     let Filter { since, until, .. } = narrowing.filter;
     let moved = |since, until| {
         let filter = Filter { since, until, ..narrowing.filter.clone() };

@@ -40,6 +40,13 @@ impl Record for StoredRun {
     const KIND: &'static str = "run";
 }
 
+#[cfg(test)]
+impl StoredRun {
+    pub(super) fn is_possible(&self) -> bool {
+        self.began_at <= self.alive_until
+    }
+}
+
 /// A time in which no run is known to have lived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gap {
@@ -170,7 +177,8 @@ fn lives(snapshot: &ReadTransaction, now: Timestamp) -> Result<Vec<(i64, i64)>, 
         }
     }
     if let Some((_, until)) = lives.last_mut().filter(|_| is_going_on)
-        && now.as_millis().saturating_sub(*until) <= i64::try_from(MAX_SILENCE.as_millis()).unwrap_or(0)
+        && now.as_millis().saturating_sub(*until)
+            <= i64::try_from(MAX_SILENCE.as_millis()).unwrap_or(0)
     {
         *until = (*until).max(now.as_millis());
     }
@@ -192,10 +200,8 @@ fn between(mut lives: Vec<(i64, i64)>, from: i64, to: i64) -> Vec<Gap> {
     if known < to {
         gaps.push((known, to));
     }
-    let gap = |(from, to)| Gap {
-        from: Timestamp::from_millis(from),
-        to: Timestamp::from_millis(to),
-    };
+    let gap =
+        |(from, to)| Gap { from: Timestamp::from_millis(from), to: Timestamp::from_millis(to) };
     gaps.into_iter().map(gap).collect()
 }
 

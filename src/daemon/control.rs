@@ -17,7 +17,7 @@ use axum::extract::{ConnectInfo, MatchedPath, Request, State};
 use axum::http::Method;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
+use axum::routing::{delete, get, patch, post};
 use axum::{Json, Router};
 use serde::Serialize;
 use tokio::net::UnixListener;
@@ -105,6 +105,7 @@ pub(crate) fn router(accounts: Accounts, archive: Archive) -> Router {
     let search = Router::new().route("/reindex", get(progress).post(reindex)).with_state(archive);
     Router::new()
         .route("/users", get(manage::list_users).post(manage::add_user))
+        .route("/users/{name}", patch(manage::edit_user))
         .route("/users/{name}/password", post(manage::set_password))
         .route("/users/{name}/disable", post(manage::disable_user))
         .route("/users/{name}/reset-2fa", post(manage::reset_two_factor))

@@ -255,11 +255,24 @@ fn person(text: &str) -> Option<(String, Mailbox)> {
     let text = text.trim();
     match text.strip_suffix('>').and_then(|rest| rest.rsplit_once('<')) {
         Some((name, address)) => {
-            let name = name.trim().trim_matches('"').to_owned();
-            Some((name, Mailbox::parse(address.trim()).ok()?))
+            Some((unquoted(name.trim()), Mailbox::parse(address.trim()).ok()?))
         }
         None => Some((String::new(), Mailbox::parse(text).ok()?)),
     }
+}
+
+/// A name that is written in quotes (RFC 5322 §3.2.4) without them.
+fn unquoted(name: &str) -> String {
+    let inside = name.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    let Some(inside) = inside else { return name.to_owned() };
+    let (mut text, mut is_escaped) = (String::with_capacity(inside.len()), false);
+    for c in inside.chars() {
+        is_escaped = c == '\\' && !is_escaped;
+        if !is_escaped {
+            text.push(c);
+        }
+    }
+    text
 }
 
 fn header(people: &[(String, Mailbox)]) -> Address<'static> {
@@ -275,4 +288,39 @@ fn token() -> Result<String, ResendRefusal> {
     let mut bytes = [0_u8; 16];
     aws_lc_rs::rand::fill(&mut bytes).map_err(|_| ResendRefusal::NotNow)?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn people_are_read_as_mail_writes_them() {
+        let check = |text: &str, expected: Option<(&str, &str)>| {
+            let found = person(text).map(|(name, mailbox)| (name, mailbox.to_string()));
+            let found = found.as_ref().map(|(name, mailbox)| (name.as_str(), mailbox.as_str()));
+            assert_eq!(found, expected, "{text}");
+        };
+        for wrong in ["", "kim", "<>", "Kim <kim>", "a@b.example\r\nBcc: c@d.example", "a@b, c@d"] {
+            check(wrong, None);
+        }
+        check(" kim@example.org ", Some(("", "kim@example.org")));
+        check("Kim Berg <kim@example.org>", Some(("Kim Berg", "kim@example.org")));
+        check("<kim@example.org>", Some(("", "kim@example.org")));
+        let quoted = r#""Berg, Kim \"K\" \\" <kim@example.org>"#;
+        check(quoted, Some((r#"Berg, Kim "K" \"#, "kim@example.org")));
+    }
+
+    #[test]
+    fn a_body_that_can_not_be_opened_is_not_opened() {
+        let check = |raw: &str, expected: bool| {
+            assert_eq!(is_sealed(raw.as_bytes()), expected, "{raw}");
+        };
+        check("Subject: multipart/signed\r\n\r\nx\r\n", false);
+        check("Content-Type: application/pkcs7-mime\r\n\r\nAAAA\r\n", true);
+        check("CONTENT-TYPE: Multipart/Encrypted; boundary=b\r\n\r\n--b\r\n\r\n--b--\r\n", true);
+        let within = "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: multipart/signed; boundary=c\r\n\r\n--c\r\n\r\nx\r\n--c--\r\n--b--\r\n";
+        check(within, true);
+        check("\r\n-----BEGIN PGP MESSAGE-----\r\n", true);
+    }
 }

@@ -26,8 +26,14 @@ async fn an_empty_page_says_what_is_in_the_way() {
     for (query, expected) in [
         ("recipient=nobody@example.org", "No message at all fits recipient."),
         ("recipient=nobody@example.org&status=failed", "fits status or recipient."),
-        ("recipient=kim@example.org&app=crm", "There would be some without recipient or without app."),
-        ("status=pending&since=2100-01-01&until=2100-02-01", "No message at all fits since and until."),
+        (
+            "recipient=kim@example.org&app=crm",
+            "There would be some without recipient or without app.",
+        ),
+        (
+            "status=pending&since=2100-01-01&until=2100-02-01",
+            "No message at all fits since and until.",
+        ),
         ("q=zebra", "No message has zebra."),
         ("q=invoice&status=failed", "No message at all fits status."),
         ("q=invoice%20to:kim&app=crm", "There would be some without app."),
@@ -93,7 +99,7 @@ async fn submissions_are_counted_to_the_millisecond() {
     }
     let erp: Vec<Timestamp> = times.iter().copied().step_by(2).collect();
     let day = times[0].to_string()[..10].to_owned();
-    for since in times.iter().map(ToString::to_string).chain([day, "1960-01-01".into()]) {
+    for since in times.iter().map(ToString::to_string).chain([day, "1970-01-01".into()]) {
         for until in times.iter().map(ToString::to_string).chain(["2100-01-01".into()]) {
             let query = format!("app=erp&since={since}&until={until}&recipient=x@example.org");
             let told = ask(&gateway, &token, &query).await;

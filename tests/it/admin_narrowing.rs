@@ -99,7 +99,12 @@ async fn wished(gateway: &Gateway, token: &str, question: &[(&str, &str)]) -> BT
 }
 
 /// The messages of the first events that a stream tells, as many as these messages have.
-fn told(gateway: &Gateway, token: &str, question: &str, ids: &BTreeSet<String>) -> BTreeSet<String> {
+fn told(
+    gateway: &Gateway,
+    token: &str,
+    question: &str,
+    ids: &BTreeSet<String>,
+) -> BTreeSet<String> {
     let events = ids.iter().map(|id| {
         let id = MessageId::parse(id).unwrap();
         gateway.archive.events(id, None, 500).unwrap().items.len()

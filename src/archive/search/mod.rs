@@ -19,7 +19,7 @@ mod schema;
 mod standings;
 mod tail;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod view;
 mod words;
 
