@@ -43,6 +43,14 @@ fn post<H: Handler<T, AdminState>, T: 'static>(
     Route { method: Method::POST, path, permission, handler: on(MethodFilter::POST, handler) }
 }
 
+fn patch<H: Handler<T, AdminState>, T: 'static>(
+    path: &'static str,
+    permission: Permission,
+    handler: H,
+) -> Route {
+    Route { method: Method::PATCH, path, permission, handler: on(MethodFilter::PATCH, handler) }
+}
+
 fn delete<H: Handler<T, AdminState>, T: 'static>(
     path: &'static str,
     permission: Permission,
@@ -80,6 +88,7 @@ pub fn routes() -> Vec<Route> {
         post("/api/v1/messages/{id}/release", ActOnMessages, actions::release),
         post("/api/v1/messages/{id}/resend", ActOnMessages, resend::resend),
         post("/api/v1/messages/actions", ActOnMessages, bulk::begin),
+        get("/api/v1/jobs", ActOnMessages, bulk::list),
         get("/api/v1/jobs/{id}", ActOnMessages, bulk::one),
         post("/api/v1/jobs/{id}/cancel", ActOnMessages, bulk::cancel),
         get("/api/v1/threads", ReadMessages, threads::list),
@@ -103,6 +112,7 @@ pub fn routes() -> Vec<Route> {
         delete("/api/v1/tokens/{id}", ManageAccounts, manage::revoke_token),
         get("/api/v1/users", ManageAccounts, manage::list_users),
         post("/api/v1/users", ManageAccounts, manage::add_user),
+        patch("/api/v1/users/{name}", ManageAccounts, manage::edit_user),
         post("/api/v1/users/{name}/password", ManageAccounts, manage::set_password),
         post("/api/v1/users/{name}/disable", ManageAccounts, manage::disable_user),
         post("/api/v1/users/{name}/reset-2fa", ManageAccounts, manage::reset_two_factor),

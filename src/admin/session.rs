@@ -23,11 +23,12 @@ use super::problem::{Problem, ProblemKind};
 use super::state::{AdminState, read_accounts};
 use super::views::PageView;
 use crate::account::{
-    Actor, BegunSession, Identity, LoginAttempt, LoginRefusal, Session, TokenId, UserName,
-    csrf_token,
+    AccountError, Actor, BegunSession, Identity, LoginAttempt, LoginRefusal, Session, TokenId,
+    UserName, csrf_token,
 };
 use crate::archive::NewEntry;
 use crate::model::Secret;
+use crate::telemetry::record;
 
 /// Behind TLS.
 const SECURE_COOKIE: &str = "__Host-waybill";
@@ -191,7 +192,9 @@ pub(super) async fn log_in(
         client: caller.client,
     };
     let (lifetime, now) = (state.rules.session, super::now());
-    let begun = match state.accounts.log_in(attempt, lifetime, now, Instant::now()).await? {
+    let judged = state.accounts.log_in(attempt, lifetime, now, Instant::now()).await;
+    record::login(outcome(&judged));
+    let begun = match judged? {
         Ok(begun) => begun,
         Err(refusal) => return Err(refused(&state, &caller, &user, refusal).await),
     };
@@ -215,6 +218,17 @@ pub(super) async fn log_in(
         }),
     };
     with_session(&headers, &begun, Json(view))
+}
+
+/// The metric's word.
+fn outcome(judged: &Result<Result<BegunSession, LoginRefusal>, AccountError>) -> &'static str {
+    match judged {
+        Ok(Ok(_)) => "success",
+        Ok(Err(LoginRefusal::Wrong)) => "wrong",
+        Ok(Err(LoginRefusal::Locked { .. })) => "locked",
+        // No one's fault who tried: the places for hashing, or the archive.
+        Err(_) => "busy",
+    }
 }
 
 /// One answer for every reason but the wait: which it is, is nobody's business.
