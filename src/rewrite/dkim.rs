@@ -14,6 +14,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use mail_auth::common::crypto::{Ed25519Key, RsaKey, Sha256, SigningKey};
 use mail_auth::common::headers::{Writable, Writer};
 use mail_auth::dkim::{Canonicalization, Signature};
@@ -25,6 +27,9 @@ use crate::model::{Digest, Domain, Secret, Timestamp};
 
 /// Longest selector: it is a part of a host name.
 const MAX_SELECTOR_BYTES: usize = 63;
+
+/// How much of the signature's value stands in one line.
+const VALUE_COLUMNS: usize = 72;
 
 /// Fields that are signed, and whether once more than they occur.
 const SIGNED: [(&str, bool); 25] = [
@@ -167,7 +172,7 @@ impl DkimSigner {
         at: Timestamp,
     ) -> Option<Vec<u8>> {
         let body = Canonicalization::Relaxed.canonical_body(message.body, 0);
-        let mut signature = Signature {
+        let signature = Signature {
             v: 1,
             a: key.algorithm(),
             d: self.domain.as_str().to_ascii_lowercase(),
@@ -179,9 +184,16 @@ impl DkimSigner {
             cb: Canonicalization::Relaxed,
             ..Signature::default()
         };
-        signature.b = key.sign(Signed { message, signature: &signature }).ok()?;
+        let value = key.sign(Signed { message, signature: &signature }).ok()?;
         let mut field = Vec::with_capacity(1024);
         signature.write(&mut field, true);
+        // Written here, because mail-auth may fold before the last semicolon, and dkimpy then finds a space too many.
+        field.truncate(field.strip_suffix(b";\r\n")?.len());
+        for line in STANDARD.encode(value).as_bytes().chunks(VALUE_COLUMNS) {
+            field.extend_from_slice(b"\r\n\t");
+            field.extend_from_slice(line);
+        }
+        field.extend_from_slice(b";\r\n");
         Some(field)
     }
 }
