@@ -101,10 +101,13 @@ impl<'a> Content<'a> {
         }
     }
 
+    /// From right to left, so that each edit knows what follows it in its line; what was left out once is then left out
+    /// again.
     fn splice_lines(&self, edits: &[Edit]) -> Spliced {
         let mut spliced = Spliced::default();
-        let mut lines = Lines::new(self.body);
-        for (index, edit) in edits.iter().enumerate() {
+        let mut lines =
+            Lines { body: self.body, line: None, right: self.body.len(), right_columns: 0 };
+        for (index, edit) in edits.iter().enumerate().rev() {
             let folded = edit.folded.as_ref().map(|(span, with)| (span, with));
             let forms = [Some((&edit.span, &edit.with)), folded];
             match forms.into_iter().flatten().find(|(span, with)| lines.fits(span, with)) {
@@ -116,6 +119,7 @@ impl<'a> Content<'a> {
                 None => spliced.left_out.push(index),
             }
         }
+        spliced.changes.reverse();
         spliced
     }
 
@@ -174,46 +178,42 @@ pub fn apply(bytes: &[u8], edits: &[Edit]) -> Vec<u8> {
     out
 }
 
-/// How long the lines become while edits are made from left to right.
+/// How long the lines become while edits are made from right to left.
 struct Lines<'a> {
     body: &'a [u8],
     /// The line of the body in which the last edit stood.
-    line: Range<usize>,
-    /// Up to here the body is written.
-    copied: usize,
-    /// How much of the line is written.
-    column: usize,
-    is_begun: bool,
+    line: Option<Range<usize>>,
+    /// Where the last edit begins, and how much of its line follows from there.
+    right: usize,
+    right_columns: usize,
 }
 
-impl<'a> Lines<'a> {
-    fn new(body: &'a [u8]) -> Lines<'a> {
-        Lines { body, line: 0..0, copied: 0, column: 0, is_begun: false }
-    }
-
-    /// Moves to the line that holds `at`; each line of the body is looked at once.
-    fn seek(&mut self, at: usize) {
-        if self.is_begun && at <= self.line.end {
-            return;
+impl Lines<'_> {
+    /// The line that holds a place; each line of the body is looked at once.
+    fn line(&mut self, at: usize) -> Range<usize> {
+        if let Some(line) = self.line.clone().filter(|line| line.start <= at && at <= line.end) {
+            return line;
         }
-        let line_break = memchr::memrchr(b'\n', &self.body[self.line.end..at]);
-        let start = line_break.map_or(self.line.start, |found| self.line.end + found + 1);
+        let start = memchr::memrchr(b'\n', &self.body[..at]).map_or(0, |found| found + 1);
         let rest = &self.body[at..];
         let end = at + memchr::memchr(b'\n', rest).unwrap_or(rest.len());
-        (self.line, self.is_begun) = (start..end, true);
-        if self.copied < start {
-            (self.copied, self.column) = (start, 0);
-        }
+        self.line = Some(start..end);
+        start..end
+    }
+
+    /// What follows `at` until the line ends.
+    fn rest(&mut self, at: usize) -> usize {
+        let line = self.line(at);
+        if self.right < line.end { self.right - at + self.right_columns } else { line.end - at }
     }
 
     fn fits(&mut self, span: &Range<usize>, with: &[u8]) -> bool {
-        if span.start < self.copied {
+        let line = self.line(span.start);
+        if span.end > self.right || span.end > line.end {
             return false;
         }
-        self.seek(span.start);
-        let limit = MAX_LINE_BYTES.max(self.line.len());
-        let before = self.column + span.start - self.copied;
-        let rest = self.line.end.saturating_sub(span.end);
+        let limit = MAX_LINE_BYTES.max(line.len());
+        let (before, rest) = (span.start - line.start, self.rest(span.end));
         let mut segments = with.split(|b| *b == b'\n');
         let first = segments.next().map_or(0, <[u8]>::len);
         match segments.next_back() {
@@ -227,12 +227,12 @@ impl<'a> Lines<'a> {
     }
 
     fn take(&mut self, span: &Range<usize>, with: &[u8]) {
-        let before = self.column + span.start - self.copied;
-        self.column = match memchr::memrchr(b'\n', with) {
-            Some(at) => with.len() - at - 1,
-            None => before + with.len(),
+        let rest = self.rest(span.end);
+        self.right_columns = match memchr::memchr(b'\n', with) {
+            Some(found) => found,
+            None => with.len() + rest,
         };
-        self.copied = span.end;
+        self.right = span.start;
     }
 }
 

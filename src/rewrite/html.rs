@@ -252,8 +252,10 @@ impl<'a> Walk<'a> {
         if self.at < self.markup.len() {
             self.end_tags(self.at..self.markup.len());
         }
-        let content = self.markup.trim_ascii_end().len();
-        let open_end = (self.is_clean && self.enclosed == 0 && content > 0).then_some(content);
+        // Behind the last white space, which may still belong to the head.
+        let has_content = !self.markup.trim_ascii().is_empty();
+        let is_open = self.is_clean && self.enclosed == 0 && has_content;
+        let open_end = is_open.then_some(self.markup.len());
         self.found.end = self.body_end.or(open_end).filter(|_| !self.is_frameset);
         self.found
     }
@@ -358,7 +360,7 @@ mod tests {
         };
         check("", None);
         check("  \r\n", None);
-        check("text\r\n", Some("\r\n"));
+        check("text\r\n", Some(""));
         check("<body>text</BODY ></html>", Some("</BODY ></html>"));
         check("text</div></body></html>\n", Some("</body></html>\n"));
         check("<body>a</body><body>b</body>c", Some("</body>c"));
