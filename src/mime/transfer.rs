@@ -131,10 +131,8 @@ impl<'a> Content<'a> {
         };
         let place = |edit: &Edit| {
             let Range { start, end } = edit.span;
-            let from = match starts.get(start) {
-                Some(from) => *from as usize,
-                None => start.checked_sub(1).map_or(0, after),
-            };
+            // Right behind the byte before: white space that was added on the way stays at the end of its line.
+            let from = start.checked_sub(1).map_or(0, after);
             let to = if end > start { after(end - 1) } else { from };
             from..to
         };
@@ -208,12 +206,14 @@ impl Lines<'_> {
     }
 
     fn fits(&mut self, span: &Range<usize>, with: &[u8]) -> bool {
-        let line = self.line(span.start);
-        if span.end > self.right || span.end > line.end {
+        if span.end > self.right {
             return false;
         }
+        // An edit may begin in one line and end in another.
+        let rest = self.rest(span.end);
+        let line = self.line(span.start);
         let limit = MAX_LINE_BYTES.max(line.len());
-        let (before, rest) = (span.start - line.start, self.rest(span.end));
+        let before = span.start - line.start;
         let mut segments = with.split(|b| *b == b'\n');
         let first = segments.next().map_or(0, <[u8]>::len);
         match segments.next_back() {
@@ -295,8 +295,9 @@ fn quoted_printable(body: &[u8]) -> Option<(Vec<u8>, Vec<u32>)> {
             at += width;
         }
         if !soft {
-            for at in line_start + text.len()..line_end {
-                bytes.push(body[at]);
+            let line_break = line_start + text.len()..line_end;
+            bytes.extend_from_slice(&body[line_break.clone()]);
+            for at in line_break {
                 starts.push(u32::try_from(at).ok()?);
             }
         }

@@ -139,9 +139,7 @@ impl<'a> Walk<'a> {
         self.token(element.source_location().bytes());
         let name = element.tag_name().to_ascii_lowercase();
         let is_html = element.namespace_uri() == XHTML;
-        if ENCLOSED.iter().any(|enclosed| *enclosed == name.as_bytes())
-            && !element.is_self_closing()
-        {
+        if ENCLOSED.contains(&name.as_bytes()) && !element.is_self_closing() {
             self.enclosed += 1;
             self.is_frameset |= name == "frameset";
         }
