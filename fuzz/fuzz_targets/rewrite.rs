@@ -1,10 +1,50 @@
-//! Rendering any bytes: only the removed fields are missing, only one `Received` field is added.
+//! Rendering any bytes: only the removed fields are missing, only one `Received` field is added. Tracking any bytes:
+//! doing it twice is doing it once, and what is not touched leaves as it would untracked.
 #![no_main]
 
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use waybill::model::{Digest, MessageId, Timestamp};
-use waybill::rewrite::{self, Trace};
+use waybill::rewrite::{self, PublicUrl, Tokens, TouchReport, Trace, Tracking, Treatment};
+
+struct Numbers;
+
+impl Tokens for Numbers {
+    fn open(&self) -> String {
+        String::from("open")
+    }
+
+    fn click(&self, link: u16, url: &[u8]) -> String {
+        assert!(!url.is_empty());
+        format!("{link}")
+    }
+}
+
+/// The message as it leaves to somebody who is tracked, without the field that is put in.
+fn tracked(
+    raw: &[u8],
+    honeypot: bool,
+    trace: &Trace<'_>,
+    received: &[u8],
+) -> (Vec<u8>, TouchReport) {
+    let public_url = PublicUrl::parse("https://t.example.com").expect("a URL");
+    let tracking = Tracking {
+        opens: true,
+        clicks: true,
+        honeypot,
+        public_url: &public_url,
+        exclude: &[],
+        tokens: &Numbers,
+    };
+    let treatment = Treatment { tracking: Some(&tracking), signers: &[] };
+    let (outgoing, report) = rewrite::render_for(&Bytes::copy_from_slice(raw), trace, treatment);
+    (without(&outgoing.segments.concat(), received), report)
+}
+
+fn without(sent: &[u8], received: &[u8]) -> Vec<u8> {
+    let place = sent.windows(received.len()).position(|w| w == received).expect("the field");
+    [&sent[..place], &sent[place + received.len()..]].concat()
+}
 
 fuzz_target!(|input: (&str, &[u8])| {
     let (claim, raw) = input;
@@ -39,6 +79,13 @@ fuzz_target!(|input: (&str, &[u8])| {
     assert_eq!(outgoing.digest, Digest::of(&sent));
     assert!(rewrite::removed(&sent).is_empty());
     let place = sent.windows(received.len()).position(|w| w == received).expect("the field");
+    let (once, report) = tracked(raw, claim.is_empty(), &trace, &received);
+    if report.rewritten == 0 && !report.pixel {
+        assert!(report.untouched_because.is_none() || once == without(&sent, &received));
+    }
+    let (twice, report) = tracked(&once, claim.is_empty(), &trace, &received);
+    assert!(report.rewritten == 0 && !report.pixel && twice == once);
+
     let rest = [&sent[..place], &sent[place + received.len()..]].concat();
     // An empty line comes in between only where each line would continue the field above it.
     let separated = rest.strip_prefix(b"\r\n").is_some_and(|rest| rest == expected);

@@ -6,7 +6,8 @@
 //! Every call is linear in the length of the message, has limits on depth, parts, fields and
 //! decoded bytes, and never recurses on what it reads. mail-parser reads the fields and decodes the
 //! bodies; should it panic, the message counts as not parsed.
-//! Changing a message is not here but in `rewrite`.
+//! What in a message may change is decided in `rewrite`; `outline` and `transfer` tell it where, and how the change is
+//! encoded.
 
 mod attachment;
 mod body;
@@ -14,9 +15,11 @@ mod field;
 mod filename;
 mod glance;
 mod hops;
+mod outline;
 mod part;
 mod preview;
 mod structure;
+mod transfer;
 mod value;
 
 use std::ops::Range;
@@ -25,6 +28,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 pub use attachment::{AttachmentContent, AttachmentInfo, AttachmentPlace, AttachmentSource};
 pub use field::{Field, Fields, MAX_FIELDS, MAX_HEADER_BYTES, all_fields, fields};
 pub use hops::{AGENT, Hops, hops};
+pub use outline::{Outline, Protection, TextKind, TextPart, outline};
+pub use transfer::{Content, Edit, Spliced, apply};
 
 use crate::model::Named;
 use part::{Defects, Kind, Part};
@@ -99,6 +104,14 @@ pub fn preview_text(text: &str) -> String {
 /// The content of attachment number `index` of `Reading::attachments`.
 pub fn attachment(raw: &[u8], index: usize) -> Option<AttachmentContent> {
     guarded(|| attachment::content(raw, &Structure::read(raw), index)).flatten()
+}
+
+/// The address of the first author that the From field names.
+pub fn author(raw: &[u8]) -> Option<String> {
+    let from = fields(raw).find(|field| field.is("From"))?;
+    guarded(|| value::addresses(from.folded))
+        .and_then(|found| found.into_iter().next())
+        .map(|a| a.address)
 }
 
 /// All attachments of `Reading::attachments` as they stand in the message.

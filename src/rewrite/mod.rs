@@ -5,36 +5,107 @@
 //! never stored, only proven by its digest. Time comes from the record, never from a clock.
 //!
 //! What changes: the fields that steer this gateway and the `Bcc` fields are cut out, one `Received`
-//! field is put in front. Every other byte stays, whatever it is, and is not even copied.
+//! field is put in front. For a recipient who is tracked, links lead through the public port and a pixel
+//! is put in (`tracking`); the keys of the author's domain sign what came out (`dkim`). Every other byte
+//! stays, whatever it is, and is not even copied.
 //! Nothing here can fail: a message that makes no sense is relayed as it came.
 //! Line breaks are not mended here: the relay's encoder sees to it that no bare CR or LF leaves.
 
+mod charset;
+mod dkim;
+mod dkim_record;
+mod html;
+mod link;
+mod public_url;
 mod received;
+mod text;
+mod tracking;
 
 use std::ops::Range;
 
 use bytes::Bytes;
 
+pub use dkim::{DkimKeyError, DkimSigner};
+pub use dkim_record::{Mismatch, compare};
+pub use link::SkipReason;
+pub use public_url::PublicUrl;
 pub use received::Trace;
+pub use tracking::{HONEYPOT, RULES, Tokens, TouchReport, Tracking, Untouched};
 
 use crate::mime;
 use crate::model::{Outgoing, SteeringField};
+use tracking::Changes;
 
-/// The message as it is relayed.
+/// What is done to a message beyond what is done to every one.
+#[derive(Clone, Copy, Default)]
+pub struct Treatment<'a> {
+    /// For this one recipient.
+    pub tracking: Option<&'a Tracking<'a>>,
+    /// All keys; those of the author's domain sign.
+    pub signers: &'a [DkimSigner],
+}
+
+/// The message as it is relayed when nobody is tracked and nothing is signed.
 pub fn render(raw: &Bytes, trace: &Trace<'_>) -> Outgoing {
+    render_for(raw, trace, Treatment::default()).0
+}
+
+/// The message as it is relayed to a recipient, and what tracking did to it.
+pub fn render_for(
+    raw: &Bytes,
+    trace: &Trace<'_>,
+    treatment: Treatment<'_>,
+) -> (Outgoing, TouchReport) {
+    let signers = dkim::signers_for(raw, treatment.signers);
+    let (mut changes, report, replaced) = match treatment.tracking {
+        None if signers.is_empty() => (Changes::new(), TouchReport::default(), Vec::new()),
+        tracking => {
+            let incoming = dkim::incoming(raw, &signers);
+            let (changes, report) = match tracking {
+                Some(tracking) => tracking::touch(raw, tracking, incoming.is_vouched_for),
+                None => (Changes::new(), TouchReport::default()),
+            };
+            (changes, report, incoming.replaced)
+        }
+    };
+    let cuts = removed(raw).into_iter().chain(replaced);
+    changes.extend(cuts.map(|cut| (cut, Vec::new())));
+    changes.sort_by_key(|(span, _)| span.start);
+    let segments = segments(raw, trace, changes);
+    if signers.is_empty() {
+        return (Outgoing::new(segments), report);
+    }
+    let (place, _) = received_place(raw);
+    let signatures = dkim::sign(&segments.concat(), &signers, trace.accepted_at);
+    (Outgoing::new(with_signatures(segments, place, signatures)), report)
+}
+
+/// The message with its changes, which are ascending and disjoint, and the `Received` field.
+fn segments(raw: &Bytes, trace: &Trace<'_>, changes: Changes) -> Vec<Bytes> {
     let (place, separator) = received_place(raw);
-    let mut segments = Vec::with_capacity(4);
+    let mut segments = Vec::with_capacity(4 + 2 * changes.len());
     keep(&mut segments, raw, 0..place);
     segments.push(Bytes::from(received::field(trace)));
     segments.extend(separator);
     let mut kept_from = place;
-    // No field stands before the place, so all cuts are behind it.
-    for cut in removed(raw) {
-        keep(&mut segments, raw, kept_from..cut.start);
-        kept_from = cut.end;
+    // No field stands before the place, so all changes are behind it.
+    for (span, with) in changes {
+        keep(&mut segments, raw, kept_from..span.start);
+        if !with.is_empty() {
+            segments.push(Bytes::from(with));
+        }
+        kept_from = span.end;
     }
     keep(&mut segments, raw, kept_from..raw.len());
-    Outgoing::new(segments)
+    segments
+}
+
+/// Signatures stand where `Received` does, above it: what is in front of the place is its first segment.
+fn with_signatures(mut segments: Vec<Bytes>, place: usize, signatures: Vec<u8>) -> Vec<Bytes> {
+    if !signatures.is_empty() {
+        segments.insert(usize::from(place > 0), Bytes::from(signatures));
+    }
+    segments
 }
 
 /// The spans of the fields that are not relayed, ascending and disjoint: those that steer this

@@ -1,0 +1,397 @@
+//! Links that tell of clicks, and the pixel that tells of opens.
+//!
+//! Takes the archived bytes and what is tracked for one recipient; gives changes of the message and a report of what was
+//! done and what was left, and why. Deterministic: tokens come from their maker, nothing from a clock.
+//!
+//! Only the value of a link's `href`, or a link in plain text that is unmistakable, is replaced, and the pixel is put
+//! in once. Doing it twice changes nothing, because what is ours is recognised. A message that must not change, or
+//! that is not understood to its last part, is left as it came: tracking is never worth a message.
+//! Places are found by `html` and `text`, judged by `link`; what the changes are in the encoded message says
+//! `mime::Content`.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::charset::Markup;
+use super::html::{self, Anchor, Found};
+use super::link::{Judge, SkipReason};
+use super::public_url::PublicUrl;
+use super::text;
+use crate::mime::{self, Content, Edit, Outline, Protection, TextKind};
+
+/// The number of the link that no person sees.
+pub const HONEYPOT: u16 = u16::MAX;
+/// The version of the rules by which messages are rewritten. What was sent is recomputed by the rules of its time, so a
+/// change of what comes out needs a new number, and the old way has to stay.
+pub const RULES: u16 = 1;
+
+/// Makes the tokens of one recipient of one message.
+pub trait Tokens {
+    /// For the pixel; URL-safe.
+    fn open(&self) -> String;
+    /// For link number `link`, which leads to `url`; URL-safe.
+    fn click(&self, link: u16, url: &[u8]) -> String;
+}
+
+/// What is tracked for one recipient.
+#[derive(Clone, Copy)]
+pub struct Tracking<'a> {
+    pub opens: bool,
+    pub clicks: bool,
+    /// A link that only machines follow.
+    pub honeypot: bool,
+    pub public_url: &'a PublicUrl,
+    /// Globs over URLs that are left alone, with or without their scheme.
+    pub exclude: &'a [String],
+    pub tokens: &'a dyn Tokens,
+}
+
+/// What rewriting did to a message.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TouchReport {
+    /// Links that there are, of whatever kind.
+    pub links: u32,
+    /// Of these, the ones that were replaced.
+    pub rewritten: u32,
+    pub pixel: bool,
+    /// The others, by the reason why they were left.
+    pub skipped: Vec<(SkipReason, u32)>,
+    /// Why the message was left as it came.
+    pub untouched_because: Option<Untouched>,
+}
+
+/// Why a whole message was left as it came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Untouched {
+    Signed,
+    Encrypted,
+    Smime,
+    Pgp,
+    Calendar,
+    Report,
+    /// Somebody whose key we do not hold vouches for its bytes (RFC 6376, RFC 8617).
+    ForeignSignature,
+    /// Two readers might see different parts.
+    Malformed,
+    /// It holds no text and no HTML.
+    NoText,
+    /// Rewriting failed.
+    Failed,
+}
+
+impl Untouched {
+    /// Its name in answers.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Untouched::Signed => "signed",
+            Untouched::Encrypted => "encrypted",
+            Untouched::Smime => "smime",
+            Untouched::Pgp => "pgp",
+            Untouched::Calendar => "calendar",
+            Untouched::Report => "report",
+            Untouched::ForeignSignature => "foreign_signature",
+            Untouched::Malformed => "malformed",
+            Untouched::NoText => "no_text",
+            Untouched::Failed => "failed",
+        }
+    }
+}
+
+impl From<Protection> for Untouched {
+    fn from(protection: Protection) -> Untouched {
+        match protection {
+            Protection::Signed => Untouched::Signed,
+            Protection::Encrypted => Untouched::Encrypted,
+            Protection::Smime => Untouched::Smime,
+            Protection::Pgp => Untouched::Pgp,
+            Protection::Calendar => Untouched::Calendar,
+            Protection::Report => Untouched::Report,
+        }
+    }
+}
+
+/// Places of the message and what stands there instead; ascending and disjoint.
+pub(super) type Changes = Vec<(Range<usize>, Vec<u8>)>;
+
+/// What tracking changes. `is_vouched_for`: somebody else's signature covers the message.
+pub(super) fn touch(
+    raw: &[u8],
+    tracking: &Tracking<'_>,
+    is_vouched_for: bool,
+) -> (Changes, TouchReport) {
+    // The parsers below are others' code on a stranger's bytes.
+    let touched = catch_unwind(AssertUnwindSafe(|| {
+        let outline = permitted(raw, is_vouched_for)?;
+        let mut touch = Touch::new(raw, tracking);
+        touch.read(&outline)?;
+        Ok(touch.finish())
+    }));
+    let untouched = |why| {
+        let report = TouchReport { untouched_because: Some(why), ..TouchReport::default() };
+        (Changes::new(), report)
+    };
+    match touched {
+        Ok(Ok(touched)) => touched,
+        Ok(Err(why)) => untouched(why),
+        Err(_) => untouched(Untouched::Failed),
+    }
+}
+
+fn permitted(raw: &[u8], is_vouched_for: bool) -> Result<Outline, Untouched> {
+    let outline = mime::outline(raw).ok_or(Untouched::Failed)?;
+    if let Some(protection) = outline.protection {
+        return Err(protection.into());
+    }
+    if is_vouched_for {
+        return Err(Untouched::ForeignSignature);
+    }
+    if !outline.is_sound {
+        return Err(Untouched::Malformed);
+    }
+    if outline.texts.is_empty() { Err(Untouched::NoText) } else { Ok(outline) }
+}
+
+struct Touch<'a> {
+    raw: &'a [u8],
+    tracking: &'a Tracking<'a>,
+    judge: Judge<'a>,
+    parts: Vec<Part<'a>>,
+    links: u32,
+    rewritten: u32,
+    pixel: bool,
+    skipped: BTreeMap<SkipReason, u32>,
+}
+
+/// A part that can be changed.
+struct Part<'a> {
+    content: Content<'a>,
+    keeps_unicode: bool,
+    charset: Option<String>,
+    found: Places,
+}
+
+enum Places {
+    Html(Found),
+    Plain(Vec<text::TextLink>),
+}
+
+impl<'a> Touch<'a> {
+    fn new(raw: &'a [u8], tracking: &'a Tracking<'a>) -> Touch<'a> {
+        let judge = Judge::new(raw, tracking.public_url, tracking.exclude);
+        let parts = Vec::new();
+        let skipped = BTreeMap::new();
+        Touch { raw, tracking, judge, parts, links: 0, rewritten: 0, pixel: false, skipped }
+    }
+
+    fn skip(&mut self, reason: SkipReason) {
+        *self.skipped.entry(reason).or_default() += 1;
+    }
+
+    /// Finds all places before anything is decided, because the pixel may be there already.
+    fn read(&mut self, outline: &Outline) -> Result<(), Untouched> {
+        for part in &outline.texts {
+            let Some(content) = part.content(self.raw) else {
+                self.skip(SkipReason::PartUnreadable);
+                continue;
+            };
+            let Some(markup) = Markup::new(&content.bytes, part.charset.as_deref()) else {
+                self.skip(SkipReason::PartUnreadable);
+                continue;
+            };
+            let found = match part.kind {
+                TextKind::Plain => Places::Plain(text::find(&markup.bytes)),
+                TextKind::Html => {
+                    Places::Html(html::find(&markup.bytes).map_err(|_| Untouched::Failed)?)
+                }
+            };
+            let keeps_unicode = markup.keeps_unicode();
+            let charset = part.charset.clone();
+            self.parts.push(Part { content, keeps_unicode, charset, found });
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> (Changes, TouchReport) {
+        let parts = std::mem::take(&mut self.parts);
+        let mut changes = Changes::new();
+        let mut wants_pixel = self.tracking.opens && !parts.iter().any(|part| self.has_pixel(part));
+        for part in &parts {
+            let Some(markup) = part.markup() else { continue };
+            let mut edits = match (&part.found, self.tracking.clicks) {
+                (Places::Html(found), true) => self.anchors(part, &markup, found),
+                (Places::Plain(links), true) => self.text_links(part, &markup, links),
+                (Places::Html(_) | Places::Plain(_), false) => Vec::new(),
+            };
+            let addition = match &part.found {
+                Places::Html(found) => self.addition(part, found, &markup, wants_pixel),
+                Places::Plain(_) => None,
+            };
+            let addition_at = addition
+                .as_ref()
+                .map(|(edit, _)| edits.partition_point(|link| link.span.start <= edit.span.start));
+            let brings_pixel = addition.as_ref().is_some_and(|(_, pixel)| *pixel);
+            if let (Some(at), Some((edit, _))) = (addition_at, addition) {
+                edits.insert(at, edit);
+            }
+            let links = edits.len() - usize::from(addition_at.is_some());
+            let spliced = part.content.splice(&markup.edits(edits));
+            let lost = spliced.left_out.iter().filter(|index| Some(**index) != addition_at).count();
+            (0..lost).for_each(|_| self.skip(SkipReason::LineTooLong));
+            self.rewritten += u32::try_from(links - lost).unwrap_or(u32::MAX);
+            let has_addition = !addition_at.is_some_and(|at| spliced.left_out.contains(&at));
+            if brings_pixel && has_addition {
+                (self.pixel, wants_pixel) = (true, false);
+            }
+            changes.extend(spliced.changes);
+        }
+        let report = TouchReport {
+            links: self.links,
+            rewritten: self.rewritten,
+            pixel: self.pixel,
+            skipped: self.skipped.into_iter().collect(),
+            untouched_because: None,
+        };
+        (changes, report)
+    }
+
+    fn has_pixel(&self, part: &Part<'_>) -> bool {
+        let (Places::Html(found), Some(markup)) = (&part.found, part.markup()) else {
+            return false;
+        };
+        let is_ours = |place: &Range<usize>| self.is_ours(&markup, place);
+        found.pictures.iter().any(is_ours)
+    }
+
+    fn is_ours(&self, markup: &Markup<'_>, place: &Range<usize>) -> bool {
+        let value = String::from_utf8_lossy(&markup.bytes[place.clone()]);
+        self.tracking.public_url.is_ours(html::decoded(value.trim_ascii()).trim_ascii())
+    }
+
+    /// The number of the next link, if it still has one.
+    fn number(&mut self) -> Option<u16> {
+        let number = u16::try_from(self.links).ok().filter(|number| *number < HONEYPOT);
+        self.links += 1;
+        number
+    }
+
+    fn anchors(&mut self, part: &Part<'_>, markup: &Markup<'_>, found: &Found) -> Vec<Edit> {
+        let line_break = part.content.line_break();
+        let mut edits = Vec::new();
+        for anchor in &found.anchors {
+            let number = self.number();
+            match self.followed(part, markup, anchor, number) {
+                Ok(url) => edits.push(anchor_edit(markup, anchor, &url, line_break)),
+                Err(reason) => self.skip(reason),
+            }
+        }
+        edits
+    }
+
+    /// Our URL for a link of HTML.
+    fn followed(
+        &self,
+        part: &Part<'_>,
+        markup: &Markup<'_>,
+        anchor: &Anchor,
+        number: Option<u16>,
+    ) -> Result<String, SkipReason> {
+        let value = markup.text(std::slice::from_ref(&anchor.value));
+        let value = html::decoded(&value);
+        // A browser drops white space around a URL.
+        let url = value.trim_matches(|c: char| c <= ' ');
+        self.judge.url(url, part.keeps_unicode)?;
+        let shown = |places: &[Range<usize>]| html::decoded(&markup.text(places)).into_owned();
+        Judge::words(&shown(&anchor.text), &shown(&anchor.beside))?;
+        let number = number.ok_or(SkipReason::TooMany)?;
+        Ok(self.tracking.public_url.click(&self.tracking.tokens.click(number, url.as_bytes())))
+    }
+
+    fn text_links(
+        &mut self,
+        part: &Part<'_>,
+        markup: &Markup<'_>,
+        links: &[text::TextLink],
+    ) -> Vec<Edit> {
+        let mut edits = Vec::new();
+        let (mut beside, mut words) = (0..0, Ok(()));
+        for link in links {
+            let number = self.number();
+            let url = String::from_utf8_lossy(&markup.bytes[link.span.clone()]);
+            if beside != link.beside {
+                beside = link.beside.clone();
+                words = Judge::words("", &markup.text(std::slice::from_ref(&beside)));
+            }
+            let judged = self.judge.url(&url, part.keeps_unicode).and(words);
+            let judged = judged.and(link.is_clear.then_some(()).ok_or(SkipReason::UnclearEnd));
+            match judged.and(number.ok_or(SkipReason::TooMany)) {
+                Ok(number) => {
+                    let token = self.tracking.tokens.click(number, url.as_bytes());
+                    let with = self.tracking.public_url.click(&token).into_bytes();
+                    edits.push(Edit { span: link.span.clone(), with, folded: None });
+                }
+                Err(reason) => self.skip(reason),
+            }
+        }
+        edits
+    }
+
+    /// What is put at the end of the body, and whether the pixel is in it.
+    fn addition(
+        &self,
+        part: &Part<'_>,
+        found: &Found,
+        markup: &Markup<'_>,
+        wants_pixel: bool,
+    ) -> Option<(Edit, bool)> {
+        let end = found.end?;
+        let was_here = found.anchors.iter().any(|anchor| self.is_ours(markup, &anchor.value));
+        let wants_honeypot = self.tracking.clicks && self.tracking.honeypot && !was_here;
+        let mut tags: Vec<String> = Vec::new();
+        if wants_honeypot {
+            let url = self.tracking.public_url;
+            let link = url.click(&self.tracking.tokens.click(HONEYPOT, url.as_str().as_bytes()));
+            tags.push(format!(
+                "<a href=\"{link}\" rel=\"nofollow\" tabindex=\"-1\" aria-hidden=\"true\" style=\"display:none\"></a>"
+            ));
+        }
+        if wants_pixel {
+            let source = self.tracking.public_url.open(&self.tracking.tokens.open());
+            tags.push(format!(
+                "<img src=\"{source}\" alt=\"\" width=\"1\" height=\"1\" style=\"{STYLE}\">"
+            ));
+        }
+        if tags.is_empty() {
+            return None;
+        }
+        let with = tags.concat().into_bytes();
+        // White space within a tag is nobody's text.
+        let line_break = String::from_utf8_lossy(part.content.line_break());
+        let folded = tags.concat().replace(" style=", &format!("{line_break}style="));
+        let folded =
+            folded.replacen(' ', &line_break, 1).replace("\">", &format!("\"{line_break}>"));
+        let folded = Some((end..end, folded.into_bytes()));
+        Some((Edit { span: end..end, with, folded }, wants_pixel))
+    }
+}
+
+/// Takes no room and moves nothing, whatever the style sheet of the message says of pictures.
+const STYLE: &str = "display:block!important;position:absolute!important;top:0!important;left:0!important;\
+    width:1px!important;height:1px!important;margin:0!important;padding:0!important;border:0!important";
+
+impl Part<'_> {
+    fn markup(&self) -> Option<Markup<'_>> {
+        Markup::new(&self.content.bytes, self.charset.as_deref())
+    }
+}
+
+/// The value in its quotes replaced. Our URLs need no escaping and no quotes.
+fn anchor_edit(markup: &Markup<'_>, anchor: &Anchor, url: &str, line_break: &[u8]) -> Edit {
+    let with = url.as_bytes().to_vec();
+    let before = anchor.name.checked_sub(1).filter(|at| markup.bytes[*at].is_ascii_whitespace());
+    let folded = before.map(|start| {
+        let attribute = &markup.bytes[anchor.name..anchor.value.start];
+        (start..anchor.value.end, [line_break, attribute, url.as_bytes()].concat())
+    });
+    Edit { span: anchor.value.clone(), with, folded }
+}

@@ -1,0 +1,268 @@
+//! What is signed here, other verifiers accept, and a changed message they do not.
+
+use std::borrow::Borrow;
+use std::hash::Hash;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use mail_auth::common::parse::TxtRecordParser;
+use mail_auth::common::verify::DomainKey;
+use mail_auth::{
+    AuthenticatedMessage, DkimResult, MessageAuthenticator, Parameters, ResolverCache, Txt,
+};
+use waybill::model::{Domain, MessageId, Secret, Timestamp};
+use waybill::rewrite::{
+    DkimKeyError, DkimSigner, Mismatch, PublicUrl, Tokens, Trace, Tracking, Treatment, Untouched,
+    compare, render, render_for,
+};
+
+use crate::support::tools;
+
+const MESSAGE: &str = "Received: from x by y; Sun, 22 Nov 2026 10:00:00 +0000\r\n\
+    From: Kim <kim@Example.com>\r\nTo: bo@example.org\r\nSubject: A  folded\r\n\tsubject\r\n\
+    Date: Sun, 22 Nov 2026 10:00:00 +0000\r\nMessage-ID: <1@example.com>\r\nMIME-Version: 1.0\r\n\
+    List-Unsubscribe: <https://example.com/u>\r\nContent-Type: text/html\r\n\r\n\
+    <p>Some  text \r\n<a href=\"https://example.com/\">go</a>\r\n\r\n\r\n";
+
+fn signer(domain: &str, selector: &str, rsa: bool) -> DkimSigner {
+    let algorithm = if rsa { &rcgen::PKCS_RSA_SHA256 } else { &rcgen::PKCS_ED25519 };
+    let key = rcgen::KeyPair::generate_for(algorithm).unwrap();
+    let pem = Secret::new(key.serialize_pem());
+    DkimSigner::from_pem(Domain::parse(domain).unwrap(), selector, &pem).unwrap()
+}
+
+struct Fixed;
+
+impl Tokens for Fixed {
+    fn open(&self) -> String {
+        "o".into()
+    }
+
+    fn click(&self, link: u16, _: &[u8]) -> String {
+        format!("c{link}")
+    }
+}
+
+fn trace() -> Trace<'static> {
+    let accepted_at = Timestamp::from_millis(1_795_321_671_000);
+    Trace {
+        id: MessageId::new(accepted_at, 7),
+        hostname: "gateway.example.com",
+        client_helo: "erp.example.com",
+        client_address: "192.0.2.1".parse().unwrap(),
+        protocol: "ESMTP",
+        tls: None,
+        accepted_at,
+        recipient: None,
+    }
+}
+
+fn sent(raw: &str, signers: &[DkimSigner]) -> (Vec<u8>, Option<Untouched>) {
+    let public_url = PublicUrl::parse("https://t.example.com").unwrap();
+    let tracking = Tracking {
+        opens: true,
+        clicks: true,
+        honeypot: false,
+        public_url: &public_url,
+        exclude: &[],
+        tokens: &Fixed,
+    };
+    let treatment = Treatment { tracking: Some(&tracking), signers };
+    let raw = Bytes::copy_from_slice(raw.as_bytes());
+    let (outgoing, report) = render_for(&raw, &trace(), treatment);
+    let again = render_for(&raw, &trace(), treatment).0;
+    assert_eq!(outgoing.digest, again.digest, "the same message is signed in the same way");
+    (outgoing.segments.concat(), report.untouched_because)
+}
+
+/// The records of the keys, instead of the network.
+struct Records(Vec<(Box<str>, Txt)>);
+
+impl ResolverCache<Box<str>, Txt> for Records {
+    fn get<Q>(&self, name: &Q) -> Option<Txt>
+    where
+        Box<str>: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        self.0.iter().find(|(key, _)| key.borrow() == name).map(|(_, record)| record.clone())
+    }
+
+    fn remove<Q>(&self, _: &Q) -> Option<Txt>
+    where
+        Box<str>: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        None
+    }
+
+    fn insert(&self, _: Box<str>, _: Txt, _: Instant) {}
+}
+
+/// What mail-auth finds of each signature.
+async fn verified(message: &[u8], signers: &[DkimSigner]) -> Vec<bool> {
+    let record = |signer: &DkimSigner| {
+        let key = DomainKey::parse(signer.dns_txt().as_bytes()).unwrap();
+        (format!("{}.", signer.dns_name().to_lowercase()).into(), Txt::DomainKey(Arc::new(key)))
+    };
+    let records = Records(signers.iter().map(record).collect());
+    let authenticator = MessageAuthenticator::new_cloudflare().unwrap();
+    let message = AuthenticatedMessage::parse(message).unwrap();
+    let parameters = Parameters::new(&message).with_txt_cache(&records);
+    let found = authenticator.verify_dkim(parameters).await;
+    found.iter().map(|output| *output.result() == DkimResult::Pass).collect()
+}
+
+#[tokio::test]
+async fn mail_auth_accepts_every_signature() {
+    let signers = [signer("example.com", "rsa", true), signer("example.com", "ed", false)];
+    for raw in [
+        MESSAGE.to_owned(),
+        MESSAGE.replace("\r\n", "\n"),
+        MESSAGE.trim_end().to_owned(),
+        "From: a@example.com\r\n".to_owned(),
+        "From: a@example.com\r\n\r\n".to_owned(),
+        format!("X-Waybill-Tag: x\r\nBcc: y@z.example\r\n{MESSAGE}"),
+    ] {
+        let (message, _) = sent(&raw, &signers);
+        let wire = String::from_utf8(message).unwrap().replace("\r\n", "\n").replace('\n', "\r\n");
+        let wire = format!("{}\r\n", wire.strip_suffix("\r\n").unwrap_or(&wire));
+        assert_eq!(verified(wire.as_bytes(), &signers).await, [true, true], "{wire}");
+        // Whoever adds a field that a reader is shown, breaks the signature.
+        for forged in [format!("Subject: other\r\n{wire}"), format!("Reply-To: x@y.z\r\n{wire}")] {
+            assert_eq!(verified(forged.as_bytes(), &signers).await, [false, false], "{forged}");
+        }
+        let forged = wire.replace("Kim", "Bim");
+        let expected = [forged == wire; 2];
+        assert_eq!(verified(forged.as_bytes(), &signers).await, expected);
+    }
+}
+
+#[tokio::test]
+async fn the_keys_of_the_authors_domain_sign() {
+    let signers = [signer("example.com", "a", false), signer("mail.example.com", "b", false)];
+    let of = |author: &str| {
+        let (message, _) = sent(&MESSAGE.replace("kim@Example.com", author), &signers);
+        let text = String::from_utf8(message).unwrap();
+        let domains: Vec<String> = text
+            .split("d=")
+            .skip(1)
+            .map(|rest| rest.split(';').next().unwrap().to_owned())
+            .collect();
+        domains
+    };
+    assert_eq!(of("kim@example.com"), ["example.com"]);
+    assert_eq!(of("kim@mail.EXAMPLE.com"), ["mail.example.com"]);
+    assert_eq!(of("kim@news.example.com"), ["example.com"]);
+    assert_eq!(of("kim@example.org"), Vec::<String>::new());
+    assert_eq!(of("kim@notexample.com"), Vec::<String>::new());
+    assert_eq!(of("nobody"), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn signatures_that_came_with_it_are_replaced_or_respected() {
+    let signers = [signer("example.com", "a", false)];
+    let ours =
+        format!("DKIM-Signature: v=1; a=rsa-sha256; d=EXAMPLE.com;\r\n\ts=old; b=x\r\n{MESSAGE}");
+    let (message, untouched) = sent(&ours, &signers);
+    assert_eq!(untouched, None);
+    assert_eq!(verified(&message, &signers).await, [true]);
+    assert!(!String::from_utf8(message).unwrap().contains("s=old"));
+
+    let foreign = format!("DKIM-Signature: v=1; a=rsa-sha256; d=other.example; s=o; b=x\r\n{ours}");
+    let (message, untouched) = sent(&foreign, &signers);
+    assert_eq!(untouched, Some(Untouched::ForeignSignature));
+    assert!(String::from_utf8(message).unwrap().ends_with(&foreign));
+}
+
+#[test]
+fn without_tracking_and_keys_nothing_is_different() {
+    let raw = Bytes::from_static(MESSAGE.as_bytes());
+    let plain = render(&raw, &trace());
+    let (other, report) = render_for(&raw, &trace(), Treatment::default());
+    assert_eq!((plain.digest, plain.segments), (other.digest, other.segments));
+    assert_eq!(report, Default::default());
+    let signers = [signer("other.example", "a", false)];
+    let treatment = Treatment { tracking: None, signers: &signers };
+    assert_eq!(plain.digest, render_for(&raw, &trace(), treatment).0.digest);
+}
+
+#[test]
+fn keys_are_compared_with_what_is_published() {
+    for signer in [signer("example.com", "a", true), signer("example.com", "b", false)] {
+        let record = signer.dns_txt();
+        let check = |text: &str, expected| assert_eq!(compare(&signer, text), expected, "{text}");
+        check("", Err(Mismatch::Version));
+        check("v=spf1 -all", Err(Mismatch::Version));
+        check("k=rsa; v=DKIM1; p=x", Err(Mismatch::Version));
+        check("v=DKIM1; k=rsa", Err(Mismatch::NoKey));
+        check("v=DKIM1; p=", Err(Mismatch::Revoked));
+        check(&record.replace("p=", "h=sha1; p="), Err(Mismatch::Hash));
+        check(&record.replace("p=", "s=tlsrpt; p="), Err(Mismatch::Service));
+        check(&record.replace("p=", "p=*"), Err(Mismatch::Base64));
+        check(&record.replace("p=", "p=AAAA"), Err(Mismatch::OtherKey));
+        assert!(matches!(
+            compare(&signer, &record.replace("k=", "k=x")),
+            Err(Mismatch::Kind { .. })
+        ));
+        check(&record, Ok(()));
+        check(&record.replace("p=", "t=y; s=email; h=sha1:sha256; p="), Ok(()));
+        let (start, end) = record.split_at(60);
+        check(&format!("\"{}\" \"{}\"", start.replace(';', "\\;"), end), Ok(()));
+        check(&format!("{start} {end}"), Ok(()));
+        assert!(!format!("{signer:?}").contains("PRIVATE"));
+        assert!(signer.id().starts_with(&signer.dns_name()));
+    }
+}
+
+#[test]
+fn keys_that_can_not_sign_are_refused() {
+    let pem = rcgen::KeyPair::generate().unwrap().serialize_pem();
+    let check = |selector: &str, pem: &str, expected| {
+        let domain = Domain::parse("example.com").unwrap();
+        let signer = DkimSigner::from_pem(domain, selector, &Secret::new(pem.into()));
+        assert_eq!(signer.err(), Some(expected));
+    };
+    check("a", &pem, DkimKeyError::Kind);
+    check("a", "no key", DkimKeyError::Pem);
+    check("", &pem, DkimKeyError::Selector);
+    check("a;b", &pem, DkimKeyError::Selector);
+    check("a\r\nb", &pem, DkimKeyError::Selector);
+}
+
+const DKIMPY: &str = "import sys, dkim\n\
+    message = sys.stdin.buffer.read()\n\
+    records = dict(line.split(' ', 1) for line in sys.argv[1:])\n\
+    find = lambda name, timeout=5: records[name.decode().rstrip('.')].encode()\n\
+    verifier = dkim.DKIM(message)\n\
+    print([verifier.verify(idx=i, dnsfunc=find) for i in range(len(records))])\n";
+
+#[test]
+fn dkimpy_accepts_every_signature() {
+    let Some(python) = tools::find("python3") else { return };
+    // A package of the system is for the system's own Python.
+    let mut pythons = [python, "/usr/bin/python3".into()].into_iter();
+    let has = |python: &PathBuf| {
+        let output = Command::new(python).args(["-c", "import dkim, nacl"]).output();
+        output.is_ok_and(|output| output.status.success())
+    };
+    let Some(python) = pythons.find(has) else {
+        return tools::skip("dkimpy is not installed for python3 (tests/run does it)");
+    };
+    let signers = [signer("example.com", "rsa", true), signer("example.com", "ed", false)];
+    let (message, _) = sent(MESSAGE, &signers);
+    let records = signers.iter().map(|s| format!("{} {}", s.dns_name(), s.dns_txt()));
+    let mut child = Command::new(&python)
+        .args(["-c", DKIMPY])
+        .args(records)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(&message).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "[True, True]");
+}

@@ -1,0 +1,557 @@
+//! A tracked message is the message: a browser sees the same document but for the links and one pixel, every other byte
+//! stays, and doing it twice changes nothing.
+//!
+//! What a browser sees is told by html5ever, what parts there are by mail-parser; neither finds the links in `rewrite`.
+
+use std::path::PathBuf;
+
+use base64::Engine;
+use bytes::Bytes;
+use html5ever::tendril::TendrilSink;
+use html5ever::{ParseOpts, parse_document};
+use mail_parser::{MessageParser, PartType};
+use markup5ever_rcdom::{Handle, NodeData, RcDom};
+use waybill::model::{MessageId, Timestamp};
+use waybill::rewrite::{
+    PublicUrl, SkipReason, Tokens, TouchReport, Trace, Tracking, Treatment, Untouched, render,
+    render_for,
+};
+
+const PUBLIC: &str = "https://t.example.com";
+
+/// Tokens that can be read back: the URL in base64, behind the number.
+struct Readable;
+
+const URL_SAFE: base64::engine::GeneralPurpose = base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+impl Tokens for Readable {
+    fn open(&self) -> String {
+        "opened".into()
+    }
+
+    fn click(&self, link: u16, url: &[u8]) -> String {
+        format!("{link}-{}", URL_SAFE.encode(url))
+    }
+}
+
+/// The URL that a link of ours leads to.
+fn target(link: &str) -> Option<String> {
+    let token = link.strip_prefix(PUBLIC)?.strip_prefix("/c/")?;
+    let (_, url) = token.split_once('-')?;
+    String::from_utf8(URL_SAFE.decode(url).ok()?).ok()
+}
+
+fn trace() -> Trace<'static> {
+    let accepted_at = Timestamp::from_millis(1_795_321_671_000);
+    Trace {
+        id: MessageId::new(accepted_at, 7),
+        hostname: "gateway.example.com",
+        client_helo: "erp.example.com",
+        client_address: "192.0.2.1".parse().unwrap(),
+        protocol: "ESMTP",
+        tls: None,
+        accepted_at,
+        recipient: None,
+    }
+}
+
+fn tracked_as(raw: &[u8], honeypot: bool) -> (Vec<u8>, TouchReport) {
+    let public_url = PublicUrl::parse(PUBLIC).unwrap();
+    let exclude = ["*.example.net/private*".to_owned()];
+    let tracking = Tracking {
+        opens: true,
+        clicks: true,
+        honeypot,
+        public_url: &public_url,
+        exclude: &exclude,
+        tokens: &Readable,
+    };
+    let treatment = Treatment { tracking: Some(&tracking), signers: &[] };
+    let (outgoing, report) = render_for(&Bytes::copy_from_slice(raw), &trace(), treatment);
+    (without_received(outgoing.segments.concat()), report)
+}
+
+fn tracked(raw: &[u8]) -> (Vec<u8>, TouchReport) {
+    tracked_as(raw, false)
+}
+
+fn untracked(raw: &[u8]) -> Vec<u8> {
+    without_received(render(&Bytes::copy_from_slice(raw), &trace()).segments.concat())
+}
+
+/// Takes out the field that rendering put in.
+fn without_received(sent: Vec<u8>) -> Vec<u8> {
+    let field = render(&Bytes::new(), &trace()).segments.concat();
+    let place = memchr::memmem::find(&sent, &field).expect("the field");
+    [&sent[..place], &sent[place + field.len()..]].concat()
+}
+
+fn skipped(report: &TouchReport, reason: SkipReason) -> u32 {
+    report.skipped.iter().find(|(r, _)| *r == reason).map_or(0, |(_, n)| *n)
+}
+
+/// A document as a list of its nodes; links apart.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Document {
+    nodes: Vec<String>,
+    links: Vec<String>,
+    pixels: usize,
+}
+
+fn document(html: &str) -> Document {
+    let mut options = ParseOpts::default();
+    // Mail is shown without scripts.
+    options.tree_builder.scripting_enabled = false;
+    let dom = parse_document(RcDom::default(), options).one(html);
+    let mut document = Document::default();
+    let mut stack = vec![(dom.document.clone(), 0)];
+    while let Some((node, depth)) = stack.pop() {
+        let is_pixel = describe(&node, depth, &mut document);
+        if is_pixel {
+            continue;
+        }
+        let children = node.children.borrow();
+        stack.extend(children.iter().rev().map(|child| (child.clone(), depth + 1)));
+        if let NodeData::Element { template_contents, .. } = &node.data
+            && let Some(contents) = &*template_contents.borrow()
+        {
+            stack.push((contents.clone(), depth + 1));
+        }
+    }
+    document
+}
+
+/// Adds a node; whether it is the pixel, which is not added.
+fn describe(node: &Handle, depth: usize, document: &mut Document) -> bool {
+    let mut add = |text: String| document.nodes.push(format!("{depth} {text}"));
+    match &node.data {
+        NodeData::Document | NodeData::ProcessingInstruction { .. } => {}
+        NodeData::Doctype { name, .. } => add(format!("!{name}")),
+        NodeData::Text { contents } => {
+            let text = contents.borrow().to_string();
+            let prefix = format!("{depth} =");
+            // The pixel divides a text in two.
+            match document.nodes.last_mut().filter(|last| last.starts_with(&prefix)) {
+                Some(last) => last.push_str(&text),
+                None => document.nodes.push(format!("{prefix}{text}")),
+            }
+        }
+        NodeData::Comment { contents } => add(format!("<!--{contents}")),
+        NodeData::Element { name, attrs, .. } => {
+            let mut shown = format!("<{}", name.local);
+            for attribute in attrs.borrow().iter() {
+                let (key, value) = (&attribute.name.local, &attribute.value);
+                let is_html = name.ns == html5ever::ns!(html);
+                if &**key == "src" && value.starts_with(&format!("{PUBLIC}/o/")) {
+                    document.pixels += 1;
+                    return true;
+                }
+                if is_html && &**key == "href" && matches!(&*name.local, "a" | "area") {
+                    document.links.push(value.to_string());
+                } else {
+                    shown.push_str(&format!(" {key}={value:?}"));
+                }
+            }
+            document.nodes.push(format!("{depth} {shown}"));
+        }
+    }
+    false
+}
+
+/// Whether the document is the same but for links that lead where they led, and at most one pixel.
+fn compare(name: &str, before: &str, after: &str) -> (usize, usize) {
+    let (old, new) = (document(before), document(after));
+    let mut nodes = new.nodes;
+    if nodes != old.nodes && new.pixels == 1 {
+        // A picture behind an element that was never closed is within another one of the same kind.
+        while nodes.len() > old.nodes.len() && nodes.last() != old.nodes.last() {
+            nodes.pop();
+        }
+    }
+    assert_eq!(nodes, old.nodes, "{name}\n{before}\n=>\n{after}");
+    let pairs: Vec<_> = old.links.iter().zip(&new.links).collect();
+    let mut rewritten = 0;
+    for (old, new) in pairs {
+        if old != new {
+            rewritten += 1;
+            let trimmed = old.trim_matches(|c: char| c <= ' ');
+            assert_eq!(target(new).as_deref(), Some(trimmed), "{name}");
+        }
+    }
+    assert!(new.pixels <= 1, "{name}");
+    (rewritten, new.pixels)
+}
+
+/// All HTML parts, decoded, and all other bodies as they are.
+fn parts(raw: &[u8]) -> (Vec<String>, Vec<Vec<u8>>) {
+    let Some(message) = MessageParser::default().parse(raw) else {
+        return (Vec::new(), Vec::new());
+    };
+    let (mut html, mut others) = (Vec::new(), Vec::new());
+    for part in &message.parts {
+        match &part.body {
+            PartType::Html(text) => html.push(text.to_string()),
+            PartType::Text(_) | PartType::Multipart(_) => {}
+            PartType::Binary(_) | PartType::InlineBinary(_) | PartType::Message(_) => {
+                others.push(
+                    raw[part.raw_body_offset() as usize..part.raw_end_offset() as usize].to_vec(),
+                );
+            }
+        }
+    }
+    (html, others)
+}
+
+fn corpus() -> Vec<(String, Vec<u8>)> {
+    let Some(folder) = std::env::var_os("WAYBILL_CORPUS").map(PathBuf::from) else {
+        eprintln!("skipped: WAYBILL_CORPUS names no folder");
+        return Vec::new();
+    };
+    let manifest = std::fs::read_to_string(folder.join("MANIFEST.tsv")).unwrap_or_default();
+    let names = manifest.lines().skip(1).filter_map(|line| line.split('\t').next());
+    let read = |name: &str| Some((name.to_owned(), std::fs::read(folder.join(name)).ok()?));
+    names.filter_map(read).collect()
+}
+
+fn quoted_printable(text: &str) -> String {
+    let mut out = String::new();
+    for line in text.split("\r\n") {
+        let mut column = 0;
+        for (at, byte) in line.bytes().enumerate() {
+            let is_last = at + 1 == line.len();
+            let plain = (byte.is_ascii_graphic() || byte == b' ' && !is_last) && byte != b'=';
+            let word = if plain { (byte as char).to_string() } else { format!("={byte:02X}") };
+            if column + word.len() > 75 {
+                out.push_str("=\r\n");
+                column = 0;
+            }
+            column += word.len();
+            out.push_str(&word);
+        }
+        out.push_str("\r\n");
+    }
+    out
+}
+
+fn base64_lines(bytes: &[u8]) -> String {
+    let encoded = base64::engine::general_purpose::STANDARD.encode(bytes);
+    let lines = encoded.as_bytes().chunks(76).map(|line| std::str::from_utf8(line).unwrap());
+    lines.map(|line| format!("{line}\r\n")).collect()
+}
+
+/// A message with one HTML part in each encoding.
+fn wrapped(html: &str) -> [String; 3] {
+    let head =
+        "From: a@example.com\r\nMIME-Version: 1.0\r\nContent-Type: text/html; charset=utf-8\r\n";
+    [
+        format!("{head}Content-Transfer-Encoding: 8bit\r\n\r\n{html}"),
+        format!(
+            "{head}Content-Transfer-Encoding: quoted-printable\r\n\r\n{}",
+            quoted_printable(html)
+        ),
+        format!("{head}Content-Transfer-Encoding: base64\r\n\r\n{}", base64_lines(html.as_bytes())),
+    ]
+}
+
+fn check_message(name: &str, raw: &[u8]) -> TouchReport {
+    let original = untracked(raw);
+    let (sent, report) = tracked(raw);
+    if report.rewritten == 0 && !report.pixel {
+        assert_eq!(sent, original, "{name}");
+    }
+    let (again, second) = tracked(&sent);
+    assert_eq!((second.rewritten, second.pixel), (0, false), "{name}");
+    assert_eq!(again, sent, "{name}");
+    let ((old_html, old_others), (new_html, new_others)) = (parts(&original), parts(&sent));
+    assert_eq!(old_others, new_others, "{name}");
+    assert_eq!(old_html.len(), new_html.len(), "{name}");
+    for (old, new) in old_html.iter().zip(&new_html) {
+        compare(name, old, new);
+    }
+    let longest = |raw: &[u8]| raw.split(|b| *b == b'\n').map(<[u8]>::len).max().unwrap_or(0);
+    assert!(longest(&sent) <= longest(&original).max(999), "{name}");
+    report
+}
+
+#[test]
+fn every_real_message_stays_what_it_is() {
+    let (mut messages, mut touched, mut links, mut rewritten, mut pixels) = (0, 0, 0, 0, 0);
+    for (name, raw) in corpus() {
+        let samples = match name.ends_with(".html") || name.starts_with("html/") {
+            true => {
+                let html =
+                    String::from_utf8_lossy(&raw).replace("\r\n", "\n").replace('\n', "\r\n");
+                wrapped(&html).map(String::into_bytes).to_vec()
+            }
+            false => vec![raw],
+        };
+        for sample in samples {
+            let report = check_message(&name, &sample);
+            messages += 1;
+            touched += usize::from(report.untouched_because.is_none());
+            links += report.links;
+            rewritten += report.rewritten;
+            pixels += usize::from(report.pixel);
+        }
+    }
+    eprintln!(
+        "{messages} messages, {touched} touched: {rewritten} of {links} links, {pixels} pixels"
+    );
+    assert!(messages == 0 || (rewritten > 100 && pixels > 100));
+}
+
+#[test]
+fn strange_html_stays_what_it_is() {
+    let link = "<a href=\"https://example.com/?a=1&amp;b=2\">go</a>";
+    let check = |html: &str, rewritten: usize, pixels: usize| {
+        for raw in wrapped(&html.replace("LINK", link)) {
+            let report = check_message(html, raw.as_bytes());
+            let found = (report.rewritten as usize, usize::from(report.pixel));
+            assert_eq!(found, (rewritten, pixels), "{raw}\n{report:?}");
+        }
+    };
+    check("LINK", 1, 1);
+    check("<p>LINK<b>LINK", 2, 1);
+    check("<html><body>LINK</body></html>\r\n", 1, 1);
+    check("<body>LINK</body><body>LINK</body>LINK", 3, 1);
+    check("<body>LINK</body></html>LINK<!-- end -->", 2, 1);
+    check("<body><!-- </body> LINK --><script>'</body>LINK'</script>LINK</body>", 1, 1);
+    check("<body>LINK<!-- open </body>", 1, 0);
+    check("<body>LINK<a href=\"https://open.example.com/", 1, 0);
+    check("<style>LINK</style><title>LINK</title><textarea>LINK</textarea>", 0, 1);
+    check("<noscript>LINK</noscript><template>LINK</template>x", 1, 1);
+    check("<!--[if mso]>LINK<v:roundrect href=\"https://e.com\"><![endif]-->LINK", 1, 1);
+    check("<!--[if !mso]><!-->LINK<!--<![endif]--><![if !vml]>LINK<![endif]>", 2, 1);
+    check("<base href=\"https://example.com/\"><a href=\"page\">x</a>LINK", 1, 1);
+    check("<table><tr><td>LINK</td></tr></table>", 1, 1);
+    check("<table><tr><td>LINK", 1, 1);
+    check("<a href=https://example.com/a?b=c>x</a><a href='https://example.com/'\r\n>y</a>", 2, 1);
+    check("<a href=https://example.com/ href=https://other.example.com/>x</a>", 1, 1);
+    check("<a HREF = \" https://example.com/ \" title='&copy'>x</a>", 1, 1);
+    check("<map><area href=\"https://example.com/\"></map>", 1, 1);
+    check("<frameset><frame src=x></frameset>", 0, 0);
+    check("", 0, 0);
+}
+
+#[test]
+fn a_link_leads_exactly_where_it_led() {
+    let check = |href: &str, url: &str| {
+        let html = format!("<body><a href=\"{href}\">go</a></body>");
+        for raw in wrapped(&html) {
+            let (sent, report) = tracked(raw.as_bytes());
+            assert_eq!(report.rewritten, 1, "{href} {report:?}");
+            let (html, _) = parts(&sent);
+            let links = document(&html[0]).links;
+            assert_eq!(links.iter().map(|link| target(link).unwrap()).collect::<Vec<_>>(), [url]);
+        }
+    };
+    check("https://example.com/?a=1&b=2", "https://example.com/?a=1&b=2");
+    check("https://example.com/?a=1&amp;b=2", "https://example.com/?a=1&b=2");
+    check("https://example.com/?a=1&amp;amp;b=2", "https://example.com/?a=1&amp;b=2");
+    check("https://example.com/?a=1&ampx=2", "https://example.com/?a=1&ampx=2");
+    check("https://example.com/?a=1&copy=2", "https://example.com/?a=1&copy=2");
+    check("https://example.com/?a&#61;1&#x26;b", "https://example.com/?a=1&b");
+    check("https://example.com/%2F%2f%C3%A5?x=%26+y", "https://example.com/%2F%2f%C3%A5?x=%26+y");
+    check(
+        "https://s3.example.com/x?X-Amz-Signature=ab%2Bc%3D&amp;X-Amz-Date=2026",
+        "https://s3.example.com/x?X-Amz-Signature=ab%2Bc%3D&X-Amz-Date=2026",
+    );
+    check(
+        "https://example.com/bl\u{e5}b\u{e6}r?q=\u{f8}",
+        "https://example.com/bl\u{e5}b\u{e6}r?q=\u{f8}",
+    );
+}
+
+#[test]
+fn a_very_long_link_is_kept_where_its_line_may_not_grow() {
+    let url = format!("https://example.com/?s={}", "aB3-".repeat(1000));
+    let html = format!("<body><a href=\"{url}\">go</a></body>");
+    let [identity, quoted, base64] = wrapped(&html);
+    for raw in [quoted, base64] {
+        let (sent, _) = tracked(raw.as_bytes());
+        assert_eq!(target(&document(&parts(&sent).0[0]).links[0]).unwrap(), url);
+        assert!(sent.split(|b| *b == b'\n').all(|line| line.len() <= 78));
+    }
+    let (sent, report) = tracked(identity.as_bytes());
+    assert_eq!((report.rewritten, skipped(&report, SkipReason::LineTooLong)), (0, 1));
+    assert_eq!(document(&parts(&sent).0[0]).links, [url]);
+    // A line that is only nearly full is divided within the tag.
+    let html = format!("<p>{}<a href=\"https://example.com/\">go</a>", "x".repeat(930));
+    let (sent, report) = tracked(wrapped(&html)[0].as_bytes());
+    assert_eq!(report.rewritten, 1);
+    assert!(sent.split(|b| *b == b'\n').all(|line| line.len() <= 999));
+}
+
+#[test]
+fn every_charset_keeps_its_bytes() {
+    let text = "<p>TEXT <a href=\"https://example.com/?a=1&amp;b=2\">go TEXT</a> TEXT</p>";
+    let utf16 = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
+    let encoded = |label: &str, text: &str| {
+        encoding_rs::Encoding::for_label(label.as_bytes()).unwrap().encode(text).0.into_owned()
+    };
+    let samples: [(&str, Vec<u8>); 9] = [
+        ("; charset=utf-8", text.replace("TEXT", "bl\u{e5}b\u{e6}r").into_bytes()),
+        ("", text.replace("TEXT", "bl\u{e5}b\u{e6}r").into_bytes()),
+        ("", encoded("windows-1252", &text.replace("TEXT", "bl\u{e5}b\u{e6}r"))),
+        ("; charset=iso-8859-1", encoded("windows-1252", &text.replace("TEXT", "\u{f8}\u{d8}"))),
+        ("; charset=\"windows-1252\"", encoded("windows-1252", &text.replace("TEXT", "\u{20ac}"))),
+        ("; charset=Shift_JIS", encoded("shift_jis", &text.replace("TEXT", "\u{8868}\u{30bd}"))),
+        (
+            "; charset=iso-2022-jp",
+            encoded("iso-2022-jp", &text.replace("TEXT", "\u{8868}\u{3042}")),
+        ),
+        ("; charset=gb18030", encoded("gb18030", &text.replace("TEXT", "\u{9000}\u{1f600}"))),
+        ("; charset=utf-16le", utf16(&text.replace("TEXT", "bl\u{e5}\u{1f600}"))),
+    ];
+    for (charset, body) in samples {
+        let is_utf16 = charset.contains("16");
+        let raw = |encoding: &str, body: &[u8]| {
+            let head = format!(
+                "MIME-Version: 1.0\r\nContent-Type: text/html{charset}\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n"
+            );
+            [head.as_bytes(), body].concat()
+        };
+        let (sent, report) = tracked(&raw("base64", base64_lines(&body).as_bytes()));
+        assert_eq!((report.rewritten, report.pixel), (1, true), "{charset}");
+        let at = memchr::memmem::find(&sent, b"\r\n\r\n").unwrap() + 4;
+        let kept: Vec<u8> =
+            sent[at..].iter().copied().filter(|b| !b.is_ascii_whitespace()).collect();
+        let decoded = base64::engine::general_purpose::STANDARD.decode(kept).unwrap();
+        let expected = |original: &[u8]| {
+            let wide = |text: &str| if is_utf16 { utf16(text) } else { text.as_bytes().to_vec() };
+            let old = wide("https://example.com/?a=1&amp;b=2");
+            let place = memchr::memmem::find(original, &old).unwrap();
+            let new = format!("{PUBLIC}/c/0-{}", URL_SAFE.encode("https://example.com/?a=1&b=2"));
+            [&original[..place], &wide(&new), &original[place + old.len()..]].concat()
+        };
+        assert!(decoded.starts_with(&expected(&body)), "{charset}");
+        if !is_utf16 {
+            let (sent, report) = tracked(&raw("8bit", &body));
+            assert_eq!((report.rewritten, report.pixel), (1, true), "{charset}");
+            assert!(sent.ends_with(&decoded), "{charset}");
+        }
+    }
+}
+
+#[test]
+fn messages_that_must_not_change_do_not() {
+    let html =
+        "Content-Type: text/html\r\n\r\n<body><a href=\"https://example.com/\">go</a></body>\r\n";
+    let multipart = |kind: &str, more: &str| {
+        format!(
+            "From: a@example.com\r\nContent-Type: multipart/{kind}; boundary=b\r\n\r\n--b\r\n{html}--b\r\n{more}\r\n--b--\r\n"
+        )
+    };
+    let check = |raw: &str, expected| {
+        let (sent, report) = tracked(raw.as_bytes());
+        assert_eq!(report.untouched_because, Some(expected), "{raw}");
+        assert_eq!(sent, raw.as_bytes());
+    };
+    check(
+        &multipart("signed", "Content-Type: application/pgp-signature\r\n\r\nx"),
+        Untouched::Signed,
+    );
+    check(
+        &multipart("encrypted", "Content-Type: application/octet-stream\r\n\r\nx"),
+        Untouched::Encrypted,
+    );
+    check(&multipart("mixed", "Content-Type: application/pkcs7-mime\r\n\r\nx"), Untouched::Smime);
+    check(&multipart("mixed", "Content-Type: application/pgp-encrypted\r\n\r\nx"), Untouched::Pgp);
+    check(&multipart("mixed", "\r\n-----BEGIN PGP MESSAGE-----"), Untouched::Pgp);
+    check(&multipart("alternative", "Content-Type: text/calendar\r\n\r\nx"), Untouched::Calendar);
+    check(
+        &multipart("report", "Content-Type: message/delivery-status\r\n\r\nx"),
+        Untouched::Report,
+    );
+    check(
+        &format!("DKIM-Signature: v=1; d=other.example;\r\n b=x\r\n{html}"),
+        Untouched::ForeignSignature,
+    );
+    check(&format!("ARC-Seal: i=1; d=other.example\r\n{html}"), Untouched::ForeignSignature);
+    check(&format!("Content-Transfer-Encoding: x-uuencode\r\n{html}"), Untouched::Malformed);
+    check("Content-Type: image/png\r\n\r\nx\r\n", Untouched::NoText);
+    let open = multipart("mixed", "\r\nx").replace("--b--", "");
+    check(&open, Untouched::Malformed);
+}
+
+#[test]
+fn parts_that_are_not_the_message_do_not_change() {
+    let html = "<body><a href=\"https://example.com/\">go</a></body>";
+    let others = [
+        format!("Content-Type: text/x-amp-html\r\n\r\n{html}"),
+        format!("Content-Type: message/rfc822\r\n\r\nContent-Type: text/html\r\n\r\n{html}"),
+        format!("Content-Type: text/html\r\nContent-Disposition: attachment\r\n\r\n{html}"),
+        format!("Content-Type: text/html; name=x.html\r\n\r\n{html}"),
+    ];
+    let body = others.map(|part| format!("--b\r\n{part}\r\n")).concat();
+    let raw = format!(
+        "Content-Type: multipart/mixed; boundary=b\r\n\r\n{body}--b\r\n\r\ntext\r\n--b--\r\n"
+    );
+    let (sent, report) = tracked(raw.as_bytes());
+    assert_eq!(sent, raw.as_bytes());
+    assert_eq!(report, TouchReport::default());
+}
+
+#[test]
+fn what_was_left_is_told_with_its_reason() {
+    let html = "<a href=\"mailto:a@example.com\">m</a><a href=\"tel:1\">t</a><a href=\"sms:1\">s</a>\
+        <a href=\"cid:x\">c</a><a href=\"#top\">f</a><a href=\"/x\">r</a><a href=\"https://a.example.net/private/1\">e</a>\
+        <p><a href=\"https://example.com/u\">Unsubscribe</a></p><p>To unsubscribe click <a href=\"https://example.com/v\">here</a></p>\
+        <p><a href=\"https://example.com/w\">https://example.com</a></p><p><a href=\"https://list.example.com/1\">here</a></p>\
+        <p><a href=\"https://t.example.com/c/x\">o</a></p><p><a href=\"https://example.com/{{x}}\">p</a>\
+        <p><a href=\"https://example.com/\">go</a><img src=\"https://t.example.com/o/x\">";
+    let raw = format!(
+        "List-Unsubscribe: <https://list.example.com/1>\r\nContent-Type: text/html\r\n\r\n{html}"
+    );
+    let (_, report) = tracked(raw.as_bytes());
+    let expected = [
+        (SkipReason::Mailto, 1),
+        (SkipReason::Tel, 1),
+        (SkipReason::Sms, 1),
+        (SkipReason::Cid, 1),
+        (SkipReason::Fragment, 1),
+        (SkipReason::Relative, 1),
+        (SkipReason::Ours, 1),
+        (SkipReason::Excluded, 1),
+        (SkipReason::Unsubscribe, 3),
+        (SkipReason::TextIsUrl, 1),
+        (SkipReason::Placeholder, 1),
+    ];
+    assert_eq!(report.skipped, expected);
+    assert_eq!((report.links, report.rewritten, report.pixel), (14, 1, false));
+}
+
+#[test]
+fn links_in_plain_text_change_only_where_they_are_unmistakable() {
+    let raw = "Subject: x\r\n\r\nSee https://example.com/a?b=c now,\r\nor <https://example.com/d.>.\r\n\
+        Not https://example.com/e. And (https://example.com/f)\r\n\r\nUnsubscribe:\r\nhttps://example.com/g\r\n";
+    let (sent, report) = tracked(raw.as_bytes());
+    assert_eq!((report.links, report.rewritten, report.pixel), (5, 2, false));
+    assert_eq!(skipped(&report, SkipReason::UnclearEnd), 2);
+    assert_eq!(skipped(&report, SkipReason::Unsubscribe), 1);
+    let ours = |number, url: &str| format!("{PUBLIC}/c/{number}-{}", URL_SAFE.encode(url));
+    let expected = raw
+        .replace("https://example.com/a?b=c", &ours(0, "https://example.com/a?b=c"))
+        .replace("https://example.com/d.>", &format!("{}>", ours(1, "https://example.com/d.")));
+    assert_eq!(String::from_utf8(sent).unwrap(), expected);
+}
+
+#[test]
+fn a_honeypot_is_put_in_once_and_only_when_asked_for() {
+    let raw = wrapped("<body>text</body>")[0].clone();
+    let (sent, _) = tracked_as(raw.as_bytes(), true);
+    let text = String::from_utf8(sent.clone()).unwrap();
+    assert_eq!(text.matches("/c/65535-").count(), 1);
+    assert_eq!(tracked_as(&sent, true).0, sent);
+    assert!(!String::from_utf8(tracked(raw.as_bytes()).0).unwrap().contains("/c/"));
+}
+
+#[test]
+fn two_html_parts_share_one_pixel() {
+    let part = "--b\r\nContent-Type: text/html\r\n\r\n<body>x</body>\r\n";
+    let raw = format!("Content-Type: multipart/mixed; boundary=b\r\n\r\n{part}{part}--b--\r\n");
+    let report = check_message("two", raw.as_bytes());
+    assert!(report.pixel);
+    let (sent, _) = tracked(raw.as_bytes());
+    assert_eq!(String::from_utf8(sent).unwrap().matches("/o/opened").count(), 1);
+}
