@@ -53,6 +53,9 @@ const SUBJECTS: [&str; 46] = [
     "afwezig",
     "resposta autom\u{e1}tica",
 ];
+/// The same anywhere in a subject.
+const SUBJECT_WORDS: &[&str] =
+    &["out of office", "out of the office", "automatic reply", "autoreply", "auto-reply"];
 /// Sentences of those who want a proof.
 const CHALLENGES: &[&str] = &[
     "confirm that you are",
@@ -112,14 +115,9 @@ const CHALLENGE_SUBJECTS: &[&str] = &[
 pub(super) fn read(header: &Header, notice: &str) -> Option<AutoReply> {
     let subject = wording::folded(&header.subject);
     let text = wording::folded(notice);
-    let is_marked = is_marked(header);
+    let is_marked = is_marked(header) || is_from_nowhere(header);
     let is_challenge = is_challenge(header, &subject, &text);
-    let bare = subject.trim_start_matches("re:").trim_start_matches("aw:").trim();
-    let is_in_words = SUBJECTS.iter().any(|start| bare.starts_with(start))
-        || ["out of office", "out of the office", "automatic reply", "autoreply", "auto-reply"]
-            .iter()
-            .any(|words| bare.contains(words));
-    if !is_marked && !is_challenge && !is_in_words {
+    if !is_marked && !is_challenge && !is_in_words(&subject) {
         return None;
     }
     let kind = if is_challenge { AutoReplyKind::Challenge } else { AutoReplyKind::Answer };
@@ -139,7 +137,18 @@ pub(super) fn is_marked(header: &Header) -> bool {
         "x-delivery-agent" => value.contains("tmda"),
         // The others are only ever written by those who answer by themselves.
         _ => true,
-    }) || (header.has_null_return_path && !header.is_from_a_daemon())
+    })
+}
+
+/// Whether the subject of a folded header says so.
+pub(super) fn is_in_words(subject: &str) -> bool {
+    let bare = subject.trim_start_matches("re:").trim_start_matches("aw:").trim();
+    SUBJECTS.iter().any(|start| bare.starts_with(start)) || wording::says(bare, SUBJECT_WORDS)
+}
+
+/// A null return path and no mail system: what answers by itself must not be answered (RFC 3834 §3.3).
+fn is_from_nowhere(header: &Header) -> bool {
+    header.has_null_return_path && !header.is_from_a_daemon()
 }
 
 fn is_challenge(header: &Header, subject: &str, text: &str) -> bool {
@@ -149,5 +158,5 @@ fn is_challenge(header: &Header, subject: &str, text: &str) -> bool {
         || header.says("x-delivery-agent").is_some_and(|value| value.contains("tmda"));
     let in_subject = wording::says(subject, CHALLENGE_SUBJECTS);
     let in_text = wording::says(text, CHALLENGES);
-    is_agent || (in_text && (in_subject || is_marked(header)))
+    is_agent || (in_text && (in_subject || is_marked(header) || is_from_nowhere(header)))
 }

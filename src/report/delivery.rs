@@ -10,6 +10,7 @@ use super::address;
 use super::block::{self, Block};
 use super::finding::{Action, Clues, PerRecipient};
 use super::header::Header;
+use super::verdict::Said;
 use super::{MAX_RECIPIENTS, MAX_TEXT_BYTES, prose, verdict};
 
 const RECIPIENT_FIELDS: [&str; 3] = ["final-recipient", "original-recipient", "x-actual-recipient"];
@@ -24,7 +25,7 @@ pub(super) fn read(
     clues: &Clues,
 ) -> Option<Vec<PerRecipient>> {
     let mut found = Vec::new();
-    for part in parts.iter().filter(|part| may_be_status(part)) {
+    for part in parts.iter().filter(|part| may_be_status(header, part)) {
         let is_named = part.content_type.ends_with("delivery-status");
         let body = part.decoded();
         let body = &body[..body.len().min(MAX_PART_BYTES)];
@@ -49,11 +50,14 @@ pub(super) fn read(
     (!found.is_empty()).then_some(found)
 }
 
-/// Labelled as a status, or plain text whose beginning looks like one.
-fn may_be_status(part: &Leaf<'_>) -> bool {
+/// Labelled as a status, or what looks like one and comes from a mail system: a person may quote one.
+fn may_be_status(header: &Header, part: &Leaf<'_>) -> bool {
     let kind = part.content_type.as_str();
     if kind.ends_with("delivery-status") {
         return true;
+    }
+    if !header.is_from_a_daemon() && !header.has_null_return_path {
+        return false;
     }
     let head = &part.encoded[..part.encoded.len().min(MAX_TEXT_BYTES)];
     (kind == "text/plain" || kind == "application/octet-stream")
@@ -76,7 +80,11 @@ fn recipient(block: &Block, notice: &str) -> PerRecipient {
     let action = action.unwrap_or(Action::Failed);
     let near = last.as_ref().map(|mailbox| prose::around(notice, mailbox)).unwrap_or_default();
     let status_text = block.get("status").unwrap_or_default();
-    let verdict = verdict::judge(action, status, &[&diagnostic, status_text, &near]);
+    let verdict = verdict::judge(
+        action,
+        status,
+        &[Said::of(&diagnostic), Said::of(status_text), Said::of(&near)],
+    );
     PerRecipient {
         address: last.or(actual).or_else(|| original.clone()),
         original,

@@ -11,6 +11,7 @@ use super::address;
 use super::auto_reply;
 use super::finding::{Action, Clues, PerRecipient};
 use super::header::Header;
+use super::verdict::Said;
 use super::{MAX_RECIPIENTS, MAX_TEXT_BYTES, verdict, wording};
 use crate::mime::Leaf;
 use crate::model::Mailbox;
@@ -170,9 +171,10 @@ pub(super) fn read(header: &Header, notice: &str, clues: &Clues) -> Option<Vec<P
     }
     let action = action.unwrap_or(Action::Failed);
     let told = addresses(header, notice, clues);
+    let (general, titled) = (Said::of(&whole), Said::of(&subject));
     let one = |address: Option<Mailbox>| {
         let block = address.as_ref().map(|a| around(notice, a)).unwrap_or_default();
-        let verdict = verdict::judge(action, None, &[&block, &whole, &subject]);
+        let verdict = verdict::judge(action, None, &[Said::of(&block), general, titled]);
         PerRecipient {
             original: None,
             action,
@@ -223,7 +225,8 @@ fn is_bounce(header: &Header, subject: &str, whole: &str, notice: &str) -> bool 
     if !header.failed.is_empty() {
         return true;
     }
-    if !is_daemon && !in_body && auto_reply::is_marked(header) {
+    let is_answer_of_a_machine = auto_reply::is_marked(header) || auto_reply::is_in_words(subject);
+    if !is_daemon && !in_subject && is_answer_of_a_machine {
         return false;
     }
     let points = 2 * i32::from(is_daemon)

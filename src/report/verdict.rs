@@ -20,9 +20,24 @@ pub(super) struct Verdict {
     pub(super) status: Option<EnhancedCode>,
 }
 
-/// Judges what was said of one recipient. `status`: as the machine part says it. `words`: the most telling first.
-pub(super) fn judge(action: Action, status: Option<EnhancedCode>, words: &[&str]) -> Verdict {
-    let spoken = words.iter().find_map(|text| enhanced_in(text));
+/// The numbers and words of one text.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Said {
+    status: Option<EnhancedCode>,
+    code: Option<u16>,
+    trouble: Option<Trouble>,
+}
+
+impl Said {
+    pub(super) fn of(text: &str) -> Said {
+        Said { status: enhanced_in(text), code: reply_code(text), trouble: wording::trouble(text) }
+    }
+}
+
+/// Judges what was said of one recipient. `status`: as the machine part says it. `said`: the most
+/// telling first.
+pub(super) fn judge(action: Action, status: Option<EnhancedCode>, said: &[Said]) -> Verdict {
+    let spoken = said.iter().find_map(|said| said.status);
     let status = match status {
         // `5.0.0` says no more than that it failed.
         Some(EnhancedCode(class, 0, 0)) => match spoken {
@@ -32,8 +47,8 @@ pub(super) fn judge(action: Action, status: Option<EnhancedCode>, words: &[&str]
         Some(_) => status,
         None => spoken,
     };
-    let code = words.iter().find_map(|text| reply_code(text));
-    let named = words.iter().find_map(|text| wording::trouble(text));
+    let code = said.iter().find_map(|said| said.code);
+    let named = said.iter().find_map(|said| said.trouble);
     let trouble = match (named, status) {
         // `550 Requested action not taken: mailbox unavailable`, `rejected`: the number may say more.
         (Some(named), _) => named,
@@ -169,7 +184,7 @@ mod tests {
     #[test]
     fn the_class_follows_number_and_words() {
         let check = |text: &str, class: Class, trouble: Trouble| {
-            let verdict = judge(Action::Failed, None, &[text]);
+            let verdict = judge(Action::Failed, None, &[Said::of(text)]);
             assert_eq!((verdict.class, verdict.trouble), (class, trouble), "{text}");
         };
         check("", Class::Hard, Trouble::Other);

@@ -3,16 +3,27 @@
 //! A table of phrases in lower case, looked for in this order: a phrase that says more stands before one that
 //! says less, and what is said of the sender before what is said of the recipient.
 
+use std::sync::LazyLock;
+
+use regex::Regex;
+
 use super::finding::Trouble;
 use super::phrases::{
     BLOCKED, CONTENT, FULL, INACTIVE, LOOP, SENDER, TOO_LARGE, UNKNOWN_DOMAIN, UNKNOWN_USER,
 };
 
-/// Looks for the first phrase, in the order of the table, in a text.
+/// Looks for the first phrase, in the order of the table, in a text: one pass over it for each row.
 pub(super) fn trouble(text: &str) -> Option<Trouble> {
+    static ROWS: LazyLock<Vec<(Trouble, Regex)>> = LazyLock::new(|| {
+        let pattern = |phrases: &[&str]| {
+            let escaped: Vec<String> = phrases.iter().map(|p| regex::escape(p)).collect();
+            Regex::new(&escaped.join("|")).ok()
+        };
+        let rows = TABLE.iter().map(|(trouble, phrases)| Some((*trouble, pattern(phrases)?)));
+        rows.flatten().collect()
+    });
     let text = folded(text);
-    let says = |phrase: &&str| memchr::memmem::find(text.as_bytes(), phrase.as_bytes()).is_some();
-    TABLE.iter().find(|(_, phrases)| phrases.iter().any(|p| says(&p))).map(|(trouble, _)| *trouble)
+    ROWS.iter().find(|(_, pattern)| pattern.is_match(&text)).map(|(trouble, _)| *trouble)
 }
 
 /// Lower case, typographic apostrophes made plain, white space folded: phrases run over lines.
