@@ -83,6 +83,9 @@ async fn act(kind: ActionKind, wish: Wish) -> Result<Json<MessageView>, Problem>
     }
 }
 
+/// Longest reason for a deletion; the archive keeps no more.
+const MAX_REASON_CHARS: usize = 500;
+
 /// `{"reason": "…"}`, which may be left out.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -101,8 +104,11 @@ pub(super) async fn delete(
     parameters::none(&uri)?;
     let message = message_id(&id)?;
     let reason = body.and_then(|body| body.reason);
-    if reason.as_ref().is_some_and(|reason| reason.chars().any(char::is_control)) {
-        let detail = "reason is one line of text.";
+    let is_bad = |reason: &String| {
+        reason.chars().any(char::is_control) || reason.chars().count() > MAX_REASON_CHARS
+    };
+    if reason.as_ref().is_some_and(is_bad) {
+        let detail = format!("reason is one line of at most {MAX_REASON_CHARS} characters.");
         return Err(Problem::of_field(ProblemKind::InvalidBody, "reason", detail));
     }
     let scope = identity.scope.clone();

@@ -13,8 +13,9 @@
 //! and who changed what in the transaction of the change.
 //!
 //! Not here: sockets and connections (`net`), who owns a token or a session (`account`), the console,
-//! search by words.
+//! how words are found (`archive`).
 
+mod absence;
 mod actions;
 pub(crate) mod auth;
 pub(crate) mod body;

@@ -19,15 +19,15 @@ use super::places::Place;
 use super::problem::Problem;
 use super::state::AdminState;
 use super::streamed::{Cut, Feed, streamed};
-use super::threads::{self, Item};
+use super::threads::{self, Item, Spot};
 use crate::account::{AppScope, Identity};
 use crate::archive::{Message, ThreadEntry};
 use crate::mime;
-use crate::model::{Direction, MessageId, Reference};
+use crate::model::{Direction, Reference};
 
 /// What the page may do: show itself.
 const POLICY: &str = "sandbox allow-modals; default-src 'none'; style-src 'unsafe-inline'";
-/// Messages that are read in one look into the archive.
+/// Messages and entries that are read in one look into the archive.
 const MESSAGES_AT_ONCE: usize = 20;
 /// Longest text of one message on paper.
 const MAX_TEXT_CHARS: usize = 50_000;
@@ -65,7 +65,7 @@ pub(super) async fn page(
 }
 
 /// Some of the page, and where the next part begins.
-type Part = (Bytes, Option<MessageId>);
+type Part = (Bytes, Option<Spot>);
 
 async fn write(
     state: AdminState,
@@ -112,7 +112,7 @@ fn chunk(
     state: &AdminState,
     scope: &AppScope,
     reference: &Reference,
-    after: Option<MessageId>,
+    after: Option<Spot>,
 ) -> Result<Part, Problem> {
     let page = threads::page(state, scope, reference, after, MESSAGES_AT_ONCE)?;
     let mut text = String::new();

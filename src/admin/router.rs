@@ -80,6 +80,7 @@ pub fn routes() -> Vec<Route> {
         post("/api/v1/messages/{id}/release", ActOnMessages, actions::release),
         post("/api/v1/messages/{id}/resend", ActOnMessages, resend::resend),
         post("/api/v1/messages/actions", ActOnMessages, bulk::begin),
+        get("/api/v1/jobs", ActOnMessages, bulk::list),
         get("/api/v1/jobs/{id}", ActOnMessages, bulk::one),
         post("/api/v1/jobs/{id}/cancel", ActOnMessages, bulk::cancel),
         get("/api/v1/threads", ReadMessages, threads::list),

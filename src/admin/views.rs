@@ -6,6 +6,7 @@
 
 use serde::Serialize;
 
+use super::absence::AbsenceView;
 use super::state::UpstreamHealth;
 use crate::archive::{Attachment, Event, Message, QueueView, Recipient};
 use crate::model::{
@@ -26,6 +27,8 @@ pub(super) struct FoundView {
     pub next: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub absence: Option<AbsenceView>,
 }
 
 /// A message.

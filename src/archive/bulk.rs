@@ -210,6 +210,33 @@ impl Archive {
         Ok(read(&self.snapshot()?)?)
     }
 
+    /// Jobs before `before` for which `is_seen` says so, the newest first. One that can not be read is
+    /// left out.
+    pub fn bulks(
+        &self,
+        before: Option<u64>,
+        limit: usize,
+        is_seen: impl Fn(&Bulk) -> bool,
+    ) -> Result<Page<Bulk, u64>, ArchiveError> {
+        let read = |snapshot: &ReadTransaction| -> Result<Page<Bulk, u64>, Failure> {
+            let mut items: Vec<Bulk> = Vec::new();
+            for row in snapshot.open_table(BULKS)?.range(..before.unwrap_or(u64::MAX))?.rev() {
+                let (id, bytes) = row?;
+                match StoredBulk::decode(bytes.value()).and_then(|bulk| bulk.bulk(id.value())) {
+                    Ok(bulk) if is_seen(&bulk) && items.len() >= limit => {
+                        let next = items.last().map(|bulk| bulk.id);
+                        return Ok(Page { items, next });
+                    }
+                    Ok(bulk) if is_seen(&bulk) => items.push(bulk),
+                    Ok(_) => {}
+                    Err(error) => tracing::error!(id = id.value(), %error, "a job can not be read"),
+                }
+            }
+            Ok(Page { items, next: None })
+        };
+        Ok(read(&self.snapshot()?)?)
+    }
+
     /// The oldest job that is running and behind `after`. One that can not be read is left out.
     pub fn running_bulk(&self, after: u64) -> Result<Option<Bulk>, ArchiveError> {
         let read = |snapshot: &ReadTransaction| -> Result<Option<Bulk>, Failure> {

@@ -9,6 +9,7 @@
 //! numbers have no gaps; what is archived never changes, only where its recipients stand, until it is
 //! erased on an order by name; after a storage error nothing more is written and the process is to end.
 
+mod absence;
 mod accept;
 pub mod accounts;
 pub mod audit;
@@ -22,12 +23,14 @@ mod ledger;
 mod list;
 mod memory;
 pub mod message;
+mod narrowing;
 mod open;
 mod outbox;
 mod provider_report;
 mod queue;
 mod read;
 mod repeats;
+mod runs;
 mod search;
 mod sessions;
 pub mod settings;
@@ -51,6 +54,7 @@ use bytes::Bytes;
 use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable};
 use tokio::sync::{oneshot, watch};
 
+pub use absence::{Absence, Emptiness, NearMiss};
 pub use accounts::{SecondFactorRecord, TokenRecord, UserChange, UserRecord};
 pub use audit::{Entry, Log, LogCheck, LogFilter, NewEntry, Slip};
 pub use bulk::{Bulk, BulkItem, BulkOutcome, BulkState, BulkStep, NewBulk};
@@ -59,10 +63,12 @@ pub use erase::{Erasure, ErasureKind};
 pub use ledger::{Tallies, Thread};
 pub use message::{Acceptance, Attachment, Client, Event, Message, MessagePolicy, NewRecipient};
 pub use message::{Part, Recipient, Summary};
+pub use narrowing::Narrowing;
 pub use outbox::{Delivery, DeliveryKind, NewDelivery, Settled};
 pub use provider_report::{ProviderReport, Reported};
 pub use queue::{ClaimRequest, Judgement};
 pub use read::Content;
+pub use runs::{ALIVE_INTERVAL, Gap};
 pub use search::{Found, Place, Question, QuestionError, ReadState};
 pub use search::{SearchOrder, SearchProgress, SearchRequest};
 pub use sessions::{EndedSessions, SessionChange, SessionRecord};
@@ -111,6 +117,8 @@ struct Inner {
     journal: watch::Receiver<Sequence>,
     closing: Closing,
     was_closed: bool,
+    /// Of the processes before this one.
+    last_event_before: Option<Timestamp>,
     threads: open::Threads,
 }
 

@@ -20,7 +20,7 @@ use super::settings::ArchiveSettings;
 use super::staging::Staging;
 use super::volume::{VolumeWriter, Volumes};
 use super::writer::{Closing, Failure, Writer};
-use super::{Archive, ArchiveError, Inner, audit, sessions, storage, tables};
+use super::{Archive, ArchiveError, Inner, audit, runs, sessions, storage, tables};
 use crate::model::Sequence;
 
 /// The layout of the records file that this version reads and writes.
@@ -72,6 +72,7 @@ impl Archive {
         let volumes = Arc::new(Volumes::new(database.clone(), files.clone(), VOLUME_CACHE_BYTES));
         let snapshot = database.begin_read().map_err(storage("read the records"))?;
         let memory = WriterMemory::load(&snapshot)?;
+        let last_event_before = runs::last_event(&snapshot)?;
         drop(snapshot);
         let closing = Closing::default();
         let (journal_sender, journal) = watch::channel(memory.last_event());
@@ -143,6 +144,7 @@ impl Archive {
             journal,
             closing,
             was_closed,
+            last_event_before,
             threads,
         };
         Ok(Archive { inner: Arc::new(inner) })
@@ -247,6 +249,7 @@ fn prepare_tables(database: &Database) -> Result<(u64, bool), Failure> {
     transaction.open_table(tables::SUPPRESSIONS)?;
     transaction.open_table(tables::ENTRIES)?;
     transaction.open_table(tables::ENTRIES_OF)?;
+    transaction.open_table(tables::RUNS)?;
     transaction.open_table(tables::BULKS)?;
     transaction.open_table(tables::BULK_ITEMS)?;
     transaction.open_table(tables::OUTBOX)?;

@@ -10,7 +10,7 @@ use waybill::admin::routes;
 use crate::support::admin::{Gateway, MAIL, ask, now};
 
 /// Every route of the admin port and who may use it, said again apart from the code's own table.
-pub const CONTRACT: [(&str, &str, &[Role]); 53] = {
+pub const CONTRACT: [(&str, &str, &[Role]); 54] = {
     use Role::{Admin, Auditor, Operator, Viewer};
     const ALL: &[Role] = &[Viewer, Operator, Auditor, Admin];
     const OPERATORS: &[Role] = &[Operator, Admin];
@@ -39,6 +39,7 @@ pub const CONTRACT: [(&str, &str, &[Role]); 53] = {
         ("POST", "/api/v1/messages/{id}/release", OPERATORS),
         ("POST", "/api/v1/messages/{id}/resend", OPERATORS),
         ("POST", "/api/v1/messages/actions", OPERATORS),
+        ("GET", "/api/v1/jobs", OPERATORS),
         ("GET", "/api/v1/jobs/{id}", OPERATORS),
         ("POST", "/api/v1/jobs/{id}/cancel", OPERATORS),
         ("GET", "/api/v1/threads", ALL),

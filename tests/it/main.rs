@@ -1,6 +1,7 @@
 //! What users were promised, held against the real program over real sockets.
 
 mod acknowledged_is_never_lost;
+mod admin_absence;
 mod admin_access;
 mod admin_accounts;
 mod admin_actions;
@@ -8,6 +9,7 @@ mod admin_bulk;
 mod admin_export;
 mod admin_health;
 mod admin_messages;
+mod admin_narrowing;
 mod admin_people;
 mod admin_resend;
 mod admin_statistics;

@@ -81,26 +81,57 @@ pub struct Found {
 impl Archive {
     /// Messages that are an answer, and may still be read: of what was erased nothing is found.
     pub fn search(&self, request: &SearchRequest<'_>) -> Result<Found, ArchiveError> {
+        self.asking(request, |search| {
+            let mut page = Page::new(request.limit);
+            let was_cut = search.fill(&whole_question(request), &mut page)?;
+            let mut note = was_cut
+                .then(|| "A word is the beginning of too many; write more of it.".to_owned());
+            if page.items.is_empty() && page.next.is_none() && request.after.is_none() {
+                note = search.why_nothing()?.or(note);
+            }
+            Ok(Found { items: page.items, next: page.next, note })
+        })
+    }
+
+    /// The same without a word about why there is nothing: for those who go through all pages.
+    pub(in crate::archive) fn search_page(
+        &self,
+        request: &SearchRequest<'_>,
+    ) -> Result<(Vec<Message>, Option<Place>), ArchiveError> {
+        self.asking(request, |search| {
+            let mut page = Page::new(request.limit);
+            search.fill(&whole_question(request), &mut page)?;
+            Ok((page.items, page.next))
+        })
+    }
+
+    /// The message with this id as it is now, if it is an answer; it is looked at itself.
+    pub(in crate::archive) fn answer(
+        &self,
+        request: &SearchRequest<'_>,
+        id: MessageId,
+    ) -> Result<Option<Message>, ArchiveError> {
+        self.asking(request, |search| {
+            let (from, to) = search.span();
+            match (from..=to).contains(&id.as_u128()) {
+                true => search.answer(&whole_question(request), id),
+                false => Ok(None),
+            }
+        })
+    }
+
+    /// Asks over one snapshot.
+    fn asking<T>(
+        &self,
+        request: &SearchRequest<'_>,
+        ask: impl FnOnce(&Search<'_>) -> Result<T, ArchiveError>,
+    ) -> Result<T, ArchiveError> {
         // The index first: everything that it has is in a snapshot that is taken later.
         let view = self.inner.search.view.load_full();
         let snapshot = self.snapshot()?;
         let reader = Reader::new(&snapshot)?;
-        let node = whole_question(request);
-        let search = Search {
-            inner: &self.inner,
-            view: view.as_deref(),
-            reader: &reader,
-            snapshot: &snapshot,
-            request,
-        };
-        let mut page = Page::new(request.limit);
-        let was_cut = search.fill(&node, &mut page)?;
-        let mut note =
-            was_cut.then(|| "A word is the beginning of too many; write more of it.".to_owned());
-        if page.items.is_empty() && page.next.is_none() && request.after.is_none() {
-            note = search.why_nothing()?.or(note);
-        }
-        Ok(Found { items: page.items, next: page.next, note })
+        let (inner, view) = (&*self.inner, view.as_deref());
+        ask(&Search { inner, view, reader: &reader, snapshot: &snapshot, request })
     }
 }
 

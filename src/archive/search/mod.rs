@@ -18,7 +18,7 @@ mod predicate;
 mod schema;
 mod standings;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod view;
 mod words;
 

@@ -1,5 +1,5 @@
-//! The index gives the same messages as a look at each of them, over messages made up from one seed
-//! and, where `WAYBILL_CORPUS` names a folder of mail, over those.
+//! The index gives the same messages as a look at each of them, over messages made up from one seed;
+//! over real mail see `archive::tests::corpus`.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -9,10 +9,10 @@ use super::*;
 use crate::archive::tests::{acceptance, at, call, settings, stop};
 use crate::archive::{Acceptance, Accepted, ActionKind, Erasure, ErasureKind, Filter, Summary};
 use crate::mime;
-use crate::model::{Digest, Medium, Named, Reference, Tag};
+use crate::model::{Medium, Named, Reference, Tag};
 
 /// Waits until the index has been through everything.
-async fn settle(archive: &Archive) {
+pub(in crate::archive) async fn settle(archive: &Archive) {
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         let view = archive.inner.search.view.load_full();
@@ -26,7 +26,12 @@ async fn settle(archive: &Archive) {
     }
 }
 
-fn find(archive: &Archive, q: &str, order: SearchOrder, limit: usize) -> Vec<MessageId> {
+pub(in crate::archive) fn find(
+    archive: &Archive,
+    q: &str,
+    order: SearchOrder,
+    limit: usize,
+) -> Vec<MessageId> {
     let question = Question::parse(q).unwrap();
     let (filter, mut after, mut all) = (Filter::default(), None, Vec::new());
     loop {
@@ -46,6 +51,11 @@ fn find(archive: &Archive, q: &str, order: SearchOrder, limit: usize) -> Vec<Mes
             None => return all,
         }
     }
+}
+
+/// A text without case and accents, as the search compares it.
+pub(in crate::archive) fn folded(text: &str) -> String {
+    words::fold(text).into_owned()
 }
 
 /// The same without an index.
@@ -403,51 +413,5 @@ async fn nothing_found_says_which_term_is_nowhere() {
     assert_eq!(note("hello zebra subject:foo").unwrap(), "No message has zebra or subject:foo.");
     assert!(note("one three").unwrap().contains("no message has all"));
     assert_eq!(note("one"), None);
-    archive.close().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn mail_of_the_corpus_is_found_as_by_a_scan() {
-    let Some(corpus) = std::env::var_os("WAYBILL_CORPUS") else { return };
-    let mut files = Vec::new();
-    let mut folders = vec![std::path::PathBuf::from(corpus)];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            match path.is_dir() {
-                true => folders.push(path),
-                false => files.push(path),
-            }
-        }
-    }
-    files.sort();
-    let dir = tempfile::tempdir().unwrap();
-    let archive = Archive::open(&settings(dir.path())).unwrap();
-    let mut words = BTreeSet::new();
-    for (number, path) in (0..).zip(files.iter().take(1_500)) {
-        let raw = std::fs::read(path).unwrap();
-        if raw.len() > 1 << 20 {
-            continue;
-        }
-        let reading = mime::read(&raw);
-        let text =
-            format!("{} {}", reading.subject.as_deref().unwrap_or_default(), reading.preview);
-        words.extend(text.split_whitespace().map(str::to_owned).take(3));
-        let mut message = acceptance(number, 1, raw.into());
-        message.summary.subject = reading.subject;
-        message.summary.author = reading.author;
-        message.digest = Digest::of(&message.raw);
-        archive.accept(message).await.unwrap();
-    }
-    settle(&archive).await;
-    let stride = words.len() / 24 + 1;
-    for word in words.iter().step_by(stride) {
-        let quoted = format!("\"{}\"", word.replace('"', " "));
-        for q in [word.as_str(), quoted.as_str()] {
-            if Question::parse(q).is_ok() {
-                assert_eq!(find(&archive, q, SearchOrder::Newest, 100), scan(&archive, q), "{q}");
-            }
-        }
-    }
     archive.close().await;
 }
