@@ -37,7 +37,7 @@ pub(super) fn read(
         None if is_of_hotmail(header, notice) => ComplaintKind::Abuse,
         None => return None,
     };
-    let recipients = clues.recipients.clone();
+    let recipients = clues.recipients.iter().filter(|one| !is_redacted(one)).cloned().collect();
     Some(Complaint { kind, class: class_of(kind), recipients })
 }
 
@@ -46,13 +46,16 @@ fn told(block: &Block) -> Vec<Mailbox> {
     let values = RECIPIENT_FIELDS.iter().filter_map(field);
     let mut found: Vec<Mailbox> = Vec::new();
     for mailbox in values.filter_map(address::of_field) {
-        // A provider that keeps its users secret writes something that only looks like one.
-        let is_redacted = mailbox.local().eq_ignore_ascii_case("redacted");
-        if !is_redacted && !found.contains(&mailbox) {
+        if !is_redacted(&mailbox) && !found.contains(&mailbox) {
             found.push(mailbox);
         }
     }
     found
+}
+
+/// A provider that keeps its users secret writes something that only looks like an address.
+fn is_redacted(mailbox: &Mailbox) -> bool {
+    mailbox.local().eq_ignore_ascii_case("redacted")
 }
 
 fn kind_of(text: &str) -> ComplaintKind {

@@ -60,7 +60,7 @@ fn may_be_status(header: &Header, part: &Leaf<'_>) -> bool {
         return false;
     }
     let head = &part.encoded[..part.encoded.len().min(MAX_TEXT_BYTES)];
-    (kind == "text/plain" || kind == "application/octet-stream")
+    (kind == "text/plain" || kind == "application/octet-stream" || kind.starts_with("multipart/"))
         && contains_line(head, b"final-recipient:")
 }
 

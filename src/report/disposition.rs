@@ -125,9 +125,8 @@ fn of_words(header: &Header, notice: &str) -> Option<Disposition> {
     let text = wording::folded(notice);
     let begins = |list: &[&str]| list.iter().any(|start| subject.starts_with(start));
     let is_deleted = wording::says(&text, DELETED_WORDS);
-    let kind = if begins(&UNREAD_SUBJECTS) && is_deleted {
-        DispositionKind::Deleted
-    } else if begins(&READ_SUBJECTS) && is_deleted {
+    let is_receipt = begins(&READ_SUBJECTS) || begins(&UNREAD_SUBJECTS);
+    let kind = if is_receipt && is_deleted {
         DispositionKind::Deleted
     } else if begins(&READ_SUBJECTS) && wording::says(&text, READ_WORDS) {
         DispositionKind::Displayed

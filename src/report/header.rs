@@ -1,12 +1,12 @@
 //! The header of a report: who sent it, to whom, and what it says of itself.
 
 use crate::mime;
-use crate::model::{Mailbox, Named};
+use crate::model::Mailbox;
 
 use super::address;
 
 /// Local parts that only mail systems send from.
-const DAEMONS: [&str; 18] = [
+const DAEMONS: [&str; 17] = [
     "mailer-daemon",
     "postmaster",
     "mdaemon",
@@ -24,7 +24,6 @@ const DAEMONS: [&str; 18] = [
     "systemadministrator",
     "mmdf",
     "uucp",
-    "mail",
 ];
 /// Words in the name of a mail system.
 const DAEMON_NAMES: [&str; 17] = [
@@ -163,9 +162,4 @@ pub(super) fn add_ids(list: &mut Vec<String>, text: &str) {
             list.push(id.to_owned());
         }
     }
-}
-
-/// The addresses of a list of names.
-pub(super) fn mailboxes(named: &[Named]) -> impl Iterator<Item = Mailbox> {
-    named.iter().filter_map(|one| Mailbox::parse(&one.address).ok())
 }

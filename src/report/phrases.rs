@@ -267,6 +267,7 @@ pub(super) const UNKNOWN_USER: &[&str] = &[
     "user not found",
     "recipient not found",
     "recipnotfound",
+    "recipientnotfound",
     "mailbox not found",
     "address not found",
     "account not found",

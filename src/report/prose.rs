@@ -133,7 +133,11 @@ const CONTACTS: [&str; 16] = [
 pub(super) fn notification(parts: &[Leaf<'_>]) -> String {
     let of = |kind: &str| {
         let mut whole = String::new();
-        for part in parts.iter().filter(|part| part.content_type == kind).take(MAX_TEXT_PARTS) {
+        // A multipart whose boundary is lost is read as the text that it is.
+        let is_it = |part: &&Leaf<'_>| {
+            part.content_type == kind || part.content_type.starts_with("multipart/")
+        };
+        for part in parts.iter().filter(is_it).take(MAX_TEXT_PARTS) {
             let room = MAX_TEXT_BYTES.saturating_sub(whole.len());
             whole.push_str(&part.text(room));
             whole.push('\n');

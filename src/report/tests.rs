@@ -247,6 +247,12 @@ fn bounces_in_prose_are_read_by_their_words() {
 }
 
 #[test]
+fn a_report_that_lost_its_boundary_is_still_read() {
+    let body = "Content-Type: multipart/report\n\n--b\n\nIt failed.\n--b\nContent-Type: message/delivery-status\n\nReporting-MTA: dns; mx.example\n\nFinal-Recipient: rfc822; bob@example.com\nAction: failed\nStatus: 5.1.1\n\n--b--\n";
+    check(DAEMON, "Returned mail", body, "bob@example.com Hard 5.1.1");
+}
+
+#[test]
 fn a_message_of_a_mail_system_about_nobody_stays_unknown() {
     check(DAEMON, "System maintenance", "\nWe will be back soon.\n", "unknown");
 }
