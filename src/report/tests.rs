@@ -128,118 +128,130 @@ fn clues_lead_to_the_original() {
     assert_eq!(clues.recipients, [Mailbox::parse("bob@example.com").unwrap()]);
 }
 
+/// Checks a notice of a mail system with a quoted original to `bob@example.com` after it.
+#[track_caller]
+fn check_prose(subject: &str, notice: &str, expected: &str) {
+    let tail = "--- Below this line is a copy of the message.\n\n\
+                Message-ID: <m1@app.example>\nTo: bob@example.com\n";
+    check(DAEMON, subject, &format!("\n{notice}\n\n{tail}"), expected);
+}
+
 #[test]
-fn bounces_in_prose_are_read_by_their_words() {
-    let tail = "\n--- Below this line is a copy of the message.\n\nMessage-ID: <m1@app.example>\nTo: bob@example.com\n";
-    let check = |subject: &str, notice: &str, expected: &str| {
-        check(DAEMON, subject, &format!("\n{notice}\n{tail}"), expected);
-    };
-    check(
+fn bounces_of_mail_servers_are_read_by_their_words() {
+    check_prose(
         "failure notice",
         "Hi. This is the qmail-send program at mx.example.\nI'm afraid I wasn't able to deliver your message to the following addresses.\nThis is a permanent error; I've given up. Sorry it didn't work out.\n\n<bob@example.com>:\n192.0.2.1 does not like recipient.\nRemote host said: 550 5.1.1 no mailbox here by that name\nGiving up on 192.0.2.1.",
         "bob@example.com Hard 5.1.1",
     );
-    check(
+    check_prose(
         "failure notice",
         "<bob@example.com>:\nSorry, I couldn't find any host named example.com. (#5.1.2)",
         "bob@example.com Hard 5.1.2",
     );
-    check(
+    check_prose(
         "Mail delivery failed: returning message to sender",
         "This message was created automatically by mail delivery software.\n\nA message that you sent could not be delivered to one or more of its\nrecipients. This is a permanent error. The following address(es) failed:\n\n  bob@example.com\n    SMTP error from remote mail server after RCPT TO:<bob@example.com>:\n    host mx.example.com [192.0.2.1]: 552 5.2.2 mailbox full",
         "bob@example.com Soft 5.2.2",
     );
-    check(
+    check_prose(
         "Warning: message 1abc delayed 24 hours",
         "This message was created automatically by mail delivery software.\nA message that you sent has not yet been delivered to one or more of its\nrecipients after more than 24 hours on the queue.\n\nThe address to which the message has not yet been delivered is:\n\n  bob@example.com\n\nNo action is required on your part. Delivery attempts will continue.",
         "bob@example.com Delayed -",
     );
-    check(
+    check_prose(
         "Undelivered Mail Returned to Sender",
         "I'm sorry to have to inform you that your message could not be\nbe delivered.\n\n<bob@example.com>: host mx.example.com[192.0.2.1] said: 554 5.7.1 Message\n    rejected as spam (in reply to end of DATA command)",
         "bob@example.com Soft 5.7.1",
     );
-    check(
+    check_prose(
         "Returned mail: see transcript for details",
         "   ----- The following addresses had permanent fatal errors -----\n<bob@example.com>\n    (reason: 550 5.1.1 <bob@example.com>... User unknown)\n\n   ----- Transcript of session follows -----\n... while talking to mx.example.com.:\n>>> RCPT To:<bob@example.com>\n<<< 550 5.1.1 <bob@example.com>... User unknown",
         "bob@example.com Hard 5.1.1",
     );
-    check(
+    check_prose(
         "Undeliverable: hello",
         "Your message did not reach some or all of the intended recipients.\n\n      Subject:\thello\n      Sent:\t1/2/2003\n\nThe following recipient(s) could not be reached:\n\n      bob@example.com on 1/2/2003 10:00 AM\n            The e-mail account does not exist at the organization this message was sent to.\n            <mx.example.com #5.1.1>",
         "bob@example.com Hard 5.1.1",
     );
-    check(
+}
+
+#[test]
+fn bounces_of_groupware_and_providers_are_read_by_their_words() {
+    check_prose(
         "Undeliverable: hello",
         "Delivery has failed to these recipients or groups:\n\nbob@example.com\nThe recipient's mailbox is full and can't accept messages now.\n\nDiagnostic information for administrators:\nGenerating server: mx.example.com\n\nbob@example.com\n#554 5.2.2 mailbox full ##",
         "bob@example.com Soft 5.2.2",
     );
-    check(
+    check_prose(
         "DELIVERY FAILURE: User bob (bob@example.com) not listed in Domino Directory",
         "Your document:\n hello\nwas not delivered to:\n\nbob@example.com\n\nbecause:\n\nUser bob (bob@example.com) not listed in Domino Directory",
         "bob@example.com Hard -",
     );
-    check(
+    check_prose(
         "Delivery Status Notification (Failure)",
         "Delivery to the following recipient failed permanently:\n\n     bob@example.com\n\nTechnical details of permanent failure:\nDNS Error: Domain name not found",
         "bob@example.com Hard -",
     );
-    check(
+    check_prose(
         "Delivery Status Notification (Delay)",
         "This is an automatically generated Delivery Status Notification\n\nTHIS IS A WARNING MESSAGE ONLY.\n\nYOU DO NOT NEED TO RESEND YOUR MESSAGE.\n\nDelivery to the following recipient has been delayed:\n\n     bob@example.com",
         "bob@example.com Delayed -",
     );
-    check(
+    check_prose(
         "Failure Notice",
         "Sorry, we were unable to deliver your message to the following address.\n\n<bob@example.com>:\n554: delivery error: dd This user doesn't have a example.com account",
         "bob@example.com Hard -",
     );
-    check(
+    check_prose(
         "Message status - undeliverable",
         "The message that you sent was undeliverable to the following:\n\tbob@example.com (mailbox full)",
         "bob@example.com Soft -",
     );
-    check(
+    check_prose(
         "Undeliverable Mail",
         "User mailbox exceeds allowed size: bob@example.com\n\nOriginal message follows.",
         "bob@example.com Soft -",
     );
-    check(
+}
+
+#[test]
+fn bounces_in_other_words_and_languages_are_read() {
+    check_prose(
         "Mail could not be delivered",
         "Sent <<< RCPT TO:<bob@example.com>\nReceived >>> 550 5.1.1 unknown recipient",
         "bob@example.com Hard 5.1.1",
     );
-    check(
+    check_prose(
         "Undelivered mail",
         "Your message:\n   From:    app@sender.example\n   Subject: hello\n\nCould not be delivered because of\n\n550 5.1.1 User unknown\n\nThe following recipients were affected:\n    bob@example.com",
         "bob@example.com Hard 5.1.1",
     );
-    check(
+    check_prose(
         "Unzustellbar: Hallo",
         "Fehler bei der Nachrichtenzustellung an folgende Empf\u{e4}nger oder Gruppen:\n\nbob@example.com\nDie eingegebene E-Mail-Adresse konnte nicht gefunden werden.",
         "bob@example.com Hard -",
     );
-    check(
+    check_prose(
         "Non remis : bonjour",
         "\u{c9}chec de la remise \u{e0} ces destinataires ou groupes :\n\nbob@example.com\nLa bo\u{ee}te aux lettres est pleine.",
         "bob@example.com Soft -",
     );
-    check(
+    check_prose(
         "Kan ikke leveres: hej",
         "Levering til disse modtagere eller grupper mislykkedes:\n\nbob@example.com\nDen angivne mailadresse blev ikke fundet.",
         "bob@example.com Hard -",
     );
-    check(
+    check_prose(
         "failure notice",
         "<bob@example.com>:\n550 5.1.1 unknown user\n\n<eve@example.org>:\n452 4.2.2 over quota",
         "bob@example.com Hard 5.1.1, eve@example.org Soft 4.2.2",
     );
-    check(
+    check_prose(
         "Delivery Notification: Delivery has been successful",
         "Your message was successfully delivered to:\n\n  bob@example.com",
         "bob@example.com Delivered -",
     );
-    check(
+    check_prose(
         "Undeliverable",
         "It could not be delivered. Contact helpdesk@mx.example for help.",
         "bob@example.com Hard -",
