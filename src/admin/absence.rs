@@ -4,12 +4,13 @@
 //! Finding it out is the business of `archive::absence`.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::views::ShortView;
 use crate::archive::{Absence, Gap, NearMiss};
 
 /// What is known about the app in the period.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct AbsenceView {
     app: String,
     since: String,
@@ -25,14 +26,14 @@ pub(super) struct AbsenceView {
     nearest: Vec<NearView>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct GapView {
     from: String,
     to: String,
 }
 
 /// A message that is near, in few words.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct NearView {
     /// What was asked that it does not fit.
     without: &'static str,

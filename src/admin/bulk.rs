@@ -14,6 +14,7 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use super::body::JsonBody;
 use super::cursor::{self, List};
@@ -34,22 +35,25 @@ const STEP: usize = 100;
 const STEPS_AT_ONCE: usize = 5;
 /// Messages that are named one by one.
 const MAX_IDS: usize = 500;
+/// When to try again where too many are under way.
+const RETRY_AFTER_SECONDS: u64 = 5;
 /// How ids stand in the place of a query.
 const IDS: &str = "ids=";
 
 /// `{action, query | ids, dry_run?}`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct BulkBody {
     action: String,
     /// The parameters of the list: `{"status": "pending", "app": "erp"}`.
+    #[schema(value_type = Option<Object>)]
     query: Option<Map<String, Value>>,
     ids: Option<Vec<String>>,
     #[serde(default)]
     dry_run: bool,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct JobView {
     job: String,
     action: &'static str,
@@ -63,7 +67,7 @@ pub(super) struct JobView {
     counts: CountsView,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct CountsView {
     /// Looked at so far.
     matched: u64,
@@ -72,15 +76,15 @@ struct CountsView {
     refused: u64,
 }
 
-#[derive(Debug, Serialize)]
-struct JobPageView {
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct JobPageView {
     #[serde(flatten)]
     job: JobView,
     items: Vec<JobItemView>,
     next: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct JobItemView {
     id: String,
     /// `done`, `possible`, `refused`.
@@ -145,7 +149,7 @@ pub(super) async fn begin(
     };
     let Some(bulk) = state.archive.begin_bulk(what).await? else {
         let detail = "Too many of these are under way; wait for one to end, or cancel it.";
-        return Err(Problem::new(ProblemKind::Busy, detail));
+        return Err(Problem::new(ProblemKind::Busy, detail).retry_after(RETRY_AFTER_SECONDS));
     };
     tracing::info!(job = bulk.id, by = bulk.what.by, action = word(kind), "a job was begun");
     let bulk = go_on(&state, bulk, STEPS_AT_ONCE).await?;

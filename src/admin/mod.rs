@@ -32,6 +32,7 @@ mod limiter;
 mod logs;
 pub(crate) mod manage;
 mod messages;
+mod openapi;
 mod outbox;
 mod parameters;
 mod places;
@@ -53,6 +54,7 @@ mod threads;
 mod views;
 
 pub use health::Readiness;
+pub use openapi::openapi;
 pub use router::{Route, router, routes};
 pub use settings::AdminSettings;
 pub use state::{AdminState, LoginRules, Records, UpstreamHealth, Upstreams};

@@ -212,12 +212,14 @@ fn read_text(name: &str, text: &str) -> Result<String, String> {
 }
 
 /// RFC 3339, or a date, which is its first instant in UTC. A `+` that nobody encoded arrives as a
-/// space; no time has a space there, so it is taken for what it was.
-fn read_time(name: &str, text: &str) -> Result<Timestamp, String> {
+/// space; no time has a space there, so it is taken for what it was. Before 1970 there is nothing, so
+/// an earlier time is the beginning.
+pub(super) fn read_time(name: &str, text: &str) -> Result<Timestamp, String> {
     let text = text.trim().replace(' ', "+");
     let date = |text: &str| text.parse::<jiff::civil::Date>().is_ok() && text.len() == 10;
     let time = if date(&text) { format!("{text}T00:00:00Z") } else { text };
-    Timestamp::parse_rfc3339(&time).ok_or_else(|| {
+    let read = time.parse::<jiff::Timestamp>().ok();
+    read.map(|at| Timestamp::from_millis(at.as_millisecond())).ok_or_else(|| {
         format!("{name} is a time such as 2026-01-31T08:00:00Z, or a date such as 2026-01-31.")
     })
 }

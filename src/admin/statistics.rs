@@ -11,6 +11,7 @@ use axum::extract::State;
 use axum::http::Uri;
 use axum::{Extension, Json};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::cursor::{self, List};
 use super::problem::{Problem, ProblemKind};
@@ -26,7 +27,7 @@ const LOOK_TIMEOUT: Duration = Duration::from_secs(20);
 /// Messages of one look into the archive.
 const AT_ONCE: usize = 500;
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct StatisticsView {
     by: &'static str,
     items: Vec<RowView>,
@@ -36,7 +37,7 @@ pub(super) struct StatisticsView {
     complete: bool,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct RowView {
     /// `null`: those that have none.
     value: Option<String>,
@@ -45,7 +46,7 @@ struct RowView {
 }
 
 /// All but the first count recipients.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct NumbersView {
     messages: u64,
     recipients: u64,

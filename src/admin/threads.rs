@@ -9,6 +9,7 @@ use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::body::JsonBody;
 use super::cursor::{self, List};
@@ -30,7 +31,7 @@ const MAX_BY_CHARS: usize = 200;
 /// Longest address, in bytes.
 const MAX_ADDRESS_BYTES: usize = 320;
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ThreadView {
     /// As it was written first.
     reference: String,
@@ -41,14 +42,14 @@ pub(super) struct ThreadView {
 }
 
 /// One thing of a thread or a contact.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub(super) enum ItemView {
     Message(Box<MessageView>),
     Entry(Box<EntryView>),
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct EntryView {
     id: u64,
     reference: String,
@@ -260,7 +261,7 @@ pub(super) fn read_reference(text: &str) -> Result<Reference, Problem> {
 }
 
 /// `{kind, text, by, at?, address?, app?}`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct EntryBody {
     kind: String,

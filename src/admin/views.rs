@@ -5,6 +5,7 @@
 //! milliseconds.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::absence::AbsenceView;
 use super::state::UpstreamHealth;
@@ -21,7 +22,7 @@ pub(crate) struct PageView<T> {
 }
 
 /// Part of what was found, and what there is to say about it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct FoundView {
     pub items: Vec<MessageView>,
     pub next: Option<String>,
@@ -32,7 +33,7 @@ pub(super) struct FoundView {
 }
 
 /// A message.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct MessageView {
     id: String,
     channel: &'static str,
@@ -79,14 +80,14 @@ pub(super) struct MessageView {
 }
 
 /// A name with an address.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct NamedView {
     name: Option<String>,
     address: String,
 }
 
 /// Where it came from.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct ClientView {
     address: String,
     helo: String,
@@ -96,7 +97,7 @@ struct ClientView {
 }
 
 /// One recipient.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct RecipientView {
     index: u16,
     address: String,
@@ -122,7 +123,7 @@ struct RecipientView {
 }
 
 /// One attachment.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct AttachmentView {
     index: usize,
     filename: Option<String>,
@@ -133,7 +134,7 @@ struct AttachmentView {
 }
 
 /// One event.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct EventView {
     sequence: u64,
     at: String,
@@ -147,7 +148,7 @@ pub(super) struct EventView {
 }
 
 /// An event with what a reader of the stream needs to know of its message.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct StreamedView {
     #[serde(flatten)]
     event: EventView,
@@ -155,7 +156,7 @@ pub(super) struct StreamedView {
 }
 
 /// A message in few words, with its first recipients.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ShortView {
     id: String,
     channel: &'static str,
@@ -175,7 +176,8 @@ pub(super) struct ShortView {
 }
 
 /// The queue.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = QueueView)]
 pub(super) struct QueueBody {
     recipients: StatusCounts,
     held: u64,
@@ -185,7 +187,7 @@ pub(super) struct QueueBody {
     upstreams: Vec<UpstreamView>,
 }
 
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, ToSchema)]
 struct StatusCounts {
     not_sent: u64,
     pending: u64,
@@ -194,21 +196,21 @@ struct StatusCounts {
     failed: u64,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct OldestView {
     id: String,
     accepted_at: String,
     age_seconds: u64,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct NextAttemptView {
     at: String,
     message: String,
 }
 
 /// An upstream and how it is doing.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct UpstreamView {
     name: String,
     /// Somebody paused it.

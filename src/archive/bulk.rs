@@ -179,7 +179,7 @@ impl StoredBulk {
 impl Archive {
     /// Begins a job; nothing is done before its first step. `None`: too many are under way.
     pub async fn begin_bulk(&self, what: NewBulk) -> Result<Option<Bulk>, ArchiveError> {
-        self.write(Urgency::Now, move |batch| begin(batch, what)).await
+        self.write_recorded(move |batch| begin(batch, what)).await
     }
 
     /// Acts on the next messages of a job. Gives the job as it stands then; `None` when there is no
@@ -198,7 +198,7 @@ impl Archive {
             }
             Ok(Some(bulk))
         };
-        self.write(Urgency::Now, cancel).await
+        self.write_recorded(cancel).await
     }
 
     /// One job.

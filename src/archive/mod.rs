@@ -314,7 +314,8 @@ impl Archive {
             }
             false => self.inner.prepare_all(acceptances)?,
         };
-        let intake = Intake { pieces, key, reply, on_the_way };
+        let slip = Slip::current();
+        let intake = Intake { pieces, key, slip, reply, on_the_way };
         // From here the messages may become ours even if the caller goes away.
         if self.inner.intake.send(VolumeOrder::Take(Box::new(intake))).is_err() {
             return Err(self.closed());

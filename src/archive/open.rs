@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::accept::VolumeThread;
+use super::accept::{VolumeThread, reserve};
 use super::files::{Disk, Files, RECORDS};
 use super::index::Index;
 use super::ledger::Ledger;
@@ -36,7 +36,7 @@ pub(super) struct Threads {
     writers: Vec<JoinHandle<()>>,
     index: TaskTracker,
     stop_index: CancellationToken,
-    search: Option<JoinHandle<()>>,
+    pub(super) search: Option<JoinHandle<()>>,
 }
 
 impl Threads {
@@ -103,9 +103,18 @@ impl Archive {
         };
         let stop_index = CancellationToken::new();
         let search = Arc::new(super::search::Shared::default());
+        let (disk, reserve_bytes) = (files.clone(), settings.reserve_bytes);
+        let has_room = move |spare_bytes: u64| {
+            disk.space().map_or(true, |space| {
+                let kept =
+                    reserve(reserve_bytes, space).saturating_add(reserve(spare_bytes, space));
+                space.free_bytes >= kept
+            })
+        };
         let feeder = files.search_folder().map(|folder| Feeder {
             shared: search.clone(),
             folder,
+            has_room: Box::new(has_room),
             database: database.clone(),
             volumes: volumes.clone(),
             on_the_way: on_the_way.clone(),

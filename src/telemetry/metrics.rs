@@ -64,10 +64,11 @@ pub(super) const SMTP_CONNECTIONS: &str = "waybill_smtp_connections";
 pub(super) const HTTP_DURATION: &str = "waybill_http_request_duration_seconds";
 pub(super) const FEEDBACK: &str = "waybill_feedback_total";
 pub(super) const FLOW_DELIVERIES: &str = "waybill_flow_deliveries_total";
+pub(super) const LOGIN: &str = "waybill_login_total";
 pub(super) const BUILD_INFO: &str = "waybill_build_info";
 
 /// Every metric that Waybill has.
-pub static METRICS: [Metric; 15] = [
+pub static METRICS: [Metric; 16] = [
     Metric {
         name: SUBMISSIONS,
         kind: Kind::Counter,
@@ -167,6 +168,13 @@ pub static METRICS: [Metric; 15] = [
         help: "Attempts to tell an application of an event: done, again or given_up.",
     },
     Metric {
+        name: LOGIN,
+        kind: Kind::Counter,
+        unit: Unit::Count,
+        labels: &["outcome"],
+        help: "Logins to the admin API: success, wrong, locked (too many were wrong) or busy.",
+    },
+    Metric {
         name: BUILD_INFO,
         kind: Kind::Gauge,
         unit: Unit::Count,
@@ -263,6 +271,7 @@ mod tests {
             record::http_request("admin", "/api/v1/me", 200, second);
             record::feedback("delivered");
             record::flow_delivery("done");
+            record::login("success");
         });
         handle.render()
     }

@@ -288,15 +288,23 @@ async fn an_index_that_is_damaged_old_or_lost_is_built_anew() {
     let expected = scan(&archive, "inv");
     assert!(!expected.is_empty());
     archive.close().await;
-    let damage: [fn(&Path); 4] = [
+    let damage: [fn(&Path); 6] = [
         |folder| std::fs::remove_dir_all(folder).unwrap(),
         |folder| std::fs::write(folder.join("meta.json"), "{}").unwrap(),
         |folder| {
             let meta = std::fs::read_to_string(folder.join("meta.json")).unwrap();
-            let other = meta.replace("\"payload\": \"1 ", "\"payload\": \"0 ");
+            let other = meta.replace("\"payload\": \"2 ", "\"payload\": \"1 ");
             assert_ne!(meta, other);
             std::fs::write(folder.join("meta.json"), other).unwrap();
         },
+        |folder| {
+            // A crash in the middle of a rebuild leaves this beside it.
+            std::fs::create_dir(folder.with_extension("new")).unwrap();
+            std::fs::write(folder.with_extension("new").join("meta.json"), "torn").unwrap();
+            let path = one_file(folder, "term");
+            std::fs::OpenOptions::new().write(true).open(path).unwrap().set_len(7).unwrap();
+        },
+        |folder| std::fs::remove_file(one_file(folder, "idx")).unwrap(),
         |folder| {
             for entry in std::fs::read_dir(folder).unwrap() {
                 let path = entry.unwrap().path();
@@ -313,6 +321,111 @@ async fn an_index_that_is_damaged_old_or_lost_is_built_anew() {
         assert_eq!(find(&archive, "inv", SearchOrder::Newest, 9), expected, "damage {which}");
         archive.close().await;
     }
+}
+
+/// The largest file of the index with this ending.
+fn one_file(folder: &Path, ending: &str) -> std::path::PathBuf {
+    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let files = files.filter(|path| path.extension().is_some_and(|found| found == ending));
+    files.max_by_key(|path| path.metadata().unwrap().len()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_index_that_can_not_be_made_is_given_up_and_searches_scan() {
+    let dir = tempfile::tempdir().unwrap();
+    // A file is not ours to remove.
+    let folder = dir.path().join("search");
+    std::fs::write(&folder, "somebody's notes").unwrap();
+    let archive = Archive::open(&settings(dir.path())).unwrap();
+    let id = archive.accept(generated(0)).await.unwrap().get();
+    let given_up = async || {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            let progress = archive.search_progress().unwrap();
+            if progress.is_given_up && !progress.is_rebuilding {
+                return;
+            }
+            assert!(Instant::now() < deadline, "it is tried for ever: {progress:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    given_up().await;
+    assert_eq!(find(&archive, "app:erp", SearchOrder::Newest, 5), [id]);
+    // Whoever wants it built anew is told, and does not wait for ever.
+    archive.reindex();
+    given_up().await;
+    std::fs::remove_file(&folder).unwrap();
+    archive.reindex();
+    settle(&archive).await;
+    assert_eq!(find(&archive, "app:erp", SearchOrder::Newest, 5), [id]);
+    archive.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_signature_rules_out_an_answer() {
+    let dir = tempfile::tempdir().unwrap();
+    let archive = Archive::open(&settings(dir.path())).unwrap();
+    let (mut answers, mut ruled_out) = (0, 0);
+    for number in 0..60 {
+        let id = archive.accept(generated(number)).await.unwrap().get();
+        let snapshot = archive.snapshot().unwrap();
+        let reader = Reader::new(&snapshot).unwrap();
+        let read = document::read(&reader, &archive.inner.volumes, id, |_| true).unwrap();
+        let (message, document) = read.unwrap();
+        let standing = standings::Standing::of(&message);
+        for q in QUESTIONS {
+            let node = Question::parse(q).unwrap().root;
+            let candidate = matches::Candidate { id, document: &document, standing };
+            let is_answer = matches::matches(&node, &candidate);
+            let is_out = tail::rules_out(&node, &document, &|mark| standing.has(mark));
+            assert!(!(is_answer && is_out), "{q}: {:?}", message.summary.subject);
+            answers += usize::from(is_answer);
+            ruled_out += usize::from(is_out);
+        }
+    }
+    assert!(answers > 300, "{answers}");
+    // Without that it would be of no use.
+    assert!(ruled_out > 500, "{ruled_out}");
+    archive.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hostile_questions_are_answered_or_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let archive = Archive::open(&settings(dir.path())).unwrap();
+    for number in 0..100 {
+        archive.accept(generated(number)).await.unwrap();
+    }
+    settle(&archive).await;
+    let refused = [
+        "a OR ".repeat(2_500),
+        "(".repeat(3_000),
+        format!("{}a{}", "(".repeat(40), ")".repeat(40)),
+        "word ".repeat(399),
+        "-".repeat(1_900),
+        "a\0b".to_owned(),
+        "\u{1b}[31m".to_owned(),
+    ];
+    for q in &refused {
+        assert!(Question::parse(q).is_err(), "{q}");
+    }
+    let letters: Vec<String> = ('a'..='z').map(String::from).collect();
+    let answered = [
+        letters.join(" OR "),
+        format!("-{}", letters.join(" -")),
+        "x".repeat(1_900),
+        "1".repeat(1_900),
+        format!("\"{}\"", "a ".repeat(900)),
+        format!("京{}", "都".repeat(600)),
+        "a.b.".repeat(450),
+        ".*[a-z]+(a|b)?$ a{1000}".replace(['(', ')'], ""),
+        "\u{202e}kim \u{2066}a\u{2069}".to_owned(),
+        "e\u{301}".repeat(600),
+        format!("{}a", "(".repeat(10)) + &")".repeat(10),
+    ];
+    let answered: Vec<&str> = answered.iter().map(String::as_str).collect();
+    same_as_a_scan(&archive, &answered).await;
+    archive.close().await;
 }
 
 /// A copy of an archive that is closed.
