@@ -16,6 +16,7 @@ mod filename;
 mod glance;
 mod hops;
 mod outline;
+mod leaf;
 mod part;
 mod preview;
 mod structure;
@@ -30,6 +31,7 @@ pub use field::{Field, Fields, MAX_FIELDS, MAX_HEADER_BYTES, all_fields, fields}
 pub use hops::{AGENT, Hops, hops};
 pub use outline::{Outline, Protection, TextKind, TextPart, outline};
 pub use transfer::{Content, Edit, Spliced, apply};
+pub use leaf::{Leaf, leaves};
 
 use crate::model::Named;
 use part::{Defects, Kind, Part};

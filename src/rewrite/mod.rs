@@ -20,6 +20,7 @@ mod public_url;
 mod received;
 mod text;
 mod tracking;
+mod verp;
 
 use std::ops::Range;
 
@@ -31,6 +32,7 @@ pub use link::SkipReason;
 pub use public_url::PublicUrl;
 pub use received::Trace;
 pub use tracking::{HONEYPOT, RULES, Tokens, TouchReport, Tracking, Untouched};
+pub use verp::{VerpKeys, token_of};
 
 use crate::mime;
 use crate::model::{Outgoing, SteeringField};
