@@ -10,12 +10,14 @@
 //! Line breaks are not mended here: the relay's encoder sees to it that no bare CR or LF leaves.
 
 mod received;
+mod token;
 
 use std::ops::Range;
 
 use bytes::Bytes;
 
 pub use received::Trace;
+pub use token::{MAX_URL_BYTES, Token, TokenKeys};
 
 use crate::mime;
 use crate::model::{Outgoing, SteeringField};
