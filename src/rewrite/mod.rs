@@ -10,6 +10,7 @@
 //! Line breaks are not mended here: the relay's encoder sees to it that no bare CR or LF leaves.
 
 mod received;
+mod target;
 mod token;
 
 use std::ops::Range;
@@ -17,6 +18,7 @@ use std::ops::Range;
 use bytes::Bytes;
 
 pub use received::Trace;
+pub use target::location;
 pub use token::{MAX_URL_BYTES, Token, TokenKeys};
 
 use crate::mime;

@@ -63,11 +63,13 @@ pub(super) const ARCHIVE_MESSAGES: &str = "waybill_archive_messages";
 pub(super) const SMTP_CONNECTIONS: &str = "waybill_smtp_connections";
 pub(super) const HTTP_DURATION: &str = "waybill_http_request_duration_seconds";
 pub(super) const FEEDBACK: &str = "waybill_feedback_total";
+pub(super) const OPENS: &str = "waybill_opens_total";
+pub(super) const CLICKS: &str = "waybill_clicks_total";
 pub(super) const FLOW_DELIVERIES: &str = "waybill_flow_deliveries_total";
 pub(super) const BUILD_INFO: &str = "waybill_build_info";
 
 /// Every metric that Waybill has.
-pub static METRICS: [Metric; 15] = [
+pub static METRICS: [Metric; 17] = [
     Metric {
         name: SUBMISSIONS,
         kind: Kind::Counter,
@@ -157,7 +159,21 @@ pub static METRICS: [Metric; 15] = [
         kind: Kind::Counter,
         unit: Unit::Count,
         labels: &["kind"],
-        help: "What providers told us: underway, delivered, failed, inbound, unknown, early, forged or malformed.",
+        help: "What providers told us: underway, delivered, failed, inbound, unknown, early, forged or malformed; and hits on links that were lost: hit_dropped.",
+    },
+    Metric {
+        name: OPENS,
+        kind: Kind::Counter,
+        unit: Unit::Count,
+        labels: &["automated"],
+        help: "Opens of tracked mail, by whether a machine made them.",
+    },
+    Metric {
+        name: CLICKS,
+        kind: Kind::Counter,
+        unit: Unit::Count,
+        labels: &["automated"],
+        help: "Clicks on links of tracked mail, by whether a machine made them.",
     },
     Metric {
         name: FLOW_DELIVERIES,

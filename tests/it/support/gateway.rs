@@ -32,6 +32,7 @@ use waybill::policy::{
     AddressPattern, App, Apps, HoldRule, OnUnknownByChannel, Rate, Routes, SmsPolicy, Track,
     UrlPattern,
 };
+use waybill::rewrite::TokenKeys;
 use waybill::sms::account::{
     CallbackUrls, KannelAccount, SignatureMethod, SmsAccounts, TokenAccount, TwilioAccount,
     VonageAccount, VonageSignature,
@@ -61,6 +62,11 @@ impl Shift {
     pub fn now(&self) -> Timestamp {
         Timestamp::from_millis(now().as_millis() + self.0.load(Ordering::SeqCst))
     }
+}
+
+/// Of the links in the mail of these tests.
+pub fn tokens() -> TokenKeys {
+    TokenKeys::new((1, &[9; 32]), [])
 }
 
 /// The house.
@@ -196,13 +202,20 @@ impl Gateway {
             key: key.clone(),
             public_url: PUBLIC_URL.into(),
             keywords,
+            tokens: tokens(),
+            anonymize_ip: true,
+            trusted_proxies: vec!["127.0.0.2/32".parse().unwrap()],
             clock: Arc::new(move || time.now()),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
-        let serving = serve(listener, router(state), HttpLimits::default(), stop.clone());
-        let server = tokio::spawn(serving);
+        let (router, recorder) = router(state);
+        let serving = serve(listener, router, HttpLimits::default(), stop.clone());
+        let recording = recorder.run(archive.clone());
+        let server = tokio::spawn(async move {
+            tokio::join!(serving, recording);
+        });
         Gateway { archive, intake, apps, clock, key, address, stop, server }
     }
 
