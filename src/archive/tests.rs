@@ -4,6 +4,7 @@ mod calls;
 mod check;
 mod disk;
 mod errors;
+mod hits;
 mod power;
 mod receipts;
 mod records;

@@ -278,6 +278,7 @@ mod tests {
             drop(record::SmtpConnection::open());
             record::http_request("admin", "/api/v1/me", 200, second);
             record::feedback("delivered");
+            record::hits((2, 1), (1, 0));
             record::flow_delivery("done");
         });
         handle.render()

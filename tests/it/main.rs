@@ -67,4 +67,5 @@ mod smtp_port;
 mod stop_and_send_exclude;
 mod storage_error;
 mod support;
+mod tracking_hits;
 mod what_was_sent_is_proven;

@@ -69,6 +69,24 @@ pub fn tokens() -> TokenKeys {
     TokenKeys::new((1, &[9; 32]), [])
 }
 
+/// Kannel signs nothing.
+fn unsigned(url: &url::Url) -> Caller {
+    Caller {
+        provider: provider(ProviderProtocol::Kannel {
+            url: url.clone(),
+            account: KannelAccount {
+                username: "waybill".into(),
+                password: Secret::new("word".into()),
+                callbacks: CallbackUrls::default(),
+            },
+        }),
+        callbacks: ProviderCallbacks {
+            token: Some(Secret::new(CALLBACK_TOKEN.into())),
+            networks: Vec::new(),
+        },
+    }
+}
+
 /// The house.
 pub struct Gateway {
     pub archive: Archive,
@@ -170,27 +188,12 @@ impl Gateway {
                 networks: networks.iter().map(|n| n.parse().unwrap()).collect(),
             },
         };
-        // Kannel signs nothing.
-        let unsigned = Caller {
-            provider: provider(ProviderProtocol::Kannel {
-                url: url.clone(),
-                account: KannelAccount {
-                    username: "waybill".into(),
-                    password: Secret::new("word".into()),
-                    callbacks: CallbackUrls::default(),
-                },
-            }),
-            callbacks: ProviderCallbacks {
-                token: Some(Secret::new(CALLBACK_TOKEN.into())),
-                networks: Vec::new(),
-            },
-        };
         let upstreams = HashMap::from([
             (upstream(), caller(&[])),
             (UpstreamName::parse("vonage").unwrap(), vonage(&url)),
             (UpstreamName::parse("gatewayapi").unwrap(), gatewayapi(&url)),
             (UpstreamName::parse("described").unwrap(), described(&url)),
-            (UpstreamName::parse("kannel").unwrap(), unsigned),
+            (UpstreamName::parse("kannel").unwrap(), unsigned(&url)),
             (UpstreamName::parse("far").unwrap(), caller(&["192.0.2.0/24"])),
         ]);
         let time = clock.clone();
@@ -238,6 +241,15 @@ impl Gateway {
         };
         let stop = CancellationToken::new();
         News { task: tokio::spawn(flows.run(stop.clone())), stop }
+    }
+
+    /// One request; gives the answer as it came.
+    pub async fn bytes(&self, request: &str) -> Vec<u8> {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        answer
     }
 
     /// One request; gives status and body.
