@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use waybill::archive::{Acceptance, Client, MessagePolicy, NewRecipient, Summary};
+use waybill::archive::{Acceptance, Attachment, Client, MessagePolicy, NewRecipient, Summary};
 use waybill::model::envelope::BodyType;
 use waybill::model::{
     AppName, Digest, Direction, Envelope, EnvelopeRecipient, ForwardPath, Hold, Medium, Named,
@@ -67,14 +67,24 @@ impl Story {
         };
         let to = format!("customer{}@mail{}.example.org", self.random(50_000), number % 7);
         let preview = text.chars().take(200).collect();
-        acceptance(number, raw.into(), subject, preview, &to, &reference, state)
+        let mut made = acceptance(number, raw.into(), subject, preview, &to, &reference, state);
+        if number % 10 == 0 {
+            made.summary.attachments.push(Attachment {
+                filename: Some(format!("offer-{number}.pdf")),
+                content_type: "application/pdf".into(),
+                size_bytes: 1_000,
+                sha256: Digest::of(b""),
+                inline: false,
+            });
+        }
+        made
     }
 
     /// Questions of every kind, about what is there often, seldom and never.
     pub fn questions(count: usize) -> Vec<String> {
         let mut story = Story::new(7);
         (0..count)
-            .map(|index| match index % 20 {
+            .map(|index| match index % 28 {
                 0 => format!("INV-{}", story.random(30_000)),
                 1 => format!("inv{}", story.random(3_000)),
                 2 => word(story.random(40)),
@@ -100,7 +110,15 @@ impl Story {
                     word(story.random(999))
                 ),
                 18 => format!("zzyzx{} {}", story.random(99), word(story.random(99))),
-                _ => format!("{} tag:reminder app:erp", word(story.random(5_000))),
+                19 => format!("{} tag:reminder app:erp", word(story.random(5_000))),
+                20 => format!("{:04}", 1_000 + story.random(9_000)),
+                21 => format!("filename:offer-{}", story.random(10_000)),
+                22 => "has:attachment is:unread".to_owned(),
+                23 => format!("{} after:2026-01-01", word(story.random(3_000))),
+                24 => format!("{} before:2020-01-01", word(story.random(300))),
+                25 => SYLLABLES[story.random(32) as usize].chars().take(1).collect(),
+                26 => format!("-{} -status:sent", word(story.random(9))),
+                _ => format!("\"{} {}\" OR \"no such phrase\"", word(story.random(9)), word(9)),
             })
             .collect()
     }

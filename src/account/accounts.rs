@@ -15,7 +15,7 @@ use super::lockout::Lockout;
 use super::password::{self, Hasher};
 use super::role::Role;
 use super::token::{self, MAX_NOTE_BYTES, NewToken, Token, TokenId, TokenRefusal};
-use super::user::{NewUser, User, UserName};
+use super::user::{NewUser, User, UserEdit, UserName};
 use crate::archive::{
     Archive, ArchiveError, Log, LogCheck, NewEntry, SessionChange, TokenRecord, UserChange,
     UserRecord,
@@ -173,6 +173,34 @@ impl Accounts {
         User::from_record(&self.archive.change_user(decide).await??)
     }
 
+    /// Gives a user another role or another limit to apps. It ends the sessions: nobody goes on with
+    /// more or fewer rights than they began with.
+    pub async fn edit_user(&self, name: UserName, edit: UserEdit) -> Result<User, AccountError> {
+        let decide = move |users: &[UserRecord]| {
+            let Some(user) = named(users, &name) else {
+                return Err(AccountRefusal::NoSuchUser(name));
+            };
+            if user.disabled_at.is_some() {
+                return Err(AccountRefusal::UserDisabled(name));
+            }
+            let mut edited = user.clone();
+            if let Some(role) = edit.role {
+                role.as_str().clone_into(&mut edited.role);
+            }
+            if let Some(scope) = edit.scope {
+                edited.apps = scope.names().map(<[AppName]>::to_vec);
+            }
+            if is_last_admin(users, user) && !lets_in(&edited) {
+                return Err(AccountRefusal::LastAdmin(name));
+            }
+            match edited == *user {
+                true => Ok(UserChange { sessions: SessionChange::Keep, ..ended(edited) }),
+                false => Ok(ended(edited)),
+            }
+        };
+        User::from_record(&self.archive.change_user(decide).await??)
+    }
+
     /// Disables a user; the last administrator can not be. Disabling twice keeps the first time.
     pub async fn disable_user(&self, name: UserName, now: Timestamp) -> Result<User, AccountError> {
         let decide = move |users: &[UserRecord]| {
@@ -286,9 +314,12 @@ fn ended(user: UserRecord) -> UserChange {
 
 /// Whether nobody could let others in without this one.
 pub(super) fn is_last_admin(users: &[UserRecord], user: &UserRecord) -> bool {
-    let admin =
-        |user: &&UserRecord| user.disabled_at.is_none() && user.role == Role::Admin.as_str();
-    admin(&user) && users.iter().filter(admin).count() == 1
+    lets_in(user) && users.iter().filter(|user| lets_in(user)).count() == 1
+}
+
+/// An administrator who is limited to apps can not let anybody in.
+fn lets_in(user: &UserRecord) -> bool {
+    user.disabled_at.is_none() && user.role == Role::Admin.as_str() && user.apps.is_none()
 }
 
 pub(super) fn named<'a>(users: &'a [UserRecord], name: &UserName) -> Option<&'a UserRecord> {

@@ -152,9 +152,11 @@ impl Accounts {
         let found = found.filter(|user| user.disabled_at.is_none()).cloned();
         let who: String = attempt.user.chars().take(64).collect::<String>().to_lowercase();
         let network = lockout::network(attempt.client);
-        // Anybody may be kept out but the last one who could let them in again.
+        // Anybody's name may be locked but that of the last one who could let the others in again:
+        // else whoever knows the name could keep everybody out. The guesser's network is locked all
+        // the same.
         let exempt = found.as_ref().is_some_and(|user| is_last_admin(&users, user));
-        if !exempt && let Some(wait) = self.wait(&who, network, at) {
+        if let Some(wait) = self.wait((!exempt).then_some(&who), network, at) {
             return Ok(Err(LoginRefusal::Locked { retry_after_seconds: wait.as_secs() + 1 }));
         }
         self.guard.names.count(&who, at);
@@ -172,6 +174,11 @@ impl Accounts {
                 return Ok(Err(LoginRefusal::Wrong));
             }
             self.guard.codes.count(&who, at);
+            // Looked at before the transaction that takes it: with a wrong code a right password
+            // must not cost a turn of the writer, which a wrong password does not.
+            if taken(&self.seal_key().await?, &name, &user, code, now).is_err() {
+                return Ok(Err(LoginRefusal::Wrong));
+            }
         }
         let entered = self.enter(&name, user, attempt, lifetime, now).await?;
         if entered.is_ok() {
@@ -182,9 +189,9 @@ impl Accounts {
         Ok(entered)
     }
 
-    fn wait(&self, who: &String, network: Option<IpAddr>, at: Instant) -> Option<Duration> {
+    fn wait(&self, who: Option<&String>, network: Option<IpAddr>, at: Instant) -> Option<Duration> {
         let network = network.and_then(|network| self.guard.networks.wait(&network, at));
-        self.guard.names.wait(who, at).max(network)
+        who.and_then(|who| self.guard.names.wait(who, at)).max(network)
     }
 
     /// The password was right: the code is taken and the session begins in one transaction, so that

@@ -48,6 +48,13 @@ pub struct NewUser {
     pub scope: AppScope,
 }
 
+/// What is to be another for a user; `None` stays as it is.
+#[derive(Clone, Debug, Default)]
+pub struct UserEdit {
+    pub role: Option<Role>,
+    pub scope: Option<AppScope>,
+}
+
 /// A user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {

@@ -7,8 +7,9 @@ use axum::extract::State;
 use axum::http::Uri;
 use axum::{Extension, Json};
 use serde::Deserialize;
+use utoipa::ToSchema;
 
-use super::body::OptionalJsonBody;
+use super::body::{Index, OptionalJsonBody};
 use super::messages::message_id;
 use super::parameters::{self, Segment};
 use super::problem::{Problem, ProblemKind};
@@ -18,10 +19,11 @@ use crate::account::Identity;
 use crate::archive::{Action, ActionKind, ActionRefusal, Erasure, ErasureKind};
 
 /// `{"recipients": [0, 2]}`; without it, all recipients for which the action is possible.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ActionBody {
-    recipients: Option<Vec<u16>>,
+    #[schema(value_type = Option<Vec<u16>>)]
+    recipients: Option<Vec<Index>>,
 }
 
 /// Everything of an action's request but its kind.
@@ -63,6 +65,8 @@ async fn act(kind: ActionKind, wish: Wish) -> Result<Json<MessageView>, Problem>
     parameters::none(&uri)?;
     let message = message_id(&id)?;
     let recipients = body.and_then(|body| body.recipients);
+    let recipients: Option<Vec<u16>> =
+        recipients.map(|list| list.into_iter().map(|Index(index)| index).collect());
     if recipients.as_ref().is_some_and(Vec::is_empty) {
         let detail = "recipients names no recipient; leave it out for all of them.";
         return Err(Problem::of_field(ProblemKind::InvalidBody, "recipients", detail));
@@ -83,8 +87,11 @@ async fn act(kind: ActionKind, wish: Wish) -> Result<Json<MessageView>, Problem>
     }
 }
 
+/// Longest reason for a deletion; the archive keeps no more.
+const MAX_REASON_CHARS: usize = 500;
+
 /// `{"reason": "…"}`, which may be left out.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct DeleteBody {
     reason: Option<String>,
@@ -101,8 +108,11 @@ pub(super) async fn delete(
     parameters::none(&uri)?;
     let message = message_id(&id)?;
     let reason = body.and_then(|body| body.reason);
-    if reason.as_ref().is_some_and(|reason| reason.chars().any(char::is_control)) {
-        let detail = "reason is one line of text.";
+    let is_bad = |reason: &String| {
+        reason.chars().any(char::is_control) || reason.chars().count() > MAX_REASON_CHARS
+    };
+    if reason.as_ref().is_some_and(is_bad) {
+        let detail = format!("reason is one line of at most {MAX_REASON_CHARS} characters.");
         return Err(Problem::of_field(ProblemKind::InvalidBody, "reason", detail));
     }
     let scope = identity.scope.clone();
@@ -122,7 +132,7 @@ fn refused(refusal: &ActionRefusal) -> Problem {
     match refusal {
         ActionRefusal::NoSuchMessage => Problem::not_found("message"),
         ActionRefusal::NoSuchRecipient(_) => {
-            Problem::of_field(ProblemKind::InvalidBody, "recipients", refusal.to_string())
+            Problem::of_field(ProblemKind::NotFound, "recipients", refusal.to_string())
         }
         ActionRefusal::TooLate(_) => Problem::new(ProblemKind::Conflict, refusal.to_string()),
     }

@@ -80,6 +80,40 @@ impl Caller {
     }
 }
 
+/// What was shown, to be looked at again while a long answer goes on: a right that is taken away ends
+/// it.
+#[derive(Clone, Debug)]
+pub(super) enum Proof {
+    Token(Secret),
+    Session(Secret),
+}
+
+impl Proof {
+    /// Of a request that was let through.
+    pub(super) fn of(headers: &HeaderMap) -> Option<Proof> {
+        match bearer(headers) {
+            Some(token) => Some(Proof::Token(Secret::new(token.to_owned()))),
+            None => session::cookie(headers).map(Proof::Session),
+        }
+    }
+
+    /// Whether it still proves the same identity with the same rights. Reads the records.
+    pub(super) fn holds(&self, state: &AdminState, identity: &Identity) -> Result<bool, Problem> {
+        let now = super::now();
+        Ok(match self {
+            Proof::Token(token) => {
+                state.accounts.identify(token.expose(), now)?.is_ok_and(|found| found == *identity)
+            }
+            Proof::Session(secret) => {
+                let found = state.accounts.visitor(secret.expose(), now)?;
+                let must = state.rules.require_2fa.contains(&identity.role);
+                found
+                    .is_some_and(|found| found.identity == *identity && (found.two_factor || !must))
+            }
+        })
+    }
+}
+
 /// What is looked at, and what the log says of a denial.
 struct Asked {
     token: Option<String>,

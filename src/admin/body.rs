@@ -9,12 +9,18 @@ use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer};
 
 use super::problem::{Problem, ProblemKind};
 
 /// Largest body of a request.
 const MAX_BODY_BYTES: usize = 1 << 20;
+
+/// The name of the body where no field of it is meant.
+const WHOLE: &str = "body";
+/// Longest text about a mistake.
+const MAX_DETAIL_CHARS: usize = 200;
 
 /// A body that must be there.
 pub(crate) struct JsonBody<T>(pub T);
@@ -22,12 +28,29 @@ pub(crate) struct JsonBody<T>(pub T);
 /// A body that may be left out.
 pub(crate) struct OptionalJsonBody<T>(pub Option<T>);
 
+/// The index of a recipient or an attachment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Index(pub u16);
+
+impl<'de> Deserialize<'de> for Index {
+    /// JSON has one kind of number: `2.0` is the same as `2` (RFC 8259 §6).
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Index, D::Error> {
+        let number = serde_json::Number::deserialize(deserializer)?;
+        let whole = number.as_f64().filter(|value| value.fract() == 0.0);
+        let in_range = whole.filter(|value| (0.0..=f64::from(u16::MAX)).contains(value));
+        let wrong = || D::Error::custom(format!("{number} is no number from 0 to {}", u16::MAX));
+        // In range and without a fraction, so nothing is cut off.
+        in_range.map(|value| Index(value as u16)).ok_or_else(wrong)
+    }
+}
+
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<JsonBody<T>, Problem> {
         let body = read(request).await?;
-        let missing = || Problem::new(ProblemKind::InvalidBody, "A JSON body is needed.");
+        let missing =
+            || Problem::of_field(ProblemKind::InvalidBody, WHOLE, "A JSON body is needed.");
         body.map(JsonBody).ok_or_else(missing)
     }
 }
@@ -50,8 +73,41 @@ async fn read<T: DeserializeOwned>(request: Request) -> Result<Option<T>, Proble
         let detail = "Send the field 'Content-Type: application/json'.";
         return Err(Problem::new(ProblemKind::UnsupportedMediaType, detail));
     }
-    let parsed = serde_json::from_slice(&bytes);
-    parsed.map(Some).map_err(|error| Problem::new(ProblemKind::InvalidBody, error.to_string()))
+    parse(&bytes).map(Some)
+}
+
+/// Reads the JSON; a mistake is told with the field that it stands in.
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let parsed = serde_path_to_error::deserialize(&mut deserializer);
+    let (path, error) = match parsed {
+        Ok(parsed) => match deserializer.end() {
+            Ok(()) => return Ok(parsed),
+            Err(error) => (WHOLE.to_owned(), error),
+        },
+        Err(error) => (error.path().to_string(), error.into_inner()),
+    };
+    // It may quote what came in.
+    let detail: String = error.to_string().chars().take(MAX_DETAIL_CHARS).collect();
+    let field = field(&path, &detail);
+    Err(Problem::of_field(ProblemKind::InvalidBody, &field, detail))
+}
+
+/// The field as `attachments.keep[0]`. One that is missing or not known is named by the error alone.
+fn field(path: &str, detail: &str) -> String {
+    // A `?` stands for what had not begun.
+    let within = path.trim_matches(['.', '?']);
+    let kinds = ["missing field `", "unknown field `", "duplicate field `"];
+    let named = kinds.iter().find_map(|kind| detail.strip_prefix(kind));
+    let name = named.and_then(|rest| rest.split('`').next());
+    let field = match name {
+        Some(name) if within == name || within.ends_with(&format!(".{name}")) => within.to_owned(),
+        Some(name) if within.is_empty() => name.to_owned(),
+        Some(name) => format!("{within}.{name}"),
+        None if within.is_empty() => WHOLE.to_owned(),
+        None => within.to_owned(),
+    };
+    field.chars().take(MAX_DETAIL_CHARS).collect()
 }
 
 async fn collect(body: Body) -> Result<Bytes, Problem> {
@@ -84,6 +140,55 @@ mod tests {
             Ok(value) => format!("{value:?}"),
             Err(problem) => format!("{problem:?}"),
         }
+    }
+
+    #[derive(Debug, serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Outer {
+        #[allow(dead_code, reason = "only read for its mistakes")]
+        name: String,
+        #[allow(dead_code, reason = "only read for its mistakes")]
+        inner: Option<Inner>,
+    }
+
+    #[derive(Debug, serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Inner {
+        #[allow(dead_code, reason = "only read for its mistakes")]
+        keep: Vec<u16>,
+    }
+
+    #[test]
+    fn an_index_is_a_whole_number() {
+        let check = |text: &str, expected: Option<u16>| {
+            let read = parse::<Index>(text.as_bytes()).ok();
+            assert_eq!(read, expected.map(Index), "{text}");
+        };
+        check("-1", None);
+        check("1.5", None);
+        check("65536", None);
+        check("1e99", None);
+        check("\"1\"", None);
+        check("0", Some(0));
+        check("65535.0", Some(65535));
+    }
+
+    #[test]
+    fn a_mistake_is_told_with_its_field() {
+        let check = |body: &str, expected: &str| {
+            let problem = format!("{:?}", parse::<Outer>(body.as_bytes()).unwrap_err());
+            assert!(problem.contains(&format!("field: \"{expected}\"")), "{body}: {problem}");
+        };
+        check("{", "body");
+        check("[]", "body");
+        check("{\"name\": \"a\"} {}", "body");
+        check("{}", "name");
+        check("{\"name\": 1}", "name");
+        check("{\"name\": \"a\", \"name\": \"b\"}", "name");
+        check("{\"name\": \"a\", \"nmae\": 1}", "nmae");
+        check("{\"name\": \"a\", \"inner\": {}}", "inner.keep");
+        check("{\"name\": \"a\", \"inner\": {\"keep\": [1, -1]}}", "inner.keep[1]");
+        check("{\"name\": \"a\", \"inner\": {\"keep\": [], \"kept\": []}}", "inner.kept");
     }
 
     #[tokio::test]

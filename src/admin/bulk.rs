@@ -1,9 +1,11 @@
 //! `POST /api/v1/messages/actions`: stop, restart or release many messages, and
-//! `GET /api/v1/jobs/{id}`: what became of each.
+//! `GET /api/v1/jobs/{id}`: what became of each, and `GET /api/v1/jobs`: which there are.
 //!
 //! Every such wish is a job in the archive. Its first messages are taken at once, and where that was
 //! all the answer says so; otherwise it is 202, and the job goes on by itself, also after a restart.
 //! What came after the wish is not touched. A dry run counts what would be done and changes nothing.
+
+use std::collections::BTreeSet;
 
 use axum::extract::State;
 use axum::http::header::LOCATION;
@@ -12,6 +14,7 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use super::body::JsonBody;
 use super::cursor::{self, List};
@@ -19,9 +22,10 @@ use super::parameters::{self, Parameters, Segment};
 use super::problem::{Problem, ProblemKind};
 use super::query;
 use super::state::AdminState;
+use super::views::PageView;
 use crate::account::{AppScope, Identity};
 use crate::archive::{
-    ActionKind, Bulk, BulkItem, BulkOutcome, BulkState, BulkStep, Filter, NewBulk, Order,
+    ActionKind, Bulk, BulkItem, BulkOutcome, BulkState, BulkStep, Narrowing, NewBulk, Order,
 };
 use crate::model::{MessageId, Sequence, Timestamp};
 
@@ -31,23 +35,26 @@ const STEP: usize = 100;
 const STEPS_AT_ONCE: usize = 5;
 /// Messages that are named one by one.
 const MAX_IDS: usize = 500;
+/// When to try again where too many are under way.
+const RETRY_AFTER_SECONDS: u64 = 5;
 /// How ids stand in the place of a query.
 const IDS: &str = "ids=";
 
 /// `{action, query | ids, dry_run?}`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct BulkBody {
     action: String,
     /// The parameters of the list: `{"status": "pending", "app": "erp"}`.
+    #[schema(value_type = Option<Object>)]
     query: Option<Map<String, Value>>,
     ids: Option<Vec<String>>,
     #[serde(default)]
     dry_run: bool,
 }
 
-#[derive(Debug, Serialize)]
-struct JobView {
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct JobView {
     job: String,
     action: &'static str,
     dry_run: bool,
@@ -60,7 +67,7 @@ struct JobView {
     counts: CountsView,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct CountsView {
     /// Looked at so far.
     matched: u64,
@@ -69,15 +76,15 @@ struct CountsView {
     refused: u64,
 }
 
-#[derive(Debug, Serialize)]
-struct JobPageView {
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct JobPageView {
     #[serde(flatten)]
     job: JobView,
     items: Vec<JobItemView>,
     next: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct JobItemView {
     id: String,
     /// `done`, `possible`, `refused`.
@@ -142,7 +149,7 @@ pub(super) async fn begin(
     };
     let Some(bulk) = state.archive.begin_bulk(what).await? else {
         let detail = "Too many of these are under way; wait for one to end, or cancel it.";
-        return Err(Problem::new(ProblemKind::Busy, detail));
+        return Err(Problem::new(ProblemKind::Busy, detail).retry_after(RETRY_AFTER_SECONDS));
     };
     tracing::info!(job = bulk.id, by = bulk.what.by, action = word(kind), "a job was begun");
     let bulk = go_on(&state, bulk, STEPS_AT_ONCE).await?;
@@ -153,6 +160,31 @@ pub(super) async fn begin(
     state.jobs.notify_one();
     let place = format!("/api/v1/jobs/{}", bulk.id);
     Ok((StatusCode::ACCEPTED, [(LOCATION, place)], view).into_response())
+}
+
+/// `GET /api/v1/jobs`: those that are kept, the newest first.
+pub(super) async fn list(
+    State(state): State<AdminState>,
+    Extension(identity): Extension<Identity>,
+    uri: Uri,
+) -> Result<Json<PageView<JobView>>, Problem> {
+    let mut parameters = Parameters::read(&uri, &["limit", "cursor"]);
+    let limit = parameters.limit();
+    let before = parameters.take("cursor", |text| {
+        let key = cursor::decode(List::Jobs, "", text);
+        let number = key.as_deref().and_then(cursor::read_sequence_key);
+        number.ok_or_else(|| cursor::NOT_OURS.to_owned())
+    });
+    parameters.finish()?;
+    let read = move |state: &AdminState| {
+        let is_seen = |bulk: &Bulk| may_see(&identity.scope, bulk);
+        let page = state.archive.bulks(before.map(|before| before.0), limit, is_seen)?;
+        let next = page
+            .next
+            .map(|last| cursor::encode(List::Jobs, "", &cursor::sequence_key(Sequence(last))));
+        Ok(Json(PageView { items: page.items.iter().map(JobView::new).collect(), next }))
+    };
+    state.read(read).await
 }
 
 /// `GET /api/v1/jobs/{id}`: where it stands, and what became of its messages.
@@ -203,13 +235,16 @@ pub(super) async fn cancel(
 
 /// Somebody who is limited to apps sees the jobs of those who are limited to the same or fewer.
 fn visible(state: &AdminState, id: u64, scope: &AppScope) -> Result<Bulk, Problem> {
-    let bulk = state.archive.bulk(id)?.ok_or_else(|| Problem::not_found("job"))?;
-    let may = match (scope, &bulk.what.apps) {
+    let bulk = state.archive.bulk(id)?.filter(|bulk| may_see(scope, bulk));
+    bulk.ok_or_else(|| Problem::not_found("job"))
+}
+
+fn may_see(scope: &AppScope, bulk: &Bulk) -> bool {
+    match (scope, &bulk.what.apps) {
         (AppScope::All, _) => true,
         (AppScope::Only(_), None) => false,
         (AppScope::Only(_), Some(apps)) => apps.iter().all(|app| scope.contains(app)),
-    };
-    may.then_some(bulk).ok_or_else(|| Problem::not_found("job"))
+    }
 }
 
 fn job_id(text: &str) -> Result<u64, Problem> {
@@ -258,19 +293,19 @@ fn read_query(query: &Map<String, Value>, scope: &AppScope) -> Result<String, Pr
         let detail = "query names no filter; for all messages say since: 1970-01-01.";
         return Err(Problem::of_field(ProblemKind::InvalidBody, "query", detail));
     }
-    filter(&text, scope)?;
+    narrowing(&text, scope)?;
     Ok(text)
 }
 
 /// The list's own reading of it.
-fn filter(query: &str, scope: &AppScope) -> Result<Filter, Problem> {
+fn narrowing(query: &str, scope: &AppScope) -> Result<Narrowing, Problem> {
     let uri: Uri = format!("/?{query}").parse().map_err(|_| {
         let detail = "query is longer than a URL may be.";
         Problem::of_field(ProblemKind::InvalidBody, "query", detail)
     })?;
-    let (filter, parameters) = query::narrowing(&uri, scope, &[]);
+    let (narrowing, parameters) = query::narrowing(&uri, scope, &[]);
     parameters.finish()?;
-    Ok(filter)
+    Ok(narrowing)
 }
 
 /// The ids, all of which are there for this scope.
@@ -337,28 +372,25 @@ fn next_step(state: &AdminState, bulk: &Bulk) -> Result<BulkStep, Problem> {
         return Ok(BulkStep { after: bulk.after, messages, next: None, at });
     }
     let scope = what.apps.clone().map_or(AppScope::All, AppScope::Only);
-    let mut filter = filter(&what.query, &scope)?;
+    let mut narrowing = narrowing(&what.query, &scope)?;
     // What came after the wish was not meant.
     let end = Timestamp::from_millis(what.at.as_millis().saturating_add(1));
-    filter.until = Some(filter.until.map_or(end, |until| until.min(end)));
-    let page = state.archive.list(&filter, Order::Oldest, bulk.after, STEP)?;
+    let until = &mut narrowing.filter.until;
+    *until = Some(until.map_or(end, |until| until.min(end)));
+    let page = state.archive.narrowed(&narrowing, Order::Oldest, bulk.after, STEP)?;
     let messages = page.items.iter().map(|message| message.id).collect();
     Ok(BulkStep { after: bulk.after, messages, next: page.next, at })
 }
 
-/// Brings jobs to their end, one after the other, until the daemon stops. What goes wrong leaves
-/// its job where it is until the next one is begun, or the next start.
+/// Brings jobs to their end, some steps of each in turn so that a small one does not wait for a large
+/// one, until the daemon stops. What goes wrong leaves its job where it is until the next one is
+/// begun, or the next start.
 pub(super) async fn run(state: AdminState) {
     let stop = state.stop.clone();
     let work = async {
         loop {
-            let mut behind = 0;
-            while let Ok(Some(bulk)) =
-                state.read(move |state| Ok(state.archive.running_bulk(behind)?)).await
-            {
-                behind = bulk.id;
-                finish(&state, bulk).await;
-            }
+            let mut stuck = BTreeSet::new();
+            while take_turns(&state, &mut stuck).await {}
             state.jobs.notified().await;
         }
     };
@@ -368,15 +400,28 @@ pub(super) async fn run(state: AdminState) {
     }
 }
 
-async fn finish(state: &AdminState, mut bulk: Bulk) {
-    let id = bulk.id;
-    while bulk.state == BulkState::Running {
-        match go_on(state, bulk, 1).await {
-            Ok(after) => bulk = after,
+/// Some steps of each job that is running; whether there was one that could go on.
+async fn take_turns(state: &AdminState, stuck: &mut BTreeSet<u64>) -> bool {
+    let (mut behind, mut is_any) = (0, false);
+    while let Ok(Some(bulk)) =
+        state.read(move |state| Ok(state.archive.running_bulk(behind)?)).await
+    {
+        let id = bulk.id;
+        behind = id;
+        if stuck.contains(&id) {
+            continue;
+        }
+        match go_on(state, bulk, STEPS_AT_ONCE).await {
+            Ok(after) if after.state != BulkState::Running => {
+                let (done, refused) = (after.done, after.refused);
+                tracing::info!(job = id, done, refused, "a job has ended");
+            }
+            Ok(_) => is_any = true,
             Err(problem) => {
-                return tracing::error!(job = id, ?problem, "a job can not go on");
+                tracing::error!(job = id, ?problem, "a job can not go on");
+                stuck.insert(id);
             }
         }
     }
-    tracing::info!(job = id, done = bulk.done, refused = bulk.refused, "a job has ended");
+    is_any
 }

@@ -1,10 +1,13 @@
 //! The rows of an export and their cells (RFC 4180).
 //!
-//! Every cell stands in quotes: then no delimiter of any country's spreadsheet divides it. What was
-//! written by strangers may begin like a formula, and a spreadsheet would run it (OWASP: CSV
-//! injection); such a cell gets an apostrophe in front, which makes it text. The search for it looks
-//! through what a spreadsheet strips: white space, control and zero-width characters, quotes, and
-//! full-width forms.
+//! Every cell stands in quotes. What was written by strangers may begin like a formula, and a
+//! spreadsheet would run it (OWASP: CSV injection); such a cell gets an apostrophe in front, which makes
+//! it text. The search for it looks through what a spreadsheet strips: white space, control and
+//! invisible characters, quotes, and the other forms of a sign. A spreadsheet of a country where the
+//! semicolon divides cells sees quotes only at the start of a row, and ends a cell at each semicolon,
+//! tab and line break in it; so what follows one of those is looked at like a beginning.
+//! UTF-8 without a byte order mark, as the media type says: a program would take the mark for a part
+//! of the first name (RFC 3629 §6).
 
 use crate::archive::Message;
 use crate::model::RecipientState;
@@ -115,7 +118,12 @@ fn add_cell(text: &mut String, cell: &str) {
     if is_formula(cell) {
         text.push('\'');
     }
+    let mut is_new = false;
     for c in cell.chars().take(MAX_CELL_CHARS) {
+        if is_new && begins_formula(c) {
+            text.push('\'');
+        }
+        is_new = divides(c) || (is_new && is_stripped(c));
         match c {
             '"' => text.push_str("\"\""),
             '\t' | '\r' | '\n' => text.push(c),
@@ -128,31 +136,53 @@ fn add_cell(text: &mut String, cell: &str) {
 
 /// Whether a spreadsheet might take it for more than text.
 fn is_formula(cell: &str) -> bool {
-    let begins = |c: char| {
-        matches!(
-            c,
-            '=' | '+'
-                | '-'
-                | '@'
-                | '|'
-                | '%'
-                | '＝'
-                | '＋'
-                | '－'
-                | '＠'
-                | '−'
-                | '﹢'
-                | '﹣'
-                | '﹦'
-                | '﹫'
-        )
-    };
-    let stripped = |c: char| {
-        c.is_whitespace()
-            || c.is_control()
-            || matches!(c, '"' | '\'' | '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-    };
-    cell.starts_with(['\t', '\r', '\n']) || cell.trim_start_matches(stripped).starts_with(begins)
+    cell.starts_with(['\t', '\r', '\n'])
+        || cell.trim_start_matches(is_stripped).starts_with(begins_formula)
+}
+
+/// Where a cell ends for a spreadsheet that does not see that it stands in quotes.
+fn divides(c: char) -> bool {
+    matches!(c, ';' | '\t' | '\r' | '\n')
+}
+
+/// What makes a formula of a cell, with all characters that are the same in another form (NFKC).
+fn begins_formula(c: char) -> bool {
+    matches!(
+        c,
+        '=' | '+'
+            | '-'
+            | '@'
+            | '|'
+            | '%'
+            | '＝'
+            | '＋'
+            | '－'
+            | '＠'
+            | '｜'
+            | '％'
+            | '﹢'
+            | '﹣'
+            | '﹦'
+            | '﹫'
+            | '﹪'
+            | '⁺'
+            | '⁻'
+            | '⁼'
+            | '₊'
+            | '₋'
+            | '₌'
+            | '−'
+            | '\u{2010}'..='\u{2015}' | '\u{fb29}'
+    )
+}
+
+fn is_stripped(c: char) -> bool {
+    c.is_whitespace()
+        || c.is_control()
+        || matches!(c, '"' | '\'' | '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}')
+        || matches!(c, '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
+        || matches!(c, '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}')
+        || matches!(c, '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 #[cfg(test)]
@@ -191,6 +221,13 @@ mod tests {
             "\"=1",
             "|x",
             "%x",
+            "\u{3164}=1",
+            "\u{fe0f}=1",
+            "\u{e0020}=1",
+            "⁺1",
+            "₌1",
+            "\u{fb29}1",
+            "–1",
         ] {
             assert!(cell(formula).starts_with("\"'"), "{formula:?}: {}", cell(formula));
         }
@@ -206,7 +243,31 @@ mod tests {
         assert_eq!(head().matches("\",\"").count(), COLUMNS.len() - 1);
     }
 
+    #[test]
+    fn what_a_semicolon_or_a_line_break_would_cut_off_is_no_formula_either() {
+        let check =
+            |given: &str, expected: &str| assert_eq!(cell(given), format!("\"{expected}\""));
+        check("a;b", "a;b");
+        check("a,=1", "a,=1");
+        check("a;=1", "a;'=1");
+        check("a\n=1", "a\n'=1");
+        check("a\r\n =1", "a\r\n '=1");
+        check("a\t\"@x", "a\t\"\"'@x");
+        check("a@b.example; -c@d.example", "a@b.example; '-c@d.example");
+        let long = ";".repeat(MAX_CELL_CHARS * 2);
+        assert_eq!(cell(&long).len(), MAX_CELL_CHARS + 2);
+    }
+
     proptest! {
+        #[test]
+        fn no_reader_finds_a_formula(text in "[a=+@; \"'\t\r\n\u{200b}-]{0,40}") {
+            let whole = format!("\"id\",{}", cell(&text));
+            for part in whole.split([';', '\t', '\r', '\n']).skip(1) {
+                let seen = part.trim_matches('"').trim();
+                prop_assert!(!seen.trim_start_matches(['"', '\u{200b}']).starts_with(['=', '+', '@', '-']), "{whole:?}");
+            }
+        }
+
         #[test]
         fn any_cell_stays_one_cell(text in ".{0,40}") {
             let cell = cell(&text);

@@ -4,6 +4,7 @@
 //! A mail address is compared without case; a number is written as `+4512345678`, with spaces, dots,
 //! dashes and brackets as people write them.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use axum::extract::State;
@@ -14,7 +15,7 @@ use super::cursor::{self, List};
 use super::parameters::{Parameters, Segment};
 use super::problem::Problem;
 use super::state::AdminState;
-use super::threads::{Item, ItemView, may_see};
+use super::threads::{Item, ItemView, Spot, may_see};
 use super::views::PageView;
 use crate::account::{AppScope, Identity};
 use crate::archive::{EntriesOf, Filter, Message, Order};
@@ -38,8 +39,7 @@ pub(super) async fn one(
     let limit = parameters.limit();
     let after = parameters.take("cursor", |text| {
         let key = cursor::decode(List::Contact, &address, text);
-        let id = key.as_deref().and_then(cursor::read_message_key);
-        id.ok_or_else(|| cursor::NOT_OURS.to_owned())
+        key.as_deref().and_then(Spot::read).ok_or_else(|| cursor::NOT_OURS.to_owned())
     });
     parameters.finish()?;
     let read = move |state: &AdminState| {
@@ -48,8 +48,7 @@ pub(super) async fn one(
             return Err(Problem::not_found("contact"));
         }
         let items = items.iter().map(ItemView::new).collect();
-        let next =
-            next.map(|last| cursor::encode(List::Contact, &address, &cursor::message_key(last)));
+        let next = next.map(|last| cursor::encode(List::Contact, &address, &last.key()));
         Ok(Json(PageView { items, next }))
     };
     state.read(read).await
@@ -74,9 +73,9 @@ fn page(
     state: &AdminState,
     scope: &AppScope,
     address: &str,
-    after: Option<MessageId>,
+    after: Option<Spot>,
     limit: usize,
-) -> Result<(Vec<Item>, Option<MessageId>), Problem> {
+) -> Result<(Vec<Item>, Option<Spot>), Problem> {
     let apps = scope.names().map(<[AppName]>::to_vec);
     let all = Filter { apps, ..Filter::default() };
     let address = address.to_owned();
@@ -85,36 +84,26 @@ fn page(
     let mut found: BTreeMap<MessageId, Message> = BTreeMap::new();
     let mut stopped_at: Option<MessageId> = None;
     for filter in [got, sent] {
-        let page = state.archive.list(&filter, Order::Newest, after, limit)?;
+        let page = state.archive.list(&filter, Order::Newest, after.map(Spot::message), limit)?;
         found.extend(page.items.into_iter().map(|message| (message.id, message)));
         stopped_at = stopped_at.max(page.next);
     }
-    let shown = found.into_values().rev();
-    let shown = shown.filter(|message| stopped_at.is_none_or(|stop| message.id >= stop));
-    let mut shown: Vec<Message> = shown.collect();
-    if shown.len() > limit {
-        shown.truncate(limit);
-        stopped_at = shown.last().map(|message| message.id);
-    }
+    let mut next = stopped_at.map(Spot::of_message);
     let mut entries = state.archive.entries(EntriesOf::Address(&address))?;
-    entries.retain(|entry| {
-        let first = MessageId::first_at(entry.what.at);
-        may_see(scope, entry)
-            && after.is_none_or(|after| first <= after)
-            && stopped_at.is_none_or(|stop| first > stop)
+    entries.retain(|entry| may_see(scope, entry));
+    let messages = found.into_values().map(|message| Item::Message(Box::new(message)));
+    let mut items: Vec<Item> =
+        messages.chain(entries.into_iter().map(|entry| Item::Entry(Box::new(entry)))).collect();
+    items.retain(|item| {
+        let spot = item.spot();
+        after.is_none_or(|after| spot < after) && next.is_none_or(|last| spot >= last)
     });
-    let mut entries = entries.into_iter().rev().peekable();
-    let mut items = Vec::new();
-    for message in shown {
-        while let Some(entry) =
-            entries.next_if(|entry| MessageId::first_at(entry.what.at) > message.id)
-        {
-            items.push(Item::Entry(Box::new(entry)));
-        }
-        items.push(Item::Message(Box::new(message)));
+    items.sort_by_key(|item| Reverse(item.spot()));
+    if items.len() > limit {
+        items.truncate(limit);
+        next = items.last().map(Item::spot);
     }
-    items.extend(entries.map(|entry| Item::Entry(Box::new(entry))));
-    Ok((items, stopped_at))
+    Ok((items, next))
 }
 
 #[cfg(test)]

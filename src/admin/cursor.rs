@@ -34,6 +34,7 @@ pub(super) enum List {
     Thread,
     Contact,
     Job,
+    Jobs,
     Statistics,
     Log,
 }
@@ -51,6 +52,7 @@ impl List {
             List::Thread => b'r',
             List::Contact => b'c',
             List::Job => b'j',
+            List::Jobs => b'J',
             List::Statistics => b'n',
             List::Log => b'l',
         }

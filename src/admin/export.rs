@@ -21,7 +21,7 @@ use super::query;
 use super::state::AdminState;
 use super::streamed::{Cut, Feed, streamed};
 use crate::account::Identity;
-use crate::archive::{Filter, Order};
+use crate::archive::{Narrowing, Order};
 use crate::model::MessageId;
 
 /// Exports at one time, and those of one user or token.
@@ -44,13 +44,13 @@ pub(super) async fn csv(
     Extension(identity): Extension<Identity>,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    let (filter, mut parameters) = query::narrowing(&uri, &identity.scope, &["order"]);
+    let (narrowing, mut parameters) = query::narrowing(&uri, &identity.scope, &["order"]);
     let order = parameters.take("order", query::read_order).unwrap_or_default();
     parameters.finish()?;
     let place = state.exports.take(identity.actor.to_string())?;
     let (feed, body) = streamed(PATIENCE);
     let tasks = state.tasks.clone();
-    tasks.spawn(write(state, filter, order, feed, place));
+    tasks.spawn(write(state, narrowing, order, feed, place));
     let fields = [
         (CONTENT_TYPE, "text/csv; charset=utf-8; header=present"),
         (CONTENT_DISPOSITION, "attachment; filename=\"messages.csv\""),
@@ -58,10 +58,10 @@ pub(super) async fn csv(
     Ok((fields, body).into_response())
 }
 
-async fn write(state: AdminState, filter: Filter, order: Order, feed: Feed, place: Place) {
+async fn write(state: AdminState, narrowing: Narrowing, order: Order, feed: Feed, place: Place) {
     let stop = state.stop.clone();
     let written = tokio::select! {
-        written = rows(&state, &filter, order, &feed) => written,
+        written = rows(&state, &narrowing, order, &feed) => written,
         () = feed.gone() => Err(Cut::Gone),
         () = stop.cancelled() => Err(Cut::Failed),
     };
@@ -76,12 +76,17 @@ async fn write(state: AdminState, filter: Filter, order: Order, feed: Feed, plac
     }
 }
 
-async fn rows(state: &AdminState, filter: &Filter, order: Order, feed: &Feed) -> Result<(), Cut> {
+async fn rows(
+    state: &AdminState,
+    narrowing: &Narrowing,
+    order: Order,
+    feed: &Feed,
+) -> Result<(), Cut> {
     feed.send(cells::head().into()).await?;
     let mut after = None;
     loop {
-        let filter = filter.clone();
-        let read = state.read(move |state| chunks(state, &filter, order, after)).await;
+        let narrowing = narrowing.clone();
+        let read = state.read(move |state| chunks(state, &narrowing, order, after)).await;
         let (chunks, next) = read.map_err(|_| Cut::Failed)?;
         for chunk in chunks {
             feed.send(chunk).await?;
@@ -96,11 +101,11 @@ async fn rows(state: &AdminState, filter: &Filter, order: Order, feed: &Feed) ->
 /// One page, and where the next one begins.
 fn chunks(
     state: &AdminState,
-    filter: &Filter,
+    narrowing: &Narrowing,
     order: Order,
     after: Option<MessageId>,
 ) -> Result<(Vec<Bytes>, Option<MessageId>), Problem> {
-    let page = state.archive.list(filter, order, after, ROWS_AT_ONCE)?;
+    let page = state.archive.narrowed(narrowing, order, after, ROWS_AT_ONCE)?;
     let (mut chunks, mut text) = (Vec::new(), String::new());
     for message in &page.items {
         cells::row(&mut text, message);

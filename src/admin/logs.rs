@@ -5,17 +5,20 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::Uri;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::cursor::{self, List};
 use super::parameters::Parameters;
 use super::problem::Problem;
+use super::query::read_time;
 use super::state::AdminState;
 use super::views::PageView;
 use crate::archive::{Entry, Log, LogFilter};
-use crate::model::{Sequence, Timestamp};
+use crate::model::Sequence;
 
 /// A row of either log.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = LogEntryView)]
 pub(super) struct EntryView {
     number: u64,
     at: String,
@@ -71,13 +74,9 @@ async fn list(
     log: Log,
 ) -> Result<Json<PageView<EntryView>>, Problem> {
     let mut parameters = Parameters::read(uri, &["since", "until", "by", "limit", "cursor"]);
-    let time = |text: &str| {
-        let wrong = || "a time is written like 2026-01-31T08:00:00Z.".to_owned();
-        Timestamp::parse_rfc3339(text).ok_or_else(wrong)
-    };
     let filter = LogFilter {
-        since: parameters.take("since", time),
-        until: parameters.take("until", time),
+        since: parameters.take("since", |text| read_time("since", text)),
+        until: parameters.take("until", |text| read_time("until", text)),
         by: parameters.take("by", |text| Ok(text.to_owned())),
     };
     let question = format!("{} {filter:?}", log.as_str());

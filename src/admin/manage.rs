@@ -4,7 +4,8 @@
 use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::{Extension, Json};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
+use utoipa::ToSchema;
 
 use super::body::JsonBody;
 use super::cursor::{self, List};
@@ -16,12 +17,12 @@ use super::views::PageView;
 use crate::account::{
     AccountError, Accounts, AppScope, Identity, NewToken, NewUser, Role, Token, TokenId,
 };
-use crate::account::{User, UserName};
+use crate::account::{User, UserEdit, UserName};
 use crate::archive::{Log, LogCheck};
 use crate::model::{AppName, Secret, Timestamp};
 
 /// A user; the password's hash is never shown.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct UserView {
     name: String,
     role: &'static str,
@@ -32,7 +33,7 @@ pub(crate) struct UserView {
 }
 
 /// A token without its secret.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct TokenView {
     id: String,
     role: &'static str,
@@ -46,7 +47,7 @@ pub(crate) struct TokenView {
 }
 
 /// A new token, with its secret for the only time.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct CreatedTokenView {
     #[serde(flatten)]
     token: TokenView,
@@ -55,7 +56,7 @@ pub(crate) struct CreatedTokenView {
 }
 
 /// `POST /users`.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewUserBody {
     name: String,
@@ -65,15 +66,31 @@ pub(crate) struct NewUserBody {
     password: String,
 }
 
+/// `PATCH /users/{name}`; what is left out stays as it is.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct UserEditBody {
+    role: Option<String>,
+    /// `null`, or an empty list: all apps.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<Vec<String>>)]
+    apps: Option<Option<Vec<String>>>,
+}
+
+/// A field that is there, also as `null`.
+fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(from).map(Some)
+}
+
 /// `POST /users/{name}/password`.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PasswordBody {
     password: String,
 }
 
 /// `POST /tokens`.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewTokenBody {
     role: String,
@@ -111,6 +128,31 @@ pub(crate) async fn add_user(
     let user = accounts.add_user(NewUser { name, role, scope }, password, super::now()).await?;
     tracing::info!(user = %user.name, role = user.role.as_str(), by = %identity.actor, "a user was added");
     Ok((StatusCode::CREATED, Json(UserView::new(&user))))
+}
+
+pub(crate) async fn edit_user(
+    State(accounts): State<Accounts>,
+    Extension(identity): Extension<Identity>,
+    Segment(name): Segment<String>,
+    uri: Uri,
+    JsonBody(body): JsonBody<UserEditBody>,
+) -> Result<Json<UserView>, Problem> {
+    parameters::none(&uri)?;
+    let name = user_name(&name)?;
+    if body.role.is_none() && body.apps.is_none() {
+        let detail = "Say the role, the apps, or both.";
+        return Err(Problem::of_field(ProblemKind::InvalidBody, "role", detail));
+    }
+    let mut fields = Fields::default();
+    let role = body.role.as_deref().map(|word| fields.role(word));
+    let scope = body.apps.map(|apps| fields.scope(&apps.unwrap_or_default()));
+    if role.is_some_and(|role| role.is_none()) || scope.as_ref().is_some_and(Option::is_none) {
+        return Err(fields.problem());
+    }
+    let edit = UserEdit { role: role.flatten(), scope: scope.flatten() };
+    let user = accounts.edit_user(name, edit).await?;
+    tracing::info!(user = %user.name, role = user.role.as_str(), by = %identity.actor, "a user was changed");
+    Ok(Json(UserView::new(&user)))
 }
 
 pub(crate) async fn set_password(
@@ -193,6 +235,8 @@ pub(super) async fn end_sessions(
 pub(crate) struct LogCheckView {
     log: &'static str,
     rows: u64,
+    /// SHA-256 of the last row.
+    digest: String,
     /// The first row that is not as it was written.
     broken_row: Option<u64>,
     why: Option<String>,
@@ -208,7 +252,8 @@ pub(crate) async fn verify(
     };
     let view = |(log, check): (Log, LogCheck)| {
         let (broken_row, why) = check.broken.unzip();
-        LogCheckView { log: log.as_str(), rows: check.rows, broken_row, why }
+        let digest = check.digest.to_string();
+        LogCheckView { log: log.as_str(), rows: check.rows, digest, broken_row, why }
     };
     let checks = read_accounts(&accounts, check).await?;
     Ok(Json(PageView { items: checks.into_iter().map(view).collect(), next: None }))

@@ -4,6 +4,7 @@ use axum::extract::State;
 use axum::http::Uri;
 use axum::{Extension, Json};
 
+use super::absence::AbsenceView;
 use super::cursor::{self, List};
 use super::parameters::{self, Parameters, Segment};
 use super::problem::Problem;
@@ -24,7 +25,8 @@ pub(super) async fn list(
         .read(move |state| {
             let page = query.page(&state.archive)?;
             let items = page.items.iter().map(MessageView::new).collect();
-            Ok(Json(FoundView { items, next: page.next, note: page.note }))
+            let absence = page.absence.as_ref().map(AbsenceView::new);
+            Ok(Json(FoundView { items, next: page.next, note: page.note, absence }))
         })
         .await
 }

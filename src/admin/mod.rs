@@ -13,8 +13,9 @@
 //! and who changed what in the transaction of the change.
 //!
 //! Not here: sockets and connections (`net`), who owns a token or a session (`account`), the console,
-//! search by words.
+//! how words are found (`archive`).
 
+mod absence;
 mod actions;
 pub(crate) mod auth;
 pub(crate) mod body;
@@ -31,6 +32,7 @@ mod limiter;
 mod logs;
 pub(crate) mod manage;
 mod messages;
+mod openapi;
 mod outbox;
 mod parameters;
 mod places;
@@ -52,6 +54,7 @@ mod threads;
 mod views;
 
 pub use health::Readiness;
+pub use openapi::openapi;
 pub use router::{Route, router, routes};
 pub use settings::AdminSettings;
 pub use state::{AdminState, LoginRules, Records, UpstreamHealth, Upstreams};

@@ -7,6 +7,7 @@ use axum::http::{StatusCode, Uri};
 use axum::{Extension, Json};
 use serde::Serialize;
 use url::Url;
+use utoipa::ToSchema;
 
 use super::cursor::{self, List};
 use super::parameters::{self, Parameters, Segment};
@@ -18,7 +19,7 @@ use crate::archive::{Delivery, DeliveryKind};
 use crate::model::Sequence;
 
 /// One delivery.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct DeliveryView {
     id: u64,
     /// `receipt`, `inbound`, `webhook`.

@@ -19,15 +19,15 @@ use super::places::Place;
 use super::problem::Problem;
 use super::state::AdminState;
 use super::streamed::{Cut, Feed, streamed};
-use super::threads::{self, Item};
+use super::threads::{self, Item, Spot};
 use crate::account::{AppScope, Identity};
-use crate::archive::{Message, ThreadEntry};
+use crate::archive::{Message, MessageNote, ThreadEntry};
 use crate::mime;
-use crate::model::{Direction, MessageId, Reference};
+use crate::model::{Direction, EventKind, MessageId, Reference};
 
 /// What the page may do: show itself.
 const POLICY: &str = "sandbox allow-modals; default-src 'none'; style-src 'unsafe-inline'";
-/// Messages that are read in one look into the archive.
+/// Messages and entries that are read in one look into the archive.
 const MESSAGES_AT_ONCE: usize = 20;
 /// Longest text of one message on paper.
 const MAX_TEXT_CHARS: usize = 50_000;
@@ -53,23 +53,31 @@ pub(super) async fn page(
     let reference = threads::read_reference(&reference)?;
     let (scope, of) = (identity.scope.clone(), reference.clone());
     let first = state.read(move |state| chunk(state, &scope, &of, None)).await?;
-    if first.0.is_empty() && first.1.is_none() {
+    if first.text.is_empty() && first.next.is_none() {
         return Err(Problem::not_found("thread"));
     }
     let place = state.exports.take(identity.actor.to_string())?;
     let (feed, body) = streamed(export::PATIENCE);
     let tasks = state.tasks.clone();
-    tasks.spawn(write(state, identity.scope, reference, first, feed, place));
+    let by = identity.actor.to_string();
+    tasks.spawn(write(state, (identity.scope, by), reference, first, feed, place));
     let fields = [(CONTENT_TYPE, "text/html; charset=utf-8"), (CONTENT_SECURITY_POLICY, POLICY)];
     Ok((fields, body).into_response())
 }
 
-/// Some of the page, and where the next part begins.
-type Part = (Bytes, Option<MessageId>);
+/// Some of the page, the messages in it, and where the next part begins.
+struct Part {
+    text: Bytes,
+    shown: Vec<MessageId>,
+    next: Option<Spot>,
+}
+
+/// Whose apps it is limited to, and who they are.
+type Reader = (AppScope, String);
 
 async fn write(
     state: AdminState,
-    scope: AppScope,
+    reader: Reader,
     reference: Reference,
     first: Part,
     feed: Feed,
@@ -77,7 +85,7 @@ async fn write(
 ) {
     let stop = state.stop.clone();
     let written = tokio::select! {
-        written = parts(&state, &scope, &reference, first, &feed) => written,
+        written = parts(&state, &reader, &reference, first, &feed) => written,
         () = feed.gone() => Err(Cut::Gone),
         () = stop.cancelled() => Err(Cut::Failed),
     };
@@ -90,7 +98,7 @@ async fn write(
 
 async fn parts(
     state: &AdminState,
-    scope: &AppScope,
+    (scope, by): &Reader,
     reference: &Reference,
     mut part: Part,
     feed: &Feed,
@@ -98,7 +106,10 @@ async fn parts(
     let name = escaped(reference.as_str());
     feed.send(format!("{HEAD}{name}{STYLE}<h1>{name}</h1>\n").into()).await?;
     loop {
-        let (text, next) = part;
+        let Part { text, shown, next } = part;
+        // What can not be noted is not shown.
+        let notes = shown.into_iter().map(|message| printed(message, by)).collect();
+        state.archive.record(Vec::new(), notes).await.map_err(|_| Cut::Failed)?;
         feed.send(text).await?;
         let Some(next) = next else { break };
         let (scope, reference) = (scope.clone(), reference.clone());
@@ -112,17 +123,31 @@ fn chunk(
     state: &AdminState,
     scope: &AppScope,
     reference: &Reference,
-    after: Option<MessageId>,
+    after: Option<Spot>,
 ) -> Result<Part, Problem> {
     let page = threads::page(state, scope, reference, after, MESSAGES_AT_ONCE)?;
-    let mut text = String::new();
+    let (mut text, mut shown) = (String::new(), Vec::new());
     for item in &page.items {
         match item {
-            Item::Message(one) => message(&mut text, one, &text_of(state, one)),
+            Item::Message(one) => {
+                shown.push(one.id);
+                message(&mut text, one, &text_of(state, one));
+            }
             Item::Entry(one) => entry(&mut text, one),
         }
     }
-    Ok((text.into(), page.next))
+    Ok(Part { text: text.into(), shown, next: page.next })
+}
+
+/// What the history of a message on paper says of it.
+fn printed(message: MessageId, by: &str) -> MessageNote {
+    MessageNote {
+        message,
+        kind: EventKind::Exported,
+        by: Some(by.to_owned()),
+        detail: Some("print".to_owned()),
+        at: super::now(),
+    }
 }
 
 /// What stands on paper; of a mail without a text, what its HTML says.

@@ -34,6 +34,62 @@ pub(crate) enum ProblemKind {
 }
 
 impl ProblemKind {
+    /// The last part of `type`.
+    pub(super) fn slug(self) -> &'static str {
+        self.row().0
+    }
+
+    pub(super) fn status(self) -> StatusCode {
+        self.row().1
+    }
+
+    pub(super) fn title(self) -> &'static str {
+        self.row().2
+    }
+
+    /// `type`, which never changes.
+    pub(super) fn urn(self) -> String {
+        format!("urn:waybill:problem:{}", self.slug())
+    }
+
+    /// One as a client gets it.
+    pub(super) fn example(self) -> serde_json::Value {
+        let (field, detail) = match self {
+            ProblemKind::InvalidParameter => (Some("limit"), "limit is a number from 1 to 500."),
+            ProblemKind::InvalidBody => (Some("role"), "role is not given."),
+            ProblemKind::Unauthenticated => (None, "The token is not valid."),
+            ProblemKind::Forbidden => (None, "The role viewer does not include this."),
+            ProblemKind::TwoFactorRequired => {
+                (None, "This role must use two-factor: enrol at /api/v1/me/2fa first.")
+            }
+            ProblemKind::NotFound => (None, "There is no such message."),
+            ProblemKind::MethodNotAllowed => (None, "This route does not take PUT."),
+            ProblemKind::Conflict => (None, "It is too late: everything was sent."),
+            ProblemKind::TooLarge => (None, "A body has at most 1048576 bytes."),
+            ProblemKind::UnsupportedMediaType => {
+                (None, "Send the field 'Content-Type: application/json'.")
+            }
+            ProblemKind::TooManyAttempts => {
+                (None, "Too many tokens from this address were not valid.")
+            }
+            ProblemKind::Busy => (None, "There are at most 4 of these at one time."),
+            ProblemKind::Timeout => (None, "The request was given up after 30 seconds."),
+            ProblemKind::Unavailable => (None, "The disk of the archive is too full to write."),
+            ProblemKind::Internal => (None, "The request failed; the log of the server says why."),
+        };
+        let errors: Vec<FieldError> = field
+            .map(|f| FieldError { field: f.into(), detail: detail.into() })
+            .into_iter()
+            .collect();
+        serde_json::json!({
+            "type": self.urn(),
+            "title": self.title(),
+            "status": self.status().as_u16(),
+            "detail": detail,
+            "errors": errors,
+        })
+    }
+
     /// The last part of `type`, the status, and the title.
     fn row(self) -> (&'static str, StatusCode, &'static str) {
         use ProblemKind as Kind;
@@ -196,9 +252,9 @@ impl From<AccountError> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let (slug, status, title) = self.kind.row();
+        let (status, title) = (self.kind.status(), self.kind.title());
         let body = Json(ProblemBody {
-            r#type: format!("urn:waybill:problem:{slug}"),
+            r#type: self.kind.urn(),
             title,
             status: status.as_u16(),
             detail: &self.detail,

@@ -1,4 +1,4 @@
-//! The parameters of `GET /api/v1/messages`, as the archive's filter.
+//! What the parameters of a request narrow messages to, and the pages of `GET /api/v1/messages`.
 
 use axum::http::Uri;
 
@@ -7,13 +7,14 @@ use super::parameters::Parameters;
 use super::problem::{Problem, ProblemKind};
 use crate::account::AppScope;
 use crate::archive::{
-    Archive, ArchiveError, Filter, Message, Order, Place, Question, QuestionError, ReadState,
-    SearchOrder, SearchRequest,
+    Absence, Archive, ArchiveError, Filter, Message, Narrowing, Order, Place, Question,
+    QuestionError, ReadState, SearchOrder,
 };
-use crate::model::{AppName, Channel, Direction, MessageId, Reference, Status, Tag, Timestamp};
+use crate::model::{AppName, Channel, Direction, Reference, Status, Tag, Timestamp};
 
-/// What narrows the list, in the order in which it makes the cursor's question.
-const FILTERS: [&str; 14] = [
+/// What narrows messages wherever they are asked for, in the order in which it makes the cursor's
+/// question.
+const NARROWING: [&str; 13] = [
     "q",
     "read",
     "channel",
@@ -27,7 +28,6 @@ const FILTERS: [&str; 14] = [
     "attachment",
     "since",
     "until",
-    "order",
 ];
 /// Longest text that is searched for, in bytes: an address has at most 254.
 const MAX_TEXT_BYTES: usize = 320;
@@ -35,40 +35,19 @@ const MAX_TEXT_BYTES: usize = 320;
 /// One page that was asked for.
 #[derive(Debug)]
 pub(super) struct MessageQuery {
-    pub filter: Filter,
+    pub narrowing: Narrowing,
     pub limit: usize,
-    asked: Asked,
+    order: SearchOrder,
+    after: Option<Place>,
     /// All parameters that the next page must have as well.
     question: String,
-}
-
-/// What reads the page.
-#[derive(Debug)]
-enum Asked {
-    /// Only filters, which the records answer by themselves.
-    List { order: Order, after: Option<MessageId> },
-    Search {
-        question: Option<Question>,
-        read: Option<ReadState>,
-        order: SearchOrder,
-        after: Option<Place>,
-    },
 }
 
 impl MessageQuery {
     /// Reads the parameters; `scope` is what the asker may see at all.
     pub(super) fn read(uri: &Uri, scope: &AppScope) -> Result<MessageQuery, Problem> {
-        let known: Vec<&'static str> = FILTERS.into_iter().chain(["limit", "cursor"]).collect();
-        let mut parameters = Parameters::read(uri, &known);
+        let (narrowing, mut parameters) = narrowing(uri, scope, &["order", "limit", "cursor"]);
         let question = question(&parameters);
-        let asked = parameters.take("q", |text| Question::parse(text).map_err(tell));
-        let filter = read_filter(&mut parameters, scope);
-        let read = parameters.take("read", |text| match text {
-            "unread" => Ok(ReadState::Unread),
-            "opened" => Ok(ReadState::Opened),
-            "clicked" => Ok(ReadState::Clicked),
-            _ => Err(String::from("read is unread, opened or clicked.")),
-        });
         let order = parameters.take("order", |text| match text {
             "newest" => Ok(SearchOrder::Newest),
             "oldest" => Ok(SearchOrder::Oldest),
@@ -83,45 +62,66 @@ impl MessageQuery {
         });
         parameters.finish()?;
         let order = order.unwrap_or_default();
-        let asked = match (asked, read, order) {
-            (None, None, SearchOrder::Newest | SearchOrder::Oldest) => {
-                let order = match order {
-                    SearchOrder::Oldest => Order::Oldest,
-                    SearchOrder::Newest | SearchOrder::Relevance => Order::Newest,
-                };
-                Asked::List { order, after: after.map(|place| place.id) }
-            }
-            (None, _, SearchOrder::Relevance) => {
-                let detail = "order=relevance goes with q; write newest or oldest.";
-                return Err(Problem::of_field(ProblemKind::InvalidParameter, "order", detail));
-            }
-            (question, read, order) => Asked::Search { question, read, order, after },
-        };
-        Ok(MessageQuery { filter, limit, asked, question })
+        if order == SearchOrder::Relevance && narrowing.question.is_none() {
+            let detail = "order=relevance goes with q; write newest or oldest.";
+            return Err(Problem::of_field(ProblemKind::InvalidParameter, "order", detail));
+        }
+        Ok(MessageQuery { narrowing, limit, order, after, question })
     }
 
     /// Asks the archive: the messages, the cursor of the next page, and what there is to say.
     pub(super) fn page(&self, archive: &Archive) -> Result<MessagePage, ArchiveError> {
-        match &self.asked {
-            Asked::List { order, after } => {
-                let page = archive.list(&self.filter, *order, *after, self.limit)?;
-                let place = page.next.map(|id| Place { id, score: 0 });
-                let next = place.map(|place| self.cursor(place));
-                Ok(MessagePage { items: page.items, next, note: None })
+        let (items, next, note) = match (self.narrowing.is_filter_only(), self.order) {
+            (true, order) => {
+                let order = match order {
+                    SearchOrder::Oldest => Order::Oldest,
+                    SearchOrder::Newest | SearchOrder::Relevance => Order::Newest,
+                };
+                let after = self.after.map(|place| place.id);
+                let page = archive.list(&self.narrowing.filter, order, after, self.limit)?;
+                (page.items, page.next.map(|id| Place { id, score: 0 }), None)
             }
-            Asked::Search { question, read, order, after } => {
-                let found = archive.search(&SearchRequest {
-                    question: question.as_ref(),
-                    filter: &self.filter,
-                    read: *read,
-                    order: *order,
-                    after: *after,
-                    limit: self.limit,
-                })?;
-                let next = found.next.map(|place| self.cursor(place));
-                Ok(MessagePage { items: found.items, next, note: found.note })
+            (false, order) => {
+                let request = self.narrowing.request(order, self.after, self.limit);
+                let found = archive.search(&request)?;
+                (found.items, found.next, found.note)
             }
+        };
+        let mut page = MessagePage { items, next: None, note, absence: None };
+        if page.items.is_empty() && next.is_none() && self.after.is_none() {
+            page.note = self.why_empty(archive, page.note)?;
+            page.absence = archive.absence(&self.narrowing, super::now())?;
         }
+        page.next = next.map(|place| self.cursor(place));
+        Ok(page)
+    }
+
+    /// What the search says about the words, and what the filters have to do with it.
+    fn why_empty(
+        &self,
+        archive: &Archive,
+        note: Option<String>,
+    ) -> Result<Option<String>, ArchiveError> {
+        let why = archive.why_empty(&self.narrowing)?;
+        let Filter { since, until, .. } = &self.narrowing.filter;
+        let period = match (since, until) {
+            (Some(_), Some(_)) => "since and until",
+            (Some(_), None) => "since",
+            (None, _) => "until",
+        };
+        let names = |names: &[&'static str], between: &str| {
+            let names = names.iter().map(|name| if *name == "period" { period } else { *name });
+            names.collect::<Vec<_>>().join(between)
+        };
+        let mut notes: Vec<String> = note.into_iter().collect();
+        if !why.nowhere.is_empty() {
+            notes.push(format!("No message at all fits {}.", names(&why.nowhere, " or ")));
+        }
+        if !why.excluded_by.is_empty() {
+            let names = names(&why.excluded_by, " or without ");
+            notes.push(format!("There would be some without {names}."));
+        }
+        Ok((!notes.is_empty()).then(|| notes.join(" ")))
     }
 
     /// The cursor of the page after the one that ends at this place.
@@ -137,6 +137,8 @@ pub(super) struct MessagePage {
     pub next: Option<String>,
     /// Why there is nothing, where that is known; or what was left out.
     pub note: Option<String>,
+    /// Of an answer that is empty: what is known about the app in the period.
+    pub absence: Option<Absence>,
 }
 
 /// The mistake with its place, counted from 1.
@@ -144,14 +146,26 @@ fn tell(error: QuestionError) -> String {
     format!("At character {}: {}", error.position + 1, error.detail)
 }
 
-/// The filters of the list for another route, which has parameters of its own beside them. The caller
-/// takes those, and then finishes.
-pub(super) fn narrowing(uri: &Uri, scope: &AppScope, own: &[&'static str]) -> (Filter, Parameters) {
-    let filters = FILTERS.into_iter().filter(|name| !["q", "read", "order"].contains(name));
-    let known: Vec<&'static str> = filters.chain(own.iter().copied()).collect();
+/// What narrows messages, for a route that has parameters of its own beside. The caller takes those,
+/// and then finishes.
+pub(super) fn narrowing(
+    uri: &Uri,
+    scope: &AppScope,
+    own: &[&'static str],
+) -> (Narrowing, Parameters) {
+    let known: Vec<&'static str> = NARROWING.into_iter().chain(own.iter().copied()).collect();
     let mut parameters = Parameters::read(uri, &known);
-    let filter = read_filter(&mut parameters, scope);
-    (filter, parameters)
+    let narrowing = Narrowing {
+        question: parameters.take("q", |text| Question::parse(text).map_err(tell)),
+        filter: read_filter(&mut parameters, scope),
+        read: parameters.take("read", |text| match text {
+            "unread" => Ok(ReadState::Unread),
+            "opened" => Ok(ReadState::Opened),
+            "clicked" => Ok(ReadState::Clicked),
+            _ => Err(String::from("read is unread, opened or clicked.")),
+        }),
+    };
+    (narrowing, parameters)
 }
 
 fn read_filter(parameters: &mut Parameters, scope: &AppScope) -> Filter {
@@ -198,20 +212,22 @@ fn read_text(name: &str, text: &str) -> Result<String, String> {
 }
 
 /// RFC 3339, or a date, which is its first instant in UTC. A `+` that nobody encoded arrives as a
-/// space; no time has a space there, so it is taken for what it was.
-fn read_time(name: &str, text: &str) -> Result<Timestamp, String> {
+/// space; no time has a space there, so it is taken for what it was. Before 1970 there is nothing, so
+/// an earlier time is the beginning.
+pub(super) fn read_time(name: &str, text: &str) -> Result<Timestamp, String> {
     let text = text.trim().replace(' ', "+");
     let date = |text: &str| text.parse::<jiff::civil::Date>().is_ok() && text.len() == 10;
     let time = if date(&text) { format!("{text}T00:00:00Z") } else { text };
-    Timestamp::parse_rfc3339(&time).ok_or_else(|| {
+    let read = time.parse::<jiff::Timestamp>().ok();
+    read.map(|at| Timestamp::from_millis(at.as_millisecond())).ok_or_else(|| {
         format!("{name} is a time such as 2026-01-31T08:00:00Z, or a date such as 2026-01-31.")
     })
 }
 
-/// A text that is the same for two requests exactly when their lists are.
-fn question(parameters: &Parameters) -> String {
+/// A text that is the same for two requests exactly when what they narrow to, and its order, is.
+pub(super) fn question(parameters: &Parameters) -> String {
     let mut question = String::new();
-    for name in FILTERS {
+    for name in NARROWING.into_iter().chain(["order"]) {
         if let Some(value) = parameters.given(name) {
             question.push_str(&format!("{name}={}:{value};", value.len()));
         }
@@ -222,6 +238,7 @@ fn question(parameters: &Parameters) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::MessageId;
     use proptest::prelude::*;
 
     fn read(query: &str) -> Result<MessageQuery, Problem> {
@@ -265,21 +282,23 @@ mod tests {
              &until=2026-02-01T01:00:00+01:00&order=oldest&limit=7",
         )
         .unwrap();
-        assert_eq!(query.filter.channel, Some(Channel::Email));
-        assert_eq!(query.filter.status, Some(Status::Failed));
-        assert_eq!(query.filter.sender.as_deref(), Some("a@b.c"));
-        assert_eq!(query.filter.since.unwrap().to_string(), "2026-01-31T00:00:00.000Z");
-        assert_eq!(query.filter.until.unwrap().to_string(), "2026-02-01T00:00:00.000Z");
+        assert_eq!(query.narrowing.filter.channel, Some(Channel::Email));
+        assert_eq!(query.narrowing.filter.status, Some(Status::Failed));
+        assert_eq!(query.narrowing.filter.sender.as_deref(), Some("a@b.c"));
+        assert_eq!(query.narrowing.filter.since.unwrap().to_string(), "2026-01-31T00:00:00.000Z");
+        assert_eq!(query.narrowing.filter.until.unwrap().to_string(), "2026-02-01T00:00:00.000Z");
         assert_eq!(query.limit, 7);
-        assert!(matches!(query.asked, Asked::List { order: Order::Oldest, after: None }));
+        assert_eq!((query.order, query.after), (SearchOrder::Oldest, None));
+        assert!(query.narrowing.is_filter_only());
         let plain = read("").unwrap();
         assert_eq!(plain.limit, 50);
-        assert!(matches!(plain.asked, Asked::List { order: Order::Newest, after: None }));
-        let asked = read("q=invoice&read=unread&order=relevance").unwrap().asked;
-        let Asked::Search { question: Some(_), read, order, after: None } = asked else {
-            panic!("{asked:?}");
-        };
-        assert_eq!((read, order), (Some(ReadState::Unread), SearchOrder::Relevance));
+        assert_eq!((plain.order, plain.after), (SearchOrder::Newest, None));
+        let asked = read("q=invoice&read=unread&order=relevance").unwrap();
+        assert!(asked.narrowing.question.is_some());
+        assert_eq!(
+            (asked.narrowing.read, asked.order),
+            (Some(ReadState::Unread), SearchOrder::Relevance)
+        );
     }
 
     #[test]
@@ -287,7 +306,7 @@ mod tests {
         let erp = AppName::parse("erp").unwrap();
         let scope = AppScope::Only(vec![erp.clone()]);
         let query = MessageQuery::read(&"/?app=crm".parse().unwrap(), &scope).unwrap();
-        assert_eq!(query.filter.apps, Some(vec![erp]));
+        assert_eq!(query.narrowing.filter.apps, Some(vec![erp]));
     }
 
     #[test]
@@ -296,8 +315,7 @@ mod tests {
         let cursor = read("status=sent&read=unread&limit=1").unwrap().cursor(place);
         let after = |query: &str| {
             let query = read(&format!("{query}&cursor={cursor}"))?;
-            let Asked::Search { after, .. } = query.asked else { panic!("{query:?}") };
-            Ok::<_, Problem>(after)
+            Ok::<_, Problem>(query.after)
         };
         assert_eq!(after("status=sent&read=unread&limit=20").unwrap(), Some(place));
         assert!(after("status=sent&read=opened").is_err());
@@ -310,7 +328,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_query_is_read_or_refused(
-            name in prop::sample::select(FILTERS.to_vec()),
+            name in prop::sample::select(NARROWING.to_vec()),
             value in "([a-z0-9:+.@-]|%[0-9a-f]{2}){0,40}",
             rest in "([a-z&=+;]|%[0-9a-f]{2}){0,40}",
         ) {

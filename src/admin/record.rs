@@ -228,9 +228,19 @@ impl Call {
     /// What the route answers when it was done.
     pub(crate) fn promised(&self) -> u16 {
         match (&self.method, self.route.as_str()) {
-            (&Method::POST, "/users" | "/tokens" | "/suppressions") => 201,
+            (
+                &Method::POST,
+                "/users"
+                | "/tokens"
+                | "/suppressions"
+                | "/messages/{id}/resend"
+                | "/threads/{reference}/entries",
+            ) => 201,
+            (&Method::POST, "/deliveries/{id}/retry") => 202,
             (&Method::DELETE, "/tokens/{id}" | "/me/2fa" | "/messages/{id}") => 200,
             (&Method::DELETE, _) => 204,
+            // A job is on record from its beginning, when nobody knows whether it will be done
+            // before the answer (200) or go on behind it (202).
             (_, _) => 200,
         }
     }
@@ -271,6 +281,7 @@ fn method_word(method: &Method) -> &'static str {
 fn security_word(method: &Method, route: &str) -> Option<&'static str> {
     let word = match (method.as_str(), route) {
         ("POST", "/users") => "user_added",
+        ("PATCH", "/users/{name}") => "user_changed",
         ("POST", "/users/{name}/password") => "password_set",
         ("POST", "/users/{name}/disable") => "user_disabled",
         ("POST", "/users/{name}/reset-2fa") => "two_factor_reset",

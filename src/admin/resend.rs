@@ -10,8 +10,9 @@ use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use serde::Deserialize;
+use utoipa::ToSchema;
 
-use super::body::OptionalJsonBody;
+use super::body::{Index, OptionalJsonBody};
 use super::messages::message_id;
 use super::parameters::{self, Segment};
 use super::problem::{Problem, ProblemKind};
@@ -21,7 +22,7 @@ use crate::account::Identity;
 use crate::intake::{ResendEdits, ResendRefusal, ResendWish};
 
 /// Without any field, the message goes again as it is.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ResendBody {
     to: Option<People>,
@@ -34,17 +35,18 @@ pub(super) struct ResendBody {
 }
 
 /// One address, or a list of them.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(untagged)]
 enum People {
     One(String),
     Many(Vec<String>),
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct AttachmentsBody {
-    keep: Vec<u16>,
+    #[schema(value_type = Vec<u16>)]
+    keep: Vec<Index>,
 }
 
 impl People {
@@ -80,7 +82,9 @@ pub(super) async fn resend(
         subject: body.subject,
         text: body.text,
         html: body.html,
-        keep: body.attachments.map(|attachments| attachments.keep),
+        keep: body
+            .attachments
+            .map(|attachments| attachments.keep.into_iter().map(|Index(index)| index).collect()),
     };
     let by = identity.actor.to_string();
     let client = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.0.ip());

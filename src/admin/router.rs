@@ -1,7 +1,9 @@
-//! The table of routes, each with the permission that it needs, and the router made from it.
+//! The table of routes, each with the permission that it needs and its description, and the router
+//! made from it.
 //!
 //! A route that is not in the table is not served, and a row can not be written without a
-//! permission: there is no way to serve something to everybody by forgetting.
+//! permission: there is no way to serve something to everybody by forgetting. Nor can one be written
+//! without its part of the API's description (`openapi`).
 
 use axum::Router;
 use axum::handler::Handler;
@@ -9,6 +11,7 @@ use axum::http::Method;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodFilter, MethodRouter, on};
 
+use super::openapi::{self, Operation, about};
 use super::problem::{Problem, ProblemKind};
 use super::state::AdminState;
 use super::{
@@ -23,32 +26,55 @@ pub struct Route {
     /// With `{name}` for what varies.
     pub path: &'static str,
     pub permission: Permission,
+    pub(super) about: fn() -> Operation,
     handler: MethodRouter<AdminState>,
+}
+
+impl Route {
+    fn new(
+        method: Method,
+        (path, permission, about): (&'static str, Permission, fn() -> Operation),
+        handler: MethodRouter<AdminState>,
+    ) -> Route {
+        Route { method, path, permission, about, handler }
+    }
 }
 
 fn get<H: Handler<T, AdminState>, T: 'static>(
     path: &'static str,
     permission: Permission,
     handler: H,
+    about: fn() -> Operation,
 ) -> Route {
     // HEAD is answered by the same handler, without the body (RFC 9110 §9.3.2).
-    Route { method: Method::GET, path, permission, handler: on(MethodFilter::GET, handler) }
+    Route::new(Method::GET, (path, permission, about), on(MethodFilter::GET, handler))
 }
 
 fn post<H: Handler<T, AdminState>, T: 'static>(
     path: &'static str,
     permission: Permission,
     handler: H,
+    about: fn() -> Operation,
 ) -> Route {
-    Route { method: Method::POST, path, permission, handler: on(MethodFilter::POST, handler) }
+    Route::new(Method::POST, (path, permission, about), on(MethodFilter::POST, handler))
+}
+
+fn patch<H: Handler<T, AdminState>, T: 'static>(
+    path: &'static str,
+    permission: Permission,
+    handler: H,
+    about: fn() -> Operation,
+) -> Route {
+    Route::new(Method::PATCH, (path, permission, about), on(MethodFilter::PATCH, handler))
 }
 
 fn delete<H: Handler<T, AdminState>, T: 'static>(
     path: &'static str,
     permission: Permission,
     handler: H,
+    about: fn() -> Operation,
 ) -> Route {
-    Route { method: Method::DELETE, path, permission, handler: on(MethodFilter::DELETE, handler) }
+    Route::new(Method::DELETE, (path, permission, about), on(MethodFilter::DELETE, handler))
 }
 
 /// Everything that the admin port serves.
@@ -58,59 +84,117 @@ pub fn routes() -> Vec<Route> {
         ManageSuppressions, ManageUpstreams, ReadLogs, ReadMessages, ReadQueue,
     };
     vec![
-        post("/api/v1/session", LogIn, session::log_in),
-        delete("/api/v1/session", Identify, session::log_out),
-        get("/api/v1/me", Identify, session::me),
-        get("/api/v1/me/sessions", Identify, session::list),
-        delete("/api/v1/me/sessions/{id}", Identify, session::end),
-        post("/api/v1/me/2fa", Identify, session::begin_two_factor),
-        post("/api/v1/me/2fa/confirm", Identify, session::confirm_two_factor),
-        delete("/api/v1/me/2fa", Identify, session::drop_two_factor),
-        get("/api/v1/messages", ReadMessages, messages::list),
-        get("/api/v1/messages.csv", ReadMessages, export::csv),
-        get("/api/v1/stream", ReadMessages, stream::stream),
-        get("/api/v1/messages/{id}", ReadMessages, messages::one),
-        get("/api/v1/messages/{id}/events", ReadMessages, messages::events),
-        get("/api/v1/messages/{id}/raw", ReadMessages, content::raw),
-        get("/api/v1/messages/{id}/html", ReadMessages, content::html),
-        get("/api/v1/messages/{id}/text", ReadMessages, content::text),
-        get("/api/v1/messages/{id}/attachments/{n}", ReadMessages, content::attachment),
-        post("/api/v1/messages/{id}/stop", ActOnMessages, actions::stop),
-        post("/api/v1/messages/{id}/restart", ActOnMessages, actions::restart),
-        post("/api/v1/messages/{id}/release", ActOnMessages, actions::release),
-        post("/api/v1/messages/{id}/resend", ActOnMessages, resend::resend),
-        post("/api/v1/messages/actions", ActOnMessages, bulk::begin),
-        get("/api/v1/jobs/{id}", ActOnMessages, bulk::one),
-        post("/api/v1/jobs/{id}/cancel", ActOnMessages, bulk::cancel),
-        get("/api/v1/threads", ReadMessages, threads::list),
-        get("/api/v1/threads/{reference}", ReadMessages, threads::one),
-        get("/api/v1/threads/{reference}/print", ReadMessages, print::page),
-        post("/api/v1/threads/{reference}/entries", ActOnMessages, threads::add_entry),
-        get("/api/v1/contacts/{address}", ReadMessages, contacts::one),
-        get("/api/v1/statistics", ReadMessages, statistics::show),
-        delete("/api/v1/messages/{id}", DeleteMessages, actions::delete),
-        get("/api/v1/suppressions", ReadQueue, suppressions::list),
-        post("/api/v1/suppressions", ManageSuppressions, suppressions::add),
-        delete("/api/v1/suppressions/{id}", ManageSuppressions, suppressions::remove),
-        get("/api/v1/deliveries", ReadQueue, outbox::list),
-        post("/api/v1/deliveries/{id}/retry", ManageDeliveries, outbox::again),
-        delete("/api/v1/deliveries/{id}", ManageDeliveries, outbox::drop_one),
-        get("/api/v1/queue", ReadQueue, queue::show),
-        post("/api/v1/upstreams/{name}/pause", ManageUpstreams, queue::pause),
-        post("/api/v1/upstreams/{name}/resume", ManageUpstreams, queue::resume),
-        get("/api/v1/tokens", ManageAccounts, manage::list_tokens),
-        post("/api/v1/tokens", ManageAccounts, manage::create_token),
-        delete("/api/v1/tokens/{id}", ManageAccounts, manage::revoke_token),
-        get("/api/v1/users", ManageAccounts, manage::list_users),
-        post("/api/v1/users", ManageAccounts, manage::add_user),
-        post("/api/v1/users/{name}/password", ManageAccounts, manage::set_password),
-        post("/api/v1/users/{name}/disable", ManageAccounts, manage::disable_user),
-        post("/api/v1/users/{name}/reset-2fa", ManageAccounts, manage::reset_two_factor),
-        post("/api/v1/users/{name}/unlock", ManageAccounts, manage::unlock_user),
-        get("/api/v1/users/{name}/sessions", ManageAccounts, manage::list_sessions),
-        delete("/api/v1/users/{name}/sessions", ManageAccounts, manage::end_sessions),
-        get("/api/v1/logs/security", ReadLogs, logs::security),
-        get("/api/v1/logs/operations", ReadLogs, logs::operations),
+        post("/api/v1/session", LogIn, session::log_in, about::log_in),
+        delete("/api/v1/session", Identify, session::log_out, about::log_out),
+        get("/api/v1/me", Identify, session::me, about::me),
+        get("/api/v1/me/sessions", Identify, session::list, about::my_sessions),
+        delete("/api/v1/me/sessions/{id}", Identify, session::end, about::end_my_session),
+        post("/api/v1/me/2fa", Identify, session::begin_two_factor, about::begin_two_factor),
+        post(
+            "/api/v1/me/2fa/confirm",
+            Identify,
+            session::confirm_two_factor,
+            about::confirm_two_factor,
+        ),
+        delete("/api/v1/me/2fa", Identify, session::drop_two_factor, about::drop_two_factor),
+        get("/api/v1/messages", ReadMessages, messages::list, about::messages),
+        get("/api/v1/messages.csv", ReadMessages, export::csv, about::csv),
+        get("/api/v1/stream", ReadMessages, stream::stream, about::stream),
+        get("/api/v1/messages/{id}", ReadMessages, messages::one, about::message),
+        get("/api/v1/messages/{id}/events", ReadMessages, messages::events, about::events),
+        get("/api/v1/messages/{id}/raw", ReadMessages, content::raw, about::raw),
+        get("/api/v1/messages/{id}/html", ReadMessages, content::html, about::html),
+        get("/api/v1/messages/{id}/text", ReadMessages, content::text, about::text),
+        get(
+            "/api/v1/messages/{id}/attachments/{n}",
+            ReadMessages,
+            content::attachment,
+            about::attachment,
+        ),
+        post("/api/v1/messages/{id}/stop", ActOnMessages, actions::stop, about::stop),
+        post("/api/v1/messages/{id}/restart", ActOnMessages, actions::restart, about::restart),
+        post("/api/v1/messages/{id}/release", ActOnMessages, actions::release, about::release),
+        post("/api/v1/messages/{id}/resend", ActOnMessages, resend::resend, about::resend),
+        post("/api/v1/messages/actions", ActOnMessages, bulk::begin, about::begin_job),
+        get("/api/v1/jobs", ActOnMessages, bulk::list, about::jobs),
+        get("/api/v1/jobs/{id}", ActOnMessages, bulk::one, about::job),
+        post("/api/v1/jobs/{id}/cancel", ActOnMessages, bulk::cancel, about::cancel_job),
+        get("/api/v1/threads", ReadMessages, threads::list, about::threads),
+        get("/api/v1/threads/{reference}", ReadMessages, threads::one, about::thread),
+        get("/api/v1/threads/{reference}/print", ReadMessages, print::page, about::print),
+        post(
+            "/api/v1/threads/{reference}/entries",
+            ActOnMessages,
+            threads::add_entry,
+            about::add_entry,
+        ),
+        get("/api/v1/contacts/{address}", ReadMessages, contacts::one, about::contact),
+        get("/api/v1/statistics", ReadMessages, statistics::show, about::statistics),
+        delete("/api/v1/messages/{id}", DeleteMessages, actions::delete, about::delete_message),
+        get("/api/v1/suppressions", ReadQueue, suppressions::list, about::suppressions),
+        post("/api/v1/suppressions", ManageSuppressions, suppressions::add, about::suppress),
+        delete(
+            "/api/v1/suppressions/{id}",
+            ManageSuppressions,
+            suppressions::remove,
+            about::unsuppress,
+        ),
+        get("/api/v1/deliveries", ReadQueue, outbox::list, about::deliveries),
+        post(
+            "/api/v1/deliveries/{id}/retry",
+            ManageDeliveries,
+            outbox::again,
+            about::retry_delivery,
+        ),
+        delete("/api/v1/deliveries/{id}", ManageDeliveries, outbox::drop_one, about::drop_delivery),
+        get("/api/v1/queue", ReadQueue, queue::show, about::queue),
+        post("/api/v1/upstreams/{name}/pause", ManageUpstreams, queue::pause, about::pause),
+        post("/api/v1/upstreams/{name}/resume", ManageUpstreams, queue::resume, about::resume),
+        get("/api/v1/tokens", ManageAccounts, manage::list_tokens, about::tokens),
+        post("/api/v1/tokens", ManageAccounts, manage::create_token, about::create_token),
+        delete("/api/v1/tokens/{id}", ManageAccounts, manage::revoke_token, about::revoke_token),
+        get("/api/v1/users", ManageAccounts, manage::list_users, about::users),
+        post("/api/v1/users", ManageAccounts, manage::add_user, about::add_user),
+        patch("/api/v1/users/{name}", ManageAccounts, manage::edit_user, about::edit_user),
+        post(
+            "/api/v1/users/{name}/password",
+            ManageAccounts,
+            manage::set_password,
+            about::set_password,
+        ),
+        post(
+            "/api/v1/users/{name}/disable",
+            ManageAccounts,
+            manage::disable_user,
+            about::disable_user,
+        ),
+        post(
+            "/api/v1/users/{name}/reset-2fa",
+            ManageAccounts,
+            manage::reset_two_factor,
+            about::reset_two_factor,
+        ),
+        post(
+            "/api/v1/users/{name}/unlock",
+            ManageAccounts,
+            manage::unlock_user,
+            about::unlock_user,
+        ),
+        get(
+            "/api/v1/users/{name}/sessions",
+            ManageAccounts,
+            manage::list_sessions,
+            about::user_sessions,
+        ),
+        delete(
+            "/api/v1/users/{name}/sessions",
+            ManageAccounts,
+            manage::end_sessions,
+            about::end_user_sessions,
+        ),
+        get("/api/v1/logs/security", ReadLogs, logs::security, about::security_log),
+        get("/api/v1/logs/operations", ReadLogs, logs::operations, about::operations_log),
+        get("/api/v1/openapi.json", Identify, openapi::serve, about::openapi),
     ]
 }
 

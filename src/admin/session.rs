@@ -14,6 +14,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::auth::Caller;
 use super::body::JsonBody;
@@ -23,11 +24,12 @@ use super::problem::{Problem, ProblemKind};
 use super::state::{AdminState, read_accounts};
 use super::views::PageView;
 use crate::account::{
-    Actor, BegunSession, Identity, LoginAttempt, LoginRefusal, Session, TokenId, UserName,
-    csrf_token,
+    AccountError, Actor, BegunSession, Identity, LoginAttempt, LoginRefusal, Session, TokenId,
+    UserName, csrf_token,
 };
 use crate::archive::NewEntry;
 use crate::model::Secret;
+use crate::telemetry::record;
 
 /// Behind TLS.
 const SECURE_COOKIE: &str = "__Host-waybill";
@@ -37,7 +39,7 @@ const PLAIN_COOKIE: &str = "waybill";
 pub(super) const CSRF_FIELD: &str = "x-csrf-token";
 
 /// Who somebody is.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct MeView {
     /// `user anna`, `token 01J…`: what their events say.
     name: String,
@@ -49,7 +51,7 @@ pub(super) struct MeView {
     session: Option<MySessionView>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct MySessionView {
     id: String,
     expires_at: String,
@@ -60,7 +62,7 @@ struct MySessionView {
 }
 
 /// A session in a list.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct SessionView {
     id: String,
     created_at: String,
@@ -82,7 +84,7 @@ impl SessionView {
 }
 
 /// `POST /session`.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct LogInBody {
     user: String,
@@ -91,22 +93,22 @@ pub(super) struct LogInBody {
 }
 
 /// `POST /me/2fa/confirm`, `DELETE /me/2fa`.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CodeBody {
     otp: String,
 }
 
 /// An enrolment; shown once.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct EnrolmentView {
     secret: String,
     otpauth_url: String,
 }
 
 /// What a step of the second factor gives.
-#[derive(Serialize)]
-struct StepView {
+#[derive(Serialize, ToSchema)]
+pub(super) struct StepView {
     csrf_token: String,
     expires_at: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -191,7 +193,9 @@ pub(super) async fn log_in(
         client: caller.client,
     };
     let (lifetime, now) = (state.rules.session, super::now());
-    let begun = match state.accounts.log_in(attempt, lifetime, now, Instant::now()).await? {
+    let judged = state.accounts.log_in(attempt, lifetime, now, Instant::now()).await;
+    record::login(outcome(&judged));
+    let begun = match judged? {
         Ok(begun) => begun,
         Err(refusal) => return Err(refused(&state, &caller, &user, refusal).await),
     };
@@ -215,6 +219,17 @@ pub(super) async fn log_in(
         }),
     };
     with_session(&headers, &begun, Json(view))
+}
+
+/// The metric's word.
+fn outcome(judged: &Result<Result<BegunSession, LoginRefusal>, AccountError>) -> &'static str {
+    match judged {
+        Ok(Ok(_)) => "success",
+        Ok(Err(LoginRefusal::Wrong)) => "wrong",
+        Ok(Err(LoginRefusal::Locked { .. })) => "locked",
+        // No one's fault who tried: the places for hashing, or the archive.
+        Err(_) => "busy",
+    }
 }
 
 /// One answer for every reason but the wait: which it is, is nobody's business.

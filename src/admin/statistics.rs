@@ -1,7 +1,8 @@
 //! `GET /api/v1/statistics`: how many messages of each sender, app, tag, subject or day stand where.
 //!
-//! The archive keeps the numbers by app, channel, direction and day. Filters that need more than those
-//! are answered by a look at each message, as long as that is not too many.
+//! The archive keeps the numbers by app, channel, direction and day. Filters that need more than those,
+//! and `q` and `read`, are answered by a look at each message, as long as that is not too many: more are
+//! refused, and no number is ever of a part only.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -10,13 +11,14 @@ use axum::extract::State;
 use axum::http::Uri;
 use axum::{Extension, Json};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::cursor::{self, List};
 use super::problem::{Problem, ProblemKind};
 use super::query;
 use super::state::AdminState;
 use crate::account::Identity;
-use crate::archive::{Dimension, Filter, Order, Tally, value_of};
+use crate::archive::{Dimension, Narrowing, Order, Tally, value_of};
 
 /// Messages that one answer looks at, where it must.
 const MAX_LOOKED_AT: u64 = 100_000;
@@ -25,7 +27,7 @@ const LOOK_TIMEOUT: Duration = Duration::from_secs(20);
 /// Messages of one look into the archive.
 const AT_ONCE: usize = 500;
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct StatisticsView {
     by: &'static str,
     items: Vec<RowView>,
@@ -35,7 +37,7 @@ pub(super) struct StatisticsView {
     complete: bool,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct RowView {
     /// `null`: those that have none.
     value: Option<String>,
@@ -44,7 +46,7 @@ struct RowView {
 }
 
 /// All but the first count recipients.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct NumbersView {
     messages: u64,
     recipients: u64,
@@ -54,8 +56,12 @@ struct NumbersView {
     stopped: u64,
     failed: u64,
     delivered: u64,
+    /// By people, as far as can be known.
     opened: u64,
     clicked: u64,
+    /// By programs on the way: scanners, and proxies that fetch what nobody looks at.
+    opened_by_machines: u64,
+    clicked_by_machines: u64,
 }
 
 impl NumbersView {
@@ -71,6 +77,8 @@ impl NumbersView {
             delivered: tally.delivered,
             opened: 0,
             clicked: 0,
+            opened_by_machines: 0,
+            clicked_by_machines: 0,
         }
     }
 }
@@ -81,14 +89,16 @@ pub(super) async fn show(
     uri: Uri,
 ) -> Result<Json<StatisticsView>, Problem> {
     let own = ["by", "limit", "cursor"];
-    let (filter, mut parameters) = query::narrowing(&uri, &identity.scope, &own);
+    let (narrowing, mut parameters) = query::narrowing(&uri, &identity.scope, &own);
     let words = Dimension::ALL.map(Dimension::as_str).join(", ");
     let is_given = parameters.given("by").is_some();
     let by = parameters
         .take("by", |text| Dimension::parse(text).ok_or_else(|| format!("by is one of {words}.")));
     let limit = parameters.limit();
+    let question =
+        by.map_or("", Dimension::as_str).to_owned() + "?" + &query::question(&parameters);
     let after = parameters.take("cursor", |text| {
-        let key = by.and_then(|by| cursor::decode(List::Statistics, by.as_str(), text));
+        let key = cursor::decode(List::Statistics, &question, text);
         key.as_deref().and_then(read_place).ok_or_else(|| cursor::NOT_OURS.to_owned())
     });
     parameters.finish()?;
@@ -97,13 +107,26 @@ pub(super) async fn show(
         return Err(Problem::of_field(ProblemKind::InvalidParameter, "by", detail));
     };
     let read = move |state: &AdminState| {
-        let (tallies, complete) = match state.archive.tallies(by, &filter)? {
-            Some(kept) => (kept.of, kept.is_complete),
-            None => (looked_up(state, by, &filter)?, true),
+        let kept = match narrowing.is_filter_only() {
+            true => state.archive.tallies(by, &narrowing.filter)?,
+            false => None,
         };
-        Ok(Json(view(by, tallies, complete, after, limit)))
+        let (tallies, complete) = match kept {
+            Some(kept) => (kept.of, kept.is_complete),
+            None => (looked_up(state, by, &narrowing)?, true),
+        };
+        let place = Place { after, limit, question: &question };
+        Ok(Json(view(by, tallies, complete, place)))
     };
     state.read(read).await
+}
+
+/// Which rows one page has.
+struct Place<'a> {
+    after: Option<(u64, String)>,
+    limit: usize,
+    /// What the next page must ask as well.
+    question: &'a str,
 }
 
 /// Days in their order; everything else with the most messages first.
@@ -111,8 +134,7 @@ fn view(
     by: Dimension,
     tallies: BTreeMap<String, Tally>,
     complete: bool,
-    after: Option<(u64, String)>,
-    limit: usize,
+    Place { after, limit, question }: Place<'_>,
 ) -> StatisticsView {
     let mut total = Tally::default();
     tallies.values().for_each(|tally| total.add(*tally));
@@ -130,7 +152,7 @@ fn view(
     rows.truncate(limit);
     let next = rows.last().filter(|_| has_more).map(|((rank, value), _)| {
         let key = [&rank.to_be_bytes()[..], value.as_bytes()].concat();
-        cursor::encode(List::Statistics, by.as_str(), &key)
+        cursor::encode(List::Statistics, question, &key)
     });
     let items = rows.into_iter().map(|((_, value), tally)| RowView {
         value: Some(value).filter(|value| !value.is_empty()),
@@ -148,13 +170,13 @@ fn read_place(key: &[u8]) -> Option<(u64, String)> {
 fn looked_up(
     state: &AdminState,
     by: Dimension,
-    filter: &Filter,
+    narrowing: &Narrowing,
 ) -> Result<BTreeMap<String, Tally>, Problem> {
     let began = Instant::now();
     let mut tallies: BTreeMap<String, Tally> = BTreeMap::new();
     let (mut after, mut count) = (None, 0_u64);
     loop {
-        let page = state.archive.list(filter, Order::Newest, after, AT_ONCE)?;
+        let page = state.archive.narrowed(narrowing, Order::Newest, after, AT_ONCE)?;
         for message in &page.items {
             count += 1;
             tallies.entry(value_of(message, by)).or_default().add(Tally::of(message));

@@ -8,8 +8,9 @@
 //! look at.
 //!
 //! What it keeps: a bounded number of streams in all and for one identity; no more than a few chunks
-//! ahead of the reader, and one that does not read is cut; and an end after some minutes, so that a
-//! right that was taken away ends with it (the client comes back by itself and is asked again).
+//! ahead of the reader, and one that does not read is cut; an end when the token is revoked, the
+//! session is over or the rights are others; and an end after some minutes, so that no connection is
+//! for ever (the client comes back by itself and is asked again).
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -23,6 +24,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use tokio::time::Instant;
 
+use super::auth::Proof;
 use super::places::{Place, Places};
 use super::problem::{Problem, ProblemKind};
 use super::query;
@@ -30,7 +32,7 @@ use super::state::AdminState;
 use super::streamed::{Cut, Feed, streamed};
 use super::views::{EventView, StreamedView};
 use crate::account::Identity;
-use crate::archive::{Filter, Message};
+use crate::archive::{Message, Narrowing};
 use crate::model::{MessageId, Sequence};
 
 /// Streams at one time.
@@ -41,6 +43,8 @@ const MAX_STREAMS_OF_ONE: usize = 8;
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// How long a reader may take nothing.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How old the last look at the client's right may be when an event is told.
+const RIGHT_TRUSTED: Duration = Duration::from_secs(1);
 /// After so long a client has to ask again.
 const MAX_LIFE: Duration = Duration::from_secs(10 * 60);
 /// What a client waits before it comes back.
@@ -61,7 +65,7 @@ pub(super) async fn stream(
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    let (filter, mut parameters) = query::narrowing(&uri, &identity.scope, &["last_event_id"]);
+    let (narrowing, mut parameters) = query::narrowing(&uri, &identity.scope, &["last_event_id"]);
     let number = |text: &str| text.trim().parse().map(Sequence).map_err(|_| NO_NUMBER.to_owned());
     let asked = parameters.take("last_event_id", number);
     parameters.finish()?;
@@ -83,25 +87,56 @@ pub(super) async fn stream(
         return Err(Problem::new(ProblemKind::Conflict, detail));
     }
     let place = state.streams.take(identity.actor.to_string())?;
+    let right = Right { proof: Proof::of(&headers), identity, looked_at: Instant::now() };
     let (feed, body) = streamed(PATIENCE);
     let tasks = state.tasks.clone();
-    tasks.spawn(follow(state, filter, after, feed, place));
+    tasks.spawn(follow(state, right, narrowing, after, feed, place));
     Ok(([(CONTENT_TYPE, "text/event-stream; charset=utf-8")], body).into_response())
 }
 
 const NO_NUMBER: &str = "It is the number of an event: the id that the stream gave last.";
 
-/// Writes until the reader is gone, the daemon stops or the time is over.
-async fn follow(state: AdminState, filter: Filter, after: Sequence, feed: Feed, place: Place) {
+/// That the client may read this, and when that was looked at.
+struct Right {
+    proof: Option<Proof>,
+    identity: Identity,
+    looked_at: Instant,
+}
+
+impl Right {
+    async fn check(&mut self, state: &AdminState) -> Result<(), Cut> {
+        let Some(proof) = self.proof.clone() else { return Ok(()) };
+        if self.looked_at.elapsed() < RIGHT_TRUSTED {
+            return Ok(());
+        }
+        let (identity, now) = (self.identity.clone(), Instant::now());
+        let holds = state.read(move |state| proof.holds(state, &identity)).await;
+        self.looked_at = now;
+        match holds.map_err(|_| Cut::Failed)? {
+            true => Ok(()),
+            false => Err(Cut::NotAllowed),
+        }
+    }
+}
+
+/// Writes until the reader is gone or may not read it any more, the daemon stops or the time is over.
+async fn follow(
+    state: AdminState,
+    right: Right,
+    narrowing: Narrowing,
+    after: Sequence,
+    feed: Feed,
+    place: Place,
+) {
     let end = Instant::now() + MAX_LIFE;
     let stop = state.stop.clone();
     let told = tokio::select! {
-        told = tell(&state, &filter, after, &feed) => told,
+        told = tell(&state, right, &narrowing, after, &feed) => told,
         () = feed.gone() => Err(Cut::Gone),
         () = stop.cancelled() => Ok(()),
         () = tokio::time::sleep_until(end) => Ok(()),
     };
-    if let Err(cut @ (Cut::TooSlow | Cut::Failed)) = told {
+    if let Err(cut @ (Cut::TooSlow | Cut::Failed | Cut::NotAllowed)) = told {
         tracing::warn!(client = place.owner(), %cut, "a live stream was cut");
     }
     // In this order: when the reader sees the end, nothing here holds the archive open any more.
@@ -111,29 +146,39 @@ async fn follow(state: AdminState, filter: Filter, after: Sequence, feed: Feed, 
 
 async fn tell(
     state: &AdminState,
-    filter: &Filter,
+    mut right: Right,
+    narrowing: &Narrowing,
     mut after: Sequence,
     feed: &Feed,
 ) -> Result<(), Cut> {
     let mut journal = state.archive.journal();
     // An id alone is no event, but the client keeps it: it can come back before the first event.
     feed.send(format!("retry: {RETRY_MS}\nid: {}\n\n", after.0).into()).await?;
+    let mut silent_since = Instant::now();
     loop {
+        // Much may happen of which nothing is told: the silence counts, not what is passed over.
+        if silent_since.elapsed() >= KEEP_ALIVE {
+            right.check(state).await?;
+            feed.send(format!(": \nid: {}\n\n", after.0).into()).await?;
+            silent_since = Instant::now();
+        }
         // Marked as seen before the look, so that a commit in between wakes it again.
         let known = *journal.borrow_and_update();
         if known <= after {
-            match tokio::time::timeout(KEEP_ALIVE, journal.changed()).await {
-                Ok(Ok(())) => {}
+            let until = silent_since + KEEP_ALIVE;
+            match tokio::time::timeout_at(until, journal.changed()).await {
+                Ok(Ok(())) | Err(_) => {}
                 Ok(Err(_)) => return Ok(()),
-                Err(_) => feed.send(format!(": \nid: {}\n\n", after.0).into()).await?,
             }
             continue;
         }
-        let filter = filter.clone();
-        let read = state.read(move |state| chunks(state, &filter, after)).await;
+        right.check(state).await?;
+        let narrowing = narrowing.clone();
+        let read = state.read(move |state| chunks(state, &narrowing, after)).await;
         let (chunks, last) = read.map_err(|_| Cut::Failed)?;
         for chunk in chunks {
             feed.send(chunk).await?;
+            silent_since = Instant::now();
         }
         // What can not be read is passed over.
         after = last.unwrap_or(known);
@@ -143,7 +188,7 @@ async fn tell(
 /// The next events that match, as chunks, and the last one that was looked at.
 fn chunks(
     state: &AdminState,
-    filter: &Filter,
+    narrowing: &Narrowing,
     after: Sequence,
 ) -> Result<(Vec<Bytes>, Option<Sequence>), Problem> {
     let events = state.archive.journal_after(after, EVENTS_AT_ONCE)?;
@@ -152,11 +197,10 @@ fn chunks(
     let (mut chunks, mut text) = (Vec::new(), String::new());
     for event in &events {
         let message = known.entry(event.message).or_insert_with(|| {
-            let message = state.archive.message(event.message).unwrap_or_else(|error| {
+            state.archive.narrowed_one(narrowing, event.message).unwrap_or_else(|error| {
                 tracing::error!(id = %event.message, %error, "a message can not be read");
                 None
-            });
-            message.filter(|message| filter.selects(message))
+            })
         });
         let Some(message) = message else { continue };
         let view = StreamedView::new(EventView::new(event), message);

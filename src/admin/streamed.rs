@@ -26,6 +26,8 @@ pub(super) enum Cut {
     TooSlow,
     #[error("the rest could not be read")]
     Failed,
+    #[error("the right to read it was taken away")]
+    NotAllowed,
 }
 
 /// The side that writes.

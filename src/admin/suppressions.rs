@@ -9,6 +9,7 @@ use axum::{Extension, Json};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::body::JsonBody;
 use super::cursor::{self, List};
@@ -24,7 +25,7 @@ use crate::model::{Channel, Destination, Mailbox, Originator};
 const MAX_REASON_CHARS: usize = 200;
 
 /// One entry.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct SuppressionView {
     /// Stands for channel, recipient and originator.
     id: String,
@@ -38,7 +39,7 @@ pub(super) struct SuppressionView {
 }
 
 /// `POST /suppressions`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NewSuppressionBody {
     channel: String,

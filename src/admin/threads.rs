@@ -9,6 +9,7 @@ use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::body::JsonBody;
 use super::cursor::{self, List};
@@ -30,7 +31,7 @@ const MAX_BY_CHARS: usize = 200;
 /// Longest address, in bytes.
 const MAX_ADDRESS_BYTES: usize = 320;
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ThreadView {
     /// As it was written first.
     reference: String,
@@ -41,14 +42,14 @@ pub(super) struct ThreadView {
 }
 
 /// One thing of a thread or a contact.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub(super) enum ItemView {
     Message(Box<MessageView>),
     Entry(Box<EntryView>),
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct EntryView {
     id: u64,
     reference: String,
@@ -137,8 +138,7 @@ pub(super) async fn one(
     let limit = parameters.limit();
     let after = parameters.take("cursor", |text| {
         let key = cursor::decode(List::Thread, &question, text);
-        let id = key.as_deref().and_then(cursor::read_message_key);
-        id.ok_or_else(|| cursor::NOT_OURS.to_owned())
+        key.as_deref().and_then(Spot::read).ok_or_else(|| cursor::NOT_OURS.to_owned())
     });
     parameters.finish()?;
     let read = move |state: &AdminState| {
@@ -147,9 +147,7 @@ pub(super) async fn one(
             return Err(Problem::not_found("thread"));
         }
         let items = page.items.iter().map(ItemView::new).collect();
-        let next = page
-            .next
-            .map(|last| cursor::encode(List::Thread, &question, &cursor::message_key(last)));
+        let next = page.next.map(|last| cursor::encode(List::Thread, &question, &last.key()));
         Ok(Json(PageView { items, next }))
     };
     state.read(read).await
@@ -170,42 +168,83 @@ impl ItemView {
     }
 }
 
+/// Where a thing stands among the others: by its time; entries of one time by their numbers, and
+/// before the messages of that time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Spot {
+    at: MessageId,
+    entry: u64,
+}
+
+impl Spot {
+    pub(super) fn of_message(id: MessageId) -> Spot {
+        Spot { at: id, entry: u64::MAX }
+    }
+
+    pub(super) fn of_entry(entry: &ThreadEntry) -> Spot {
+        Spot { at: MessageId::first_at(entry.what.at), entry: entry.id }
+    }
+
+    /// The messages behind this spot are those behind this one, the newest or oldest first.
+    pub(super) fn message(self) -> MessageId {
+        self.at
+    }
+
+    /// For a cursor.
+    pub(super) fn key(self) -> Vec<u8> {
+        [&cursor::message_key(self.at)[..], &self.entry.to_be_bytes()].concat()
+    }
+
+    pub(super) fn read(key: &[u8]) -> Option<Spot> {
+        let (at, entry) = key.split_last_chunk()?;
+        Some(Spot { at: cursor::read_message_key(at)?, entry: u64::from_be_bytes(*entry) })
+    }
+}
+
+impl Item {
+    pub(super) fn spot(&self) -> Spot {
+        match self {
+            Item::Message(message) => Spot::of_message(message.id),
+            Item::Entry(entry) => Spot::of_entry(entry),
+        }
+    }
+}
+
 /// Part of a thread.
 pub(super) struct ThreadPage {
     pub items: Vec<Item>,
-    pub next: Option<MessageId>,
+    pub next: Option<Spot>,
 }
 
-/// The messages behind `after`, and the entries that happened among them: those up to the last
-/// message stand in this page, the others in the next one.
+/// The messages and entries behind `after`, at most so many.
 pub(super) fn page(
     state: &AdminState,
     scope: &AppScope,
     reference: &Reference,
-    after: Option<MessageId>,
+    after: Option<Spot>,
     limit: usize,
 ) -> Result<ThreadPage, Problem> {
     let apps = scope.names().map(<[AppName]>::to_vec);
     let filter = Filter { reference: Some(reference.clone()), apps, ..Filter::default() };
-    let found = state.archive.list(&filter, Order::Oldest, after, limit)?;
+    let found = state.archive.list(&filter, Order::Oldest, after.map(Spot::message), limit)?;
+    // The list may end before its end; what happened behind that place is of another page.
+    let mut next = found.next.map(Spot::of_message);
     let mut entries = state.archive.entries(EntriesOf::Reference(reference))?;
-    entries.retain(|entry| may_see(scope, entry));
-    let entries = entries.into_iter().filter(|entry| {
-        let first = MessageId::first_at(entry.what.at);
-        after.is_none_or(|after| first > after) && found.next.is_none_or(|last| first <= last)
+    entries.retain(|entry| {
+        let spot = Spot::of_entry(entry);
+        may_see(scope, entry)
+            && after.is_none_or(|after| spot > after)
+            && next.is_none_or(|last| spot <= last)
     });
-    let mut entries = entries.peekable();
-    let mut items = Vec::new();
-    for message in found.items {
-        while let Some(entry) =
-            entries.next_if(|entry| MessageId::first_at(entry.what.at) <= message.id)
-        {
-            items.push(Item::Entry(Box::new(entry)));
-        }
-        items.push(Item::Message(Box::new(message)));
+    let messages = found.items.into_iter().map(|message| Item::Message(Box::new(message)));
+    let mut items: Vec<Item> =
+        messages.chain(entries.into_iter().map(|entry| Item::Entry(Box::new(entry)))).collect();
+    items.sort_by_key(Item::spot);
+    if items.len() > limit {
+        items.truncate(limit);
+        next = items.last().map(Item::spot);
     }
-    items.extend(entries.map(|entry| Item::Entry(Box::new(entry))));
-    Ok(ThreadPage { items, next: found.next })
+    Ok(ThreadPage { items, next })
 }
 
 pub(super) fn may_see(scope: &AppScope, entry: &ThreadEntry) -> bool {
@@ -222,7 +261,7 @@ pub(super) fn read_reference(text: &str) -> Result<Reference, Problem> {
 }
 
 /// `{kind, text, by, at?, address?, app?}`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct EntryBody {
     kind: String,

@@ -5,7 +5,9 @@
 //! milliseconds.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
+use super::absence::AbsenceView;
 use super::state::UpstreamHealth;
 use crate::archive::{Attachment, Event, Message, QueueView, Recipient};
 use crate::model::{
@@ -20,16 +22,18 @@ pub(crate) struct PageView<T> {
 }
 
 /// Part of what was found, and what there is to say about it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct FoundView {
     pub items: Vec<MessageView>,
     pub next: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub absence: Option<AbsenceView>,
 }
 
 /// A message.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct MessageView {
     id: String,
     channel: &'static str,
@@ -76,14 +80,14 @@ pub(super) struct MessageView {
 }
 
 /// A name with an address.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct NamedView {
     name: Option<String>,
     address: String,
 }
 
 /// Where it came from.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct ClientView {
     address: String,
     helo: String,
@@ -93,7 +97,7 @@ struct ClientView {
 }
 
 /// One recipient.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct RecipientView {
     index: u16,
     address: String,
@@ -122,7 +126,7 @@ struct RecipientView {
 }
 
 /// One attachment.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct AttachmentView {
     index: usize,
     filename: Option<String>,
@@ -133,7 +137,7 @@ struct AttachmentView {
 }
 
 /// One event.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct EventView {
     sequence: u64,
     at: String,
@@ -147,7 +151,7 @@ pub(super) struct EventView {
 }
 
 /// An event with what a reader of the stream needs to know of its message.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct StreamedView {
     #[serde(flatten)]
     event: EventView,
@@ -155,7 +159,7 @@ pub(super) struct StreamedView {
 }
 
 /// A message in few words, with its first recipients.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ShortView {
     id: String,
     channel: &'static str,
@@ -175,7 +179,8 @@ pub(super) struct ShortView {
 }
 
 /// The queue.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = QueueView)]
 pub(super) struct QueueBody {
     recipients: StatusCounts,
     held: u64,
@@ -185,7 +190,7 @@ pub(super) struct QueueBody {
     upstreams: Vec<UpstreamView>,
 }
 
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, ToSchema)]
 struct StatusCounts {
     not_sent: u64,
     pending: u64,
@@ -194,21 +199,21 @@ struct StatusCounts {
     failed: u64,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct OldestView {
     id: String,
     accepted_at: String,
     age_seconds: u64,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct NextAttemptView {
     at: String,
     message: String,
 }
 
 /// An upstream and how it is doing.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct UpstreamView {
     name: String,
     /// Somebody paused it.

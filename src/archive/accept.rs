@@ -13,6 +13,7 @@ use bytes::{Bytes, BytesMut};
 use redb::{Database, ReadableDatabase, ReadableTable};
 use tokio::sync::oneshot;
 
+use super::audit::Slip;
 use super::files::{Files, Space};
 use super::leaf::leaf;
 use super::memory::message_id_hash;
@@ -49,6 +50,8 @@ pub(super) struct Intake {
     /// At least one.
     pub pieces: Vec<Piece>,
     pub key: Option<RepeatKey>,
+    /// Rows of the logs, of a call of the admin API.
+    pub slip: Option<Slip>,
     pub reply: oneshot::Sender<Result<Accepted, ArchiveError>>,
     pub on_the_way: OnTheWay,
 }
@@ -373,9 +376,12 @@ impl VolumeThread {
     /// The bytes are durable or will be with it; the record follows. An error means that the records are closed, and
     /// then the dropped reply tells the caller.
     fn hand_on(&self, intake: Intake, stored: Vec<StoredBytes>) {
-        let Intake { pieces, key, reply, on_the_way } = intake;
+        let Intake { pieces, key, slip, reply, on_the_way } = intake;
         let change: Change = Box::new(move |batch| {
             let accepted = record_call(batch, pieces, stored, key)?;
+            if let (Accepted::New(_), Some(slip)) = (&accepted, slip) {
+                slip.append(batch.transaction, None)?;
+            }
             Ok(Box::new(move || {
                 let _ = reply.send(Ok(accepted));
             }))

@@ -1,8 +1,10 @@
 //! The two logs of what people and programs did: security and operations.
 //!
 //! Both are append-only. Each row holds the SHA-256 of the row before it, and the number and digest
-//! of the last row stand beside the table: a row that was changed, taken out or cut off is found by
-//! `Archive::check_log`. A row about a change is written in the transaction of that change: the edge
+//! of the last row stand beside the table: a row that was changed, put in, taken out, moved or cut off
+//! is found by `Archive::check_log`. What it can not find: somebody who may write the file, and who
+//! writes the chain anew from some row on, or cuts it off and sets the last row's number and digest
+//! back. So the check also gives that number and digest: whoever kept them elsewhere sees that. A row about a change is written in the transaction of that change: the edge
 //! of a request puts its rows on a `Slip`, and the first change that its task makes carries them. So
 //! a change without its row can not be, and where a row can not be written there is no change.
 //!
@@ -136,6 +138,8 @@ pub struct LogFilter {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogCheck {
     pub rows: u64,
+    /// SHA-256 of the last row.
+    pub digest: Digest,
     /// The first row that is not as it was written, and why.
     pub broken: Option<(u64, String)>,
 }
@@ -194,6 +198,12 @@ impl Verdict for () {
 impl Verdict for bool {
     fn is_change(&self) -> bool {
         *self
+    }
+}
+
+impl<T> Verdict for Option<T> {
+    fn is_change(&self) -> bool {
+        self.is_some()
     }
 }
 
@@ -292,6 +302,7 @@ impl Archive {
                 if let Some(why) = broken {
                     return Ok(LogCheck {
                         rows: table_len(&table)?,
+                        digest: Digest(head.digest),
                         broken: Some((last.number, why)),
                     });
                 }
@@ -299,7 +310,7 @@ impl Archive {
             let whole = last == head;
             let why = || "the last row is not the one that was written last".to_owned();
             let broken = (!whole).then(|| (last.number, why()));
-            Ok(LogCheck { rows: last.number, broken })
+            Ok(LogCheck { rows: last.number, digest: Digest(head.digest), broken })
         };
         Ok(check()?)
     }
@@ -413,8 +424,9 @@ impl StoredEntry {
 /// Text from outside must neither break a line of whoever prints a log, nor turn its direction, nor
 /// fill the disk.
 fn harmless(text: &str) -> String {
-    let is_bidi = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    let shown = |c: char| if c.is_control() || is_bidi(c) { '\u{fffd}' } else { c };
+    // The two separators break lines too, for those who read Unicode's.
+    let steers = |c: char| matches!(c, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let shown = |c: char| if c.is_control() || steers(c) { '\u{fffd}' } else { c };
     text.chars().take(MAX_TEXT_CHARS).map(shown).collect()
 }
 
@@ -441,7 +453,7 @@ mod tests {
         change: impl FnOnce(&mut redb::Table<'_, u64, &'static [u8]>) + Send + 'static,
     ) -> Option<(u64, String)> {
         let whole = archive.check_log(Log::Security).unwrap();
-        assert_eq!(whole, LogCheck { rows: 3, broken: None });
+        assert_eq!((whole.rows, &whole.broken), (3, &None));
         let apply = archive.write(Urgency::Now, move |batch: &mut Batch<'_>| {
             change(&mut batch.transaction.open_table(SECURITY)?);
             Ok(())
@@ -465,6 +477,31 @@ mod tests {
         let (_dir, archive) = three().await;
         let cut = tamper(&archive, |table| drop(table.remove(3).unwrap()));
         assert_eq!(cut.await.map(|(row, _)| row), Some(2));
+        let (_dir, archive) = three().await;
+        let moved = tamper(&archive, |table| {
+            let row = |number: u64, table: &redb::Table<'_, u64, &'static [u8]>| {
+                table.get(number).unwrap().unwrap().value().to_vec()
+            };
+            let (first, second) = (row(1, table), row(2, table));
+            table.insert(1, &second[..]).unwrap();
+            table.insert(2, &first[..]).unwrap();
+        });
+        assert_eq!(moved.await.map(|(row, _)| row), Some(1));
+        let (_dir, archive) = three().await;
+        let put_in = tamper(&archive, |table| {
+            let last = table.get(3).unwrap().unwrap().value().to_vec();
+            let own =
+                StoredEntry::new(&entry("put in"), StoredEntry::decode(&last).unwrap().previous);
+            table.insert(3, &own.encode()[..]).unwrap();
+            table.insert(4, &last[..]).unwrap();
+        });
+        assert_eq!(put_in.await.map(|(row, _)| row), Some(4));
+        let (_dir, archive) = three().await;
+        let added = tamper(&archive, |table| {
+            let own = StoredEntry::new(&entry("added"), [7; 32]);
+            table.insert(4, &own.encode()[..]).unwrap();
+        });
+        assert_eq!(added.await.map(|(row, _)| row), Some(4));
         let (_dir, archive) = three().await;
         let rubbish = tamper(&archive, |table| drop(table.insert(3, &b"x"[..]).unwrap()));
         assert_eq!(rubbish.await.map(|(row, _)| row), Some(3));
@@ -495,5 +532,24 @@ mod tests {
         slip.accompany(archive.write_recorded(|_| Ok(()))).await.unwrap();
         assert!(slip.take().is_empty());
         assert_eq!(archive.check_log(Log::Operations).unwrap().rows, 1);
+    }
+
+    #[tokio::test]
+    async fn a_change_whose_row_can_not_be_written_is_not_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let archive = Archive::open(&settings(dir.path())).unwrap();
+        let upstream = crate::model::UpstreamName::parse("provider").unwrap();
+        // A table of another kind in the place of the log.
+        let spoil = archive.write(Urgency::Now, |batch: &mut Batch<'_>| {
+            let other: TableDefinition<'_, &str, &str> = TableDefinition::new("operations_log");
+            batch.transaction.delete_table(OPERATIONS)?;
+            drop(batch.transaction.open_table(other)?);
+            Ok(())
+        });
+        spoil.await.unwrap();
+        let slip = Slip::new(vec![(Log::Operations, entry("a"))]);
+        let pause = archive.set_paused(upstream, true, "user anna".into(), at(2));
+        slip.accompany(pause).await.unwrap_err();
+        assert!(archive.paused().unwrap().is_empty());
     }
 }

@@ -179,7 +179,7 @@ impl StoredBulk {
 impl Archive {
     /// Begins a job; nothing is done before its first step. `None`: too many are under way.
     pub async fn begin_bulk(&self, what: NewBulk) -> Result<Option<Bulk>, ArchiveError> {
-        self.write(Urgency::Now, move |batch| begin(batch, what)).await
+        self.write_recorded(move |batch| begin(batch, what)).await
     }
 
     /// Acts on the next messages of a job. Gives the job as it stands then; `None` when there is no
@@ -198,7 +198,7 @@ impl Archive {
             }
             Ok(Some(bulk))
         };
-        self.write(Urgency::Now, cancel).await
+        self.write_recorded(cancel).await
     }
 
     /// One job.
@@ -206,6 +206,33 @@ impl Archive {
         let read = |snapshot: &ReadTransaction| -> Result<Option<Bulk>, Failure> {
             let Some(bytes) = snapshot.open_table(BULKS)?.get(id)? else { return Ok(None) };
             Ok(Some(StoredBulk::decode(bytes.value())?.bulk(id)?))
+        };
+        Ok(read(&self.snapshot()?)?)
+    }
+
+    /// Jobs before `before` for which `is_seen` says so, the newest first. One that can not be read is
+    /// left out.
+    pub fn bulks(
+        &self,
+        before: Option<u64>,
+        limit: usize,
+        is_seen: impl Fn(&Bulk) -> bool,
+    ) -> Result<Page<Bulk, u64>, ArchiveError> {
+        let read = |snapshot: &ReadTransaction| -> Result<Page<Bulk, u64>, Failure> {
+            let mut items: Vec<Bulk> = Vec::new();
+            for row in snapshot.open_table(BULKS)?.range(..before.unwrap_or(u64::MAX))?.rev() {
+                let (id, bytes) = row?;
+                match StoredBulk::decode(bytes.value()).and_then(|bulk| bulk.bulk(id.value())) {
+                    Ok(bulk) if is_seen(&bulk) && items.len() >= limit => {
+                        let next = items.last().map(|bulk| bulk.id);
+                        return Ok(Page { items, next });
+                    }
+                    Ok(bulk) if is_seen(&bulk) => items.push(bulk),
+                    Ok(_) => {}
+                    Err(error) => tracing::error!(id = id.value(), %error, "a job can not be read"),
+                }
+            }
+            Ok(Page { items, next: None })
         };
         Ok(read(&self.snapshot()?)?)
     }

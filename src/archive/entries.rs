@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::stored::{Corrupt, Record};
 use super::tables::{ENTRIES, ENTRIES_OF};
-use super::writer::{Batch, Failure, Urgency};
+use super::writer::{Batch, Failure};
 use super::{Archive, ArchiveError};
 use crate::model::{AppName, Reference, Timestamp};
 
@@ -117,7 +117,7 @@ impl Archive {
         &self,
         what: NewThreadEntry,
     ) -> Result<Option<ThreadEntry>, ArchiveError> {
-        self.write(Urgency::Now, move |batch| add(batch, what)).await
+        self.write_recorded(move |batch| add(batch, what)).await
     }
 
     /// Entries in the order in which they happened; all of them, which are few.

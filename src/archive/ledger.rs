@@ -408,6 +408,20 @@ impl Archive {
         Ok(self.inner.ledger.threads(apps, after, limit)?)
     }
 
+    /// How many messages of an app were submitted in a period, from the begin on where there is no
+    /// `since`. `None`: the numbers are being made anew.
+    pub(super) fn submissions(
+        &self,
+        app: &AppName,
+        since: Option<Timestamp>,
+        until: Timestamp,
+    ) -> Result<Option<u64>, ArchiveError> {
+        match self.catch_up()? {
+            true => Ok(Some(self.inner.ledger.submissions(app, since, until)?)),
+            false => Ok(None),
+        }
+    }
+
     /// The last event that the ledger has counted.
     pub fn counted_until(&self) -> Result<Sequence, ArchiveError> {
         Ok(Sequence(self.inner.ledger.until()?.0))
@@ -455,6 +469,50 @@ impl Ledger {
             }
         }
         Ok(found)
+    }
+
+    /// Whole days from the totals, the days at both ends message by message.
+    fn submissions(
+        &self,
+        app: &AppName,
+        since: Option<Timestamp>,
+        until: Timestamp,
+    ) -> Result<u64, Failure> {
+        let snapshot = self.database.begin_read()?;
+        let (totals, facts) = match (snapshot.open_table(TOTALS), snapshot.open_table(FACTS)) {
+            (Ok(totals), Ok(facts)) => (totals, facts),
+            (Err(TableError::TableDoesNotExist(_)), _)
+            | (_, Err(TableError::TableDoesNotExist(_))) => return Ok(0),
+            (Err(error), _) | (_, Err(error)) => return Err(error.into()),
+        };
+        // Nothing is older than 1970, which days are counted from.
+        let epoch = Timestamp::from_millis(0);
+        let (since, until) = (since.unwrap_or(epoch).max(epoch), until.max(epoch));
+        let ways = [Channel::Email, Channel::Sms].map(|channel| way(channel, Direction::Outbound));
+        let start = |day: u32| Timestamp::from_millis(i64::from(day).saturating_mul(DAY_MS));
+        // The first whole day, and the first one that is not whole any more.
+        let is_whole = since.as_millis() % DAY_MS == 0;
+        let first = day(since).saturating_add(u32::from(!is_whole));
+        let end = day(until).max(first);
+        let mut count: u64 = 0;
+        for way in ways {
+            let by = Dimension::App.number();
+            let (name, value) = (app.as_str(), "");
+            for row in totals.range((by, name, way, first, value)..(by, name, way, end, value))? {
+                count = count.saturating_add(Tally::decode(row?.1.value())?.messages);
+            }
+        }
+        for (from, to) in [(since, until.min(start(first))), (start(end).max(since), until)] {
+            let (from, to) = (MessageId::first_at(from), MessageId::first_at(to));
+            if from >= to {
+                continue;
+            }
+            for row in facts.range(from.as_u128()..to.as_u128())? {
+                let fact = StoredFact::decode(row?.1.value())?;
+                count += u64::from(fact.app == app.as_str() && ways.contains(&fact.way));
+            }
+        }
+        Ok(count)
     }
 
     fn threads(

@@ -9,6 +9,7 @@
 //! numbers have no gaps; what is archived never changes, only where its recipients stand, until it is
 //! erased on an order by name; after a storage error nothing more is written and the process is to end.
 
+mod absence;
 mod accept;
 pub mod accounts;
 pub mod audit;
@@ -24,12 +25,14 @@ mod ledger;
 mod list;
 mod memory;
 pub mod message;
+mod narrowing;
 mod open;
 mod outbox;
 mod provider_report;
 mod queue;
 mod read;
 mod repeats;
+mod runs;
 mod search;
 mod sessions;
 pub mod settings;
@@ -53,6 +56,7 @@ use bytes::Bytes;
 use redb::{Database, ReadTransaction, ReadableDatabase};
 use tokio::sync::{oneshot, watch};
 
+pub use absence::{Absence, Emptiness, NearMiss};
 pub use accounts::{SecondFactorRecord, TokenRecord, UserChange, UserRecord};
 pub use audit::{Entry, Log, LogCheck, LogFilter, NewEntry, Slip};
 pub use bulk::{Bulk, BulkItem, BulkOutcome, BulkState, BulkStep, NewBulk};
@@ -63,10 +67,12 @@ pub use keys::KeyRing;
 pub use ledger::{Tallies, Thread};
 pub use message::{Acceptance, Attachment, Client, Event, Message, MessagePolicy, NewRecipient};
 pub use message::{Part, Recipient, Summary};
+pub use narrowing::Narrowing;
 pub use outbox::{Delivery, DeliveryKind, NewDelivery, Settled};
 pub use provider_report::{ProviderReport, Reported};
 pub use queue::{ClaimRequest, Judgement};
 pub use read::Content;
+pub use runs::{ALIVE_INTERVAL, Gap};
 pub use search::{Found, Place, Question, QuestionError, ReadState};
 pub use search::{SearchOrder, SearchProgress, SearchRequest};
 pub use sessions::{EndedSessions, SessionChange, SessionRecord};
@@ -114,6 +120,8 @@ struct Inner {
     journal: watch::Receiver<Sequence>,
     closing: Closing,
     was_closed: bool,
+    /// Of the processes before this one.
+    last_event_before: Option<Timestamp>,
     threads: open::Threads,
 }
 
@@ -309,7 +317,8 @@ impl Archive {
             }
             false => self.inner.prepare_all(acceptances)?,
         };
-        let intake = Intake { pieces, key, reply, on_the_way };
+        let slip = Slip::current();
+        let intake = Intake { pieces, key, slip, reply, on_the_way };
         // From here the messages may become ours even if the caller goes away.
         if self.inner.intake.send(VolumeOrder::Take(Box::new(intake))).is_err() {
             return Err(self.closed());

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::accept::VolumeThread;
+use super::accept::{VolumeThread, reserve};
 use super::files::{Disk, Files, RECORDS};
 use super::index::Index;
 use super::ledger::Ledger;
@@ -20,7 +20,7 @@ use super::settings::ArchiveSettings;
 use super::staging::Staging;
 use super::volume::{VolumeWriter, Volumes};
 use super::writer::{Closing, Failure, Writer};
-use super::{Archive, ArchiveError, Inner, audit, hits, sessions, storage, tables};
+use super::{Archive, ArchiveError, Inner, audit, hits, runs, sessions, storage, tables};
 use crate::model::Sequence;
 
 /// The layout of the records file that this version reads and writes.
@@ -36,7 +36,7 @@ pub(super) struct Threads {
     writers: Vec<JoinHandle<()>>,
     index: TaskTracker,
     stop_index: CancellationToken,
-    search: Option<JoinHandle<()>>,
+    pub(super) search: Option<JoinHandle<()>>,
 }
 
 impl Threads {
@@ -72,6 +72,7 @@ impl Archive {
         let volumes = Arc::new(Volumes::new(database.clone(), files.clone(), VOLUME_CACHE_BYTES));
         let snapshot = database.begin_read().map_err(storage("read the records"))?;
         let memory = WriterMemory::load(&snapshot)?;
+        let last_event_before = runs::last_event(&snapshot)?;
         drop(snapshot);
         let closing = Closing::default();
         let (journal_sender, journal) = watch::channel(memory.last_event());
@@ -102,9 +103,18 @@ impl Archive {
         };
         let stop_index = CancellationToken::new();
         let search = Arc::new(super::search::Shared::default());
+        let (disk, reserve_bytes) = (files.clone(), settings.reserve_bytes);
+        let has_room = move |spare_bytes: u64| {
+            disk.space().map_or(true, |space| {
+                let kept =
+                    reserve(reserve_bytes, space).saturating_add(reserve(spare_bytes, space));
+                space.free_bytes >= kept
+            })
+        };
         let feeder = files.search_folder().map(|folder| Feeder {
             shared: search.clone(),
             folder,
+            has_room: Box::new(has_room),
             database: database.clone(),
             volumes: volumes.clone(),
             on_the_way: on_the_way.clone(),
@@ -143,6 +153,7 @@ impl Archive {
             journal,
             closing,
             was_closed,
+            last_event_before,
             threads,
         };
         Ok(Archive { inner: Arc::new(inner) })
@@ -247,6 +258,7 @@ fn prepare_tables(database: &Database) -> Result<(u64, bool), Failure> {
     transaction.open_table(tables::SUPPRESSIONS)?;
     transaction.open_table(tables::ENTRIES)?;
     transaction.open_table(tables::ENTRIES_OF)?;
+    transaction.open_table(tables::RUNS)?;
     transaction.open_table(tables::BULKS)?;
     transaction.open_table(tables::BULK_ITEMS)?;
     transaction.open_table(tables::OUTBOX)?;

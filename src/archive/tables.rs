@@ -58,6 +58,8 @@ pub(super) const BULK_ITEMS: TableDefinition<(u64, u64), &[u8]> =
     TableDefinition::new("bulk_items");
 /// Id of an erased message to `StoredErasure`: bytes that are still to be overwritten.
 pub(super) const ERASURES: TableDefinition<u128, &[u8]> = TableDefinition::new("erasures");
+/// Number to `StoredRun`: when the daemon ran.
+pub(super) const RUNS: TableDefinition<u64, &[u8]> = TableDefinition::new("runs");
 /// Single values.
 pub(super) const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
 /// In `META`: the counters.

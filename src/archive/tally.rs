@@ -129,7 +129,7 @@ pub fn value_of(message: &Message, by: Dimension) -> String {
 }
 
 pub(super) fn day(at: Timestamp) -> u32 {
-    u32::try_from(at.as_millis() / DAY_MS).unwrap_or(u32::MAX)
+    u32::try_from(at.as_millis().max(0) / DAY_MS).unwrap_or(u32::MAX)
 }
 
 /// `2026-01-31`

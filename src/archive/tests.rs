@@ -2,6 +2,7 @@
 
 mod calls;
 mod check;
+mod corpus;
 mod disk;
 mod errors;
 mod hits;

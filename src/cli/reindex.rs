@@ -24,7 +24,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub(super) fn reindex(config: Option<&Path>, environment: &Environment) -> Result<(), Failure> {
     let archive = load(config, environment)?.config.archive;
     let number = |state: &Value, name: &str| state.get(name).and_then(Value::as_u64).unwrap_or(0);
-    let done = with_accounts(&archive, async |daemon| {
+    let (done, is_given_up) = with_accounts(&archive, async |daemon| {
         let mut state = daemon.call(Method::POST, "/reindex", None).await?;
         let mut told = None;
         while state.get("rebuilding").and_then(Value::as_bool).unwrap_or(false) {
@@ -37,7 +37,13 @@ pub(super) fn reindex(config: Option<&Path>, environment: &Environment) -> Resul
             tokio::time::sleep(PAUSE).await;
             state = daemon.call(Method::GET, "/reindex", None).await?;
         }
-        Ok(number(&state, "indexed"))
+        let is_given_up = state.get("given_up").and_then(Value::as_bool).unwrap_or(false);
+        Ok((number(&state, "indexed"), is_given_up))
     })?;
+    if is_given_up {
+        let why =
+            "the search index could not be built; the daemon's log says why, and searches scan";
+        return Err(Failure::Failed(why.to_owned()));
+    }
     show(&format!("{done} messages are indexed.\n"))
 }

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use axum::http::Method;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::control_client::with_accounts;
 use super::listing::{columns, show};
@@ -44,6 +44,25 @@ Examples:
     /// List all people
     #[command(after_help = "Example:\n  waybill user list")]
     List,
+    /// Give a person another role or other apps; who is logged in logs in again
+    #[command(after_help = "\
+Examples:
+  waybill user change anna --role auditor
+  waybill user change anna --app erp
+  waybill user change anna --all-apps")]
+    Change {
+        /// Who
+        name: String,
+        /// What the person may do
+        #[arg(long, value_parser = argument::role(), required_unless_present_any = ["app", "all_apps"])]
+        role: Option<Role>,
+        /// Limit the person to the messages of one app; give it again for more
+        #[arg(long, value_name = "APP", value_parser = argument::app)]
+        app: Vec<AppName>,
+        /// Take the limit to apps away
+        #[arg(long, conflicts_with = "app")]
+        all_apps: bool,
+    },
     /// Change a password
     #[command(after_help = "Example:\n  waybill user passwd anna")]
     Passwd {
@@ -102,6 +121,15 @@ pub(super) fn user(
             let users = with_accounts(&archive, async |accounts| accounts.list("/users").await)?;
             show(&columns(&["name", "role", "apps", "created_at", "disabled_at"], &users))
         }
+        UserCommand::Change { name, role, app, all_apps } => {
+            let name = user_name(name)?;
+            let body = edit(*role, app, *all_apps);
+            let path = format!("/users/{name}");
+            with_accounts(&archive, async |accounts| {
+                accounts.call(Method::PATCH, &path, Some(&body)).await
+            })?;
+            show(&format!("The user {name} was changed.\n"))
+        }
         UserCommand::Passwd { name, password } => {
             let name = user_name(name)?;
             let password = read_password(password.password_stdin)?;
@@ -137,6 +165,19 @@ pub(super) fn user(
             show(&format!("The user {name} may log in.\n"))
         }
     }
+}
+
+/// What is not named stays as it is.
+fn edit(role: Option<Role>, apps: &[AppName], all_apps: bool) -> Value {
+    let mut body = Map::new();
+    if let Some(role) = role {
+        body.insert("role".to_owned(), role.as_str().into());
+    }
+    if all_apps || !apps.is_empty() {
+        let apps: Vec<&str> = apps.iter().map(AppName::as_str).collect();
+        body.insert("apps".to_owned(), apps.into());
+    }
+    Value::Object(body)
 }
 
 /// Checked before anything is asked or opened.

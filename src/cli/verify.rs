@@ -14,7 +14,12 @@ use crate::config::Environment;
 
 pub(super) const HELP: &str = "\
 Example:
-  waybill verify";
+  waybill verify
+
+Each row of a log holds the SHA-256 of the row before it. A row that was changed, put in, taken out or moved is
+found, and so is an end that was cut off. Not found is what somebody does who can write the file and computes
+the chain anew: so keep the number of rows and the digest that are shown in another place, and compare. Row for
+row, GET /api/v1/logs/security and /api/v1/logs/operations show the digests.";
 
 pub(super) fn verify(config: Option<&Path>, environment: &Environment) -> Result<(), Failure> {
     let archive = load(config, environment)?.config.archive;
@@ -24,7 +29,10 @@ pub(super) fn verify(config: Option<&Path>, environment: &Environment) -> Result
         let log = check.get("log").and_then(Value::as_str).unwrap_or_default();
         let rows = check.get("rows").and_then(Value::as_u64).unwrap_or_default();
         match check.get("why").and_then(Value::as_str) {
-            None => show(&format!("The {log} log is whole: {rows} rows.\n"))?,
+            None => {
+                let digest = check.get("digest").and_then(Value::as_str).unwrap_or_default();
+                show(&format!("The {log} log is whole: {rows} rows, the last one {digest}.\n"))?;
+            }
             Some(why) => damaged.push(format!("the {log} log was changed: {why}")),
         }
     }

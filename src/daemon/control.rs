@@ -17,7 +17,7 @@ use axum::extract::{ConnectInfo, MatchedPath, Request, State};
 use axum::http::Method;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
+use axum::routing::{delete, get, patch, post};
 use axum::{Json, Router};
 use serde::Serialize;
 use tokio::net::UnixListener;
@@ -105,6 +105,7 @@ pub(crate) fn router(accounts: Accounts, archive: Archive) -> Router {
     let search = Router::new().route("/reindex", get(progress).post(reindex)).with_state(archive);
     Router::new()
         .route("/users", get(manage::list_users).post(manage::add_user))
+        .route("/users/{name}", patch(manage::edit_user))
         .route("/users/{name}/password", post(manage::set_password))
         .route("/users/{name}/disable", post(manage::disable_user))
         .route("/users/{name}/reset-2fa", post(manage::reset_two_factor))
@@ -124,6 +125,7 @@ struct ProgressView {
     indexed: u64,
     total: u64,
     rebuilding: bool,
+    given_up: bool,
 }
 
 /// Orders the search index to be built anew.
@@ -134,8 +136,12 @@ async fn reindex(State(archive): State<Archive>) -> Result<Json<ProgressView>, P
 
 async fn progress(State(archive): State<Archive>) -> Result<Json<ProgressView>, Problem> {
     let progress = archive.search_progress()?;
-    let (indexed, total) = (progress.indexed, progress.total);
-    Ok(Json(ProgressView { indexed, total, rebuilding: progress.is_rebuilding }))
+    Ok(Json(ProgressView {
+        indexed: progress.indexed,
+        total: progress.total,
+        rebuilding: progress.is_rebuilding,
+        given_up: progress.is_given_up,
+    }))
 }
 
 /// Lets the daemon's own user and root pass.

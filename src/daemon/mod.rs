@@ -5,6 +5,7 @@
 //! archive closes last. A storage failure ends the process at once with an exit code of its own, and
 //! the next start finds everything that was acknowledged.
 
+mod alive;
 pub(crate) mod control;
 mod gauges;
 mod reload;

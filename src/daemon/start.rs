@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 use super::control::{ControlSocket, ControlSocketError};
 use super::reload::{Reloadable, fixed_part};
 use super::sms::{Shared, SmsParts};
-use super::{gauges, now};
+use super::{alive, gauges, now};
 use crate::account::Accounts;
 use crate::admin::{self, AdminState, LoginRules, Readiness, Records, UpstreamHealth, Upstreams};
 use crate::archive::{Archive, ArchiveError};
@@ -142,8 +142,10 @@ impl Daemon {
         daemon.open_sms(sms, shared).await?;
         let control = ControlSocket::bind(&config.data_dir)?;
         daemon.tasks.spawn(control.serve(accounts, archive.clone(), doors.clone()));
-        daemon.tasks.spawn(gauges::keep(archive, metrics, doors));
+        daemon.tasks.spawn(gauges::keep(archive.clone(), metrics, doors.clone()));
         smtp.run(&daemon.smtp);
+        archive.begin_run(now()).await?;
+        daemon.tasks.spawn(alive::keep(archive, doors));
         daemon.readiness.ready("ports");
         Ok(daemon)
     }
@@ -190,6 +192,7 @@ impl Daemon {
     /// Closes the doors, lets what is under way come to its end, and closes the archive.
     pub async fn stop(self) {
         self.readiness.lost("ports", "the daemon is stopping");
+        let closed_at = now();
         self.doors.cancel();
         self.queue.cancel();
         self.tasks.close();
@@ -208,6 +211,9 @@ impl Daemon {
         }
         if let Some(records) = self.records {
             records.finish().await;
+        }
+        if let Err(error) = self.archive.end_run(closed_at).await {
+            tracing::warn!(%error, "the end of the run could not be noted");
         }
         drop((self.accounts, self.reloadable));
         self.archive.close().await;

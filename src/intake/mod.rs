@@ -10,6 +10,7 @@ mod inbound;
 mod keyword;
 mod limits;
 mod reading;
+mod rebuild;
 mod repeat;
 mod resend;
 mod shown;

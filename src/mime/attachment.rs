@@ -7,7 +7,8 @@
 use crate::model::Digest;
 
 use super::body;
-use super::part::{Defects, Disposition, Multipart, Part};
+use super::field::Fields;
+use super::part::{Defects, Disposition, Kind, Multipart, Part};
 use super::structure::Structure;
 
 /// What is known of an attachment without its content.
@@ -33,6 +34,24 @@ pub struct AttachmentContent {
     /// By which the HTML of its message shows it.
     pub content_id: Option<String>,
     pub bytes: Vec<u8>,
+}
+
+/// An attachment as it stands in its message, to be put into another one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttachmentSource {
+    pub place: AttachmentPlace,
+    /// Header section and body, still encoded: nothing that its author said of it is lost.
+    pub part: Vec<u8>,
+}
+
+/// What an attachment is to the text of its message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AttachmentPlace {
+    /// Another form of the text, such as an invitation (RFC 2046 §5.1.4, RFC 6047).
+    Alternative,
+    /// A part of the HTML, which shows it by its id (RFC 2387).
+    Related,
+    Beside,
 }
 
 /// All attachments, decoded once each to be measured.
@@ -71,6 +90,58 @@ pub(crate) fn content(
         content_id: part.media.content_id.clone(),
         bytes: body::decode(&raw[part.body.clone()], part.media.encoding).bytes.into_owned(),
     })
+}
+
+/// All attachments as they stand in the message, in the order of their numbers.
+pub(crate) fn sources(raw: &[u8], structure: &Structure) -> Vec<AttachmentSource> {
+    let attachments = structure.leaves().filter(|(_, part)| part.is_attachment());
+    let source = |(index, part): (usize, &Part)| AttachmentSource {
+        place: place(structure, index, part),
+        part: source(raw, structure, part),
+    };
+    attachments.map(source).collect()
+}
+
+fn place(structure: &Structure, index: usize, part: &Part) -> AttachmentPlace {
+    let is_form = part.media.disposition.is_none()
+        && part.media.filename.is_none()
+        && part.parent.is_some_and(|p| {
+            structure.parts[p].media.kind == Kind::Multipart(Multipart::Alternative)
+        });
+    let is_shown = part.media.content_id.is_some() && is_inline(structure, index, part);
+    match (is_form, is_shown) {
+        (true, _) => AttachmentPlace::Alternative,
+        (false, true) => AttachmentPlace::Related,
+        (false, false) => AttachmentPlace::Beside,
+    }
+}
+
+fn source(raw: &[u8], structure: &Structure, part: &Part) -> Vec<u8> {
+    let header = raw.get(part.start..part.body.start).unwrap_or_default();
+    let body = raw.get(part.body.clone()).unwrap_or_default();
+    let mut source = Vec::with_capacity(header.len() + body.len() + 2);
+    let in_digest = part
+        .parent
+        .is_some_and(|p| structure.parts[p].media.kind == Kind::Multipart(Multipart::Digest));
+    let mut has_type = false;
+    for field in Fields::of_part(raw, part.start..part.body.start) {
+        // The header of the message itself says more than what its only part is.
+        if part.parent.is_none() && !field.name.to_ascii_lowercase().starts_with(b"content-") {
+            continue;
+        }
+        has_type |= field.is("Content-Type");
+        source.extend_from_slice(raw.get(field.span.clone()).unwrap_or_default());
+        if !source.ends_with(b"\n") {
+            source.extend_from_slice(b"\r\n");
+        }
+    }
+    if in_digest && !has_type {
+        // What a part of a digest is without saying so (RFC 2046 §5.1.5).
+        source.extend_from_slice(b"Content-Type: message/rfc822\r\n");
+    }
+    source.extend_from_slice(b"\r\n");
+    source.extend_from_slice(body);
+    source
 }
 
 fn is_inline(structure: &Structure, index: usize, part: &Part) -> bool {

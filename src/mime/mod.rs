@@ -22,12 +22,12 @@ mod value;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-pub use attachment::{AttachmentContent, AttachmentInfo};
+pub use attachment::{AttachmentContent, AttachmentInfo, AttachmentPlace, AttachmentSource};
 pub use field::{Field, Fields, MAX_FIELDS, MAX_HEADER_BYTES, all_fields, fields};
 pub use hops::{AGENT, Hops, hops};
 
 use crate::model::Named;
-use part::{Defects, Kind};
+use part::{Defects, Kind, Part};
 use structure::Structure;
 
 /// Encoded bodies of this size and more are worth storing once.
@@ -99,6 +99,31 @@ pub fn preview_text(text: &str) -> String {
 /// The content of attachment number `index` of `Reading::attachments`.
 pub fn attachment(raw: &[u8], index: usize) -> Option<AttachmentContent> {
     guarded(|| attachment::content(raw, &Structure::read(raw), index)).flatten()
+}
+
+/// All attachments of `Reading::attachments` as they stand in the message.
+pub fn attachment_sources(raw: &[u8]) -> Vec<AttachmentSource> {
+    guarded(|| attachment::sources(raw, &Structure::read(raw))).unwrap_or_default()
+}
+
+/// Whether some part is signed or encrypted as a whole (RFC 1847, RFC 3156, RFC 8551), so that nobody
+/// can put the message together anew without breaking it.
+pub fn is_sealed(raw: &[u8]) -> bool {
+    const TYPES: [&str; 4] = [
+        "multipart/signed",
+        "multipart/encrypted",
+        "application/pkcs7-mime",
+        "application/x-pkcs7-mime",
+    ];
+    let is_sealed = |part: &Part| TYPES.contains(&part.media.content_type.as_str());
+    // What can not be read may be sealed.
+    guarded(|| Structure::read(raw).parts.iter().any(is_sealed)).unwrap_or(true)
+}
+
+/// Where the body begins: after the empty line that ends the header section.
+pub fn body_start(raw: &[u8]) -> usize {
+    guarded(|| Structure::read(raw).parts.first().map_or(0, |root| root.body.start))
+        .unwrap_or(raw.len())
 }
 
 /// Runs code that calls mail-parser or the HTML parser on a stranger's bytes. A panic in there is a

@@ -74,6 +74,8 @@ pub(crate) struct Media {
 #[derive(Clone, Debug)]
 pub(crate) struct Part {
     pub parent: Option<usize>,
+    /// Where its header section begins.
+    pub start: usize,
     /// From after the empty line to before the line break of the next delimiter.
     pub body: Range<usize>,
     pub media: Media,

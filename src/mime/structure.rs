@@ -118,7 +118,7 @@ impl Walk<'_> {
             }
             _ => self.leaf = Some(index),
         }
-        self.parts.push(Part { parent, body: body..self.raw.len(), media });
+        self.parts.push(Part { parent, start: at, body: body..self.raw.len(), media });
         body
     }
 

@@ -66,10 +66,11 @@ pub(super) const FEEDBACK: &str = "waybill_feedback_total";
 pub(super) const OPENS: &str = "waybill_opens_total";
 pub(super) const CLICKS: &str = "waybill_clicks_total";
 pub(super) const FLOW_DELIVERIES: &str = "waybill_flow_deliveries_total";
+pub(super) const LOGIN: &str = "waybill_login_total";
 pub(super) const BUILD_INFO: &str = "waybill_build_info";
 
 /// Every metric that Waybill has.
-pub static METRICS: [Metric; 17] = [
+pub static METRICS: [Metric; 18] = [
     Metric {
         name: SUBMISSIONS,
         kind: Kind::Counter,
@@ -183,6 +184,13 @@ pub static METRICS: [Metric; 17] = [
         help: "Attempts to tell an application of an event: done, again or given_up.",
     },
     Metric {
+        name: LOGIN,
+        kind: Kind::Counter,
+        unit: Unit::Count,
+        labels: &["outcome"],
+        help: "Logins to the admin API: success, wrong, locked (too many were wrong) or busy.",
+    },
+    Metric {
         name: BUILD_INFO,
         kind: Kind::Gauge,
         unit: Unit::Count,
@@ -280,6 +288,7 @@ mod tests {
             record::feedback("delivered");
             record::hits((2, 1), (1, 0));
             record::flow_delivery("done");
+            record::login("success");
         });
         handle.render()
     }

@@ -87,6 +87,11 @@ pub fn flow_delivery(outcome: &'static str) {
     counter!(table::FLOW_DELIVERIES, "outcome" => outcome).increment(1);
 }
 
+/// Somebody tried to log in to the admin API: `success`, `wrong`, `locked` or `busy`.
+pub fn login(outcome: &'static str) {
+    counter!(table::LOGIN, "outcome" => outcome).increment(1);
+}
+
 /// Which version runs.
 pub(super) fn build_info(version: &'static str) {
     gauge!(table::BUILD_INFO, "version" => version).set(1.0);

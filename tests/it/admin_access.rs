@@ -10,7 +10,7 @@ use waybill::admin::routes;
 use crate::support::admin::{Gateway, MAIL, ask, now};
 
 /// Every route of the admin port and who may use it, said again apart from the code's own table.
-pub const CONTRACT: [(&str, &str, &[Role]); 53] = {
+pub const CONTRACT: [(&str, &str, &[Role]); 56] = {
     use Role::{Admin, Auditor, Operator, Viewer};
     const ALL: &[Role] = &[Viewer, Operator, Auditor, Admin];
     const OPERATORS: &[Role] = &[Operator, Admin];
@@ -39,6 +39,7 @@ pub const CONTRACT: [(&str, &str, &[Role]); 53] = {
         ("POST", "/api/v1/messages/{id}/release", OPERATORS),
         ("POST", "/api/v1/messages/{id}/resend", OPERATORS),
         ("POST", "/api/v1/messages/actions", OPERATORS),
+        ("GET", "/api/v1/jobs", OPERATORS),
         ("GET", "/api/v1/jobs/{id}", OPERATORS),
         ("POST", "/api/v1/jobs/{id}/cancel", OPERATORS),
         ("GET", "/api/v1/threads", ALL),
@@ -62,6 +63,7 @@ pub const CONTRACT: [(&str, &str, &[Role]); 53] = {
         ("DELETE", "/api/v1/tokens/{id}", ADMINS),
         ("GET", "/api/v1/users", ADMINS),
         ("POST", "/api/v1/users", ADMINS),
+        ("PATCH", "/api/v1/users/{name}", ADMINS),
         ("POST", "/api/v1/users/{name}/password", ADMINS),
         ("POST", "/api/v1/users/{name}/disable", ADMINS),
         ("POST", "/api/v1/users/{name}/reset-2fa", ADMINS),
@@ -70,6 +72,7 @@ pub const CONTRACT: [(&str, &str, &[Role]); 53] = {
         ("DELETE", "/api/v1/users/{name}/sessions", ADMINS),
         ("GET", "/api/v1/logs/security", AUDITORS),
         ("GET", "/api/v1/logs/operations", AUDITORS),
+        ("GET", "/api/v1/openapi.json", ALL),
     ]
 };
 

@@ -72,6 +72,22 @@ async fn a_few_are_counted_and_then_done_at_once() {
     assert_eq!((second["items"].as_array().unwrap().len(), &second["next"]), (1, &Value::Null));
     let limited = gateway.token(Role::Operator, &["erp"]).await;
     assert_eq!(gateway.get(&limited, &job).await.status, 404, "a job over all apps");
+    let jobs = |page: Value| -> Vec<Value> {
+        page["items"].as_array().unwrap().iter().map(|job| job["job"].clone()).collect()
+    };
+    let all = gateway.get(&token, "/api/v1/jobs?limit=1").await.json();
+    assert_eq!(all["items"][0]["counts"], real["counts"]);
+    let next = format!("/api/v1/jobs?limit=1&cursor={}", all["next"].as_str().unwrap());
+    let older = gateway.get(&token, &next).await.json();
+    assert_eq!(
+        (&older["next"], older["items"][0]["dry_run"].as_bool()),
+        (&Value::Null, Some(true))
+    );
+    assert_eq!([jobs(all), jobs(older)].concat(), [real["job"].clone(), dry.json()["job"].clone()]);
+    assert!(jobs(gateway.get(&limited, "/api/v1/jobs").await.json()).is_empty());
+    let own = json!({"action": "stop", "query": {"since": "1970-01-01"}, "dry_run": true});
+    let own = gateway.post(&limited, PATH, Some(own)).await.json();
+    assert_eq!(jobs(gateway.get(&limited, "/api/v1/jobs").await.json()), [own["job"].clone()]);
     let again = json!({"action": "restart", "ids": ids});
     let again = gateway.post(&token, PATH, Some(again)).await.json();
     assert_eq!(again["counts"], json!({"matched": 3, "done": 3, "refused": 0}));

@@ -14,33 +14,33 @@ use waybill::net::http::HttpLimits;
 use super::admin_access::{CONTRACT, filled};
 use crate::support::admin::{Answer, Gateway, MAIL, ask, now};
 
-const PASSWORD: &str = "canary correct horse battery";
+pub const PASSWORD: &str = "canary correct horse battery";
 
-fn name(text: &str) -> UserName {
+pub fn name(text: &str) -> UserName {
     UserName::parse(text).unwrap()
 }
 
-async fn user(gateway: &Gateway, text: &str, role: Role) {
+pub async fn user(gateway: &Gateway, text: &str, role: Role) {
     let new = NewUser { name: name(text), role, scope: AppScope::All };
     gateway.accounts.add_user(new, Secret::new(PASSWORD.into()), now()).await.unwrap();
 }
 
 /// What a browser holds after a login.
 #[derive(Clone, Debug)]
-struct Browser {
-    cookie: String,
-    csrf: String,
+pub struct Browser {
+    pub cookie: String,
+    pub csrf: String,
 }
 
 impl Browser {
-    fn of(answer: &Answer) -> Browser {
+    pub fn of(answer: &Answer) -> Browser {
         let cookie = answer.header("set-cookie").split(';').next().unwrap().to_owned();
         let json = answer.json();
         let csrf = json["session"]["csrf_token"].as_str().or(json["csrf_token"].as_str());
         Browser { cookie, csrf: csrf.unwrap().to_owned() }
     }
 
-    async fn ask(&self, gateway: &Gateway, method: &str, path: &str, body: Value) -> Answer {
+    pub async fn ask(&self, gateway: &Gateway, method: &str, path: &str, body: Value) -> Answer {
         let fields = [
             ("cookie", self.cookie.as_str()),
             ("x-csrf-token", self.csrf.as_str()),
@@ -49,12 +49,12 @@ impl Browser {
         send(gateway, method, path, &fields, &body).await
     }
 
-    async fn get(&self, gateway: &Gateway, path: &str) -> Answer {
+    pub async fn get(&self, gateway: &Gateway, path: &str) -> Answer {
         self.ask(gateway, "GET", path, Value::Null).await
     }
 }
 
-async fn send(
+pub async fn send(
     gateway: &Gateway,
     method: &str,
     path: &str,
@@ -75,19 +75,19 @@ async fn send(
     ask(gateway.address, request.body(body.into()).unwrap()).await
 }
 
-async fn log_in(gateway: &Gateway, user: &str, password: &str, otp: Option<&str>) -> Answer {
+pub async fn log_in(gateway: &Gateway, user: &str, password: &str, otp: Option<&str>) -> Answer {
     let body = json!({"user": user, "password": password, "otp": otp});
     send(gateway, "POST", "/api/v1/session", &[], &body).await
 }
 
-async fn browser(gateway: &Gateway, user: &str) -> Browser {
+pub async fn browser(gateway: &Gateway, user: &str) -> Browser {
     let answer = log_in(gateway, user, PASSWORD, None).await;
     assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(&answer.body));
     Browser::of(&answer)
 }
 
 /// A code as an authenticator would show it, so many steps from now.
-fn code(seed: &str, offset: i64) -> String {
+pub fn code(seed: &str, offset: i64) -> String {
     let (mut bits, mut held, mut bytes) = (0, 0_u32, Vec::new());
     for c in seed.bytes() {
         let five = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567".iter().position(|b| *b == c).unwrap();
@@ -107,7 +107,7 @@ fn code(seed: &str, offset: i64) -> String {
 }
 
 /// Turns two-factor on; gives the seed, the recovery codes and the browser afterwards.
-async fn enrol(gateway: &Gateway, browser: &Browser) -> (String, String, Vec<String>, Browser) {
+pub async fn enrol(gateway: &Gateway, browser: &Browser) -> (String, String, Vec<String>, Browser) {
     let shown = browser.ask(gateway, "POST", "/api/v1/me/2fa", Value::Null).await;
     assert_eq!(shown.status, 200, "{}", String::from_utf8_lossy(&shown.body));
     let seed = shown.json()["secret"].as_str().unwrap().to_owned();
@@ -120,7 +120,7 @@ async fn enrol(gateway: &Gateway, browser: &Browser) -> (String, String, Vec<Str
     (seed, used, codes, Browser::of(&done))
 }
 
-async fn words(gateway: &Gateway, log: Log) -> Vec<String> {
+pub async fn words(gateway: &Gateway, log: Log) -> Vec<String> {
     // Rows of failures and reads wait half a second for company.
     tokio::time::sleep(Duration::from_millis(700)).await;
     assert_eq!(gateway.archive.check_log(log).unwrap().broken, None);

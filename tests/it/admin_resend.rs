@@ -37,7 +37,7 @@ async fn wrong_wishes_send_nothing() {
     assert_eq!(resend(&gateway, &token, unknown, None).await.status, 404);
     let signed = MAIL.replace("multipart/mixed", "multipart/signed");
     let signed = gateway.submit("erp", &["kim@example.org"], &signed, true).await.id;
-    let edited = resend(&gateway, &token, signed, Some(json!({"subject": "x"}))).await;
+    let edited = resend(&gateway, &token, signed, Some(json!({"text": "x"}))).await;
     assert_eq!((edited.status, edited.problem().as_str()), (409, "conflict"));
     assert_eq!(resend(&gateway, &token, signed, None).await.status, 201, "as it is it may go");
     let gone = gateway.submit("gone", &["kim@example.org"], MAIL, true).await.id;
@@ -156,4 +156,74 @@ async fn an_sms_goes_again_to_its_number_or_another_one() {
     assert_eq!(channels, ["sms", "sms", "sms", "email"], "one thread of both");
     let contact = gateway.get(&token, "/api/v1/contacts/+45%2012%2034%2056%2078").await.json();
     assert_eq!(contact["items"].as_array().unwrap().len(), 2);
+}
+
+/// Text, HTML with a picture, an invitation, and three documents, as a mail program sends them.
+fn invitation() -> String {
+    let picture = "Content-Type: image/png; name=p.png\r\nContent-ID: <pic@x>\r\nContent-Disposition: inline; filename=p.png\r\nContent-Transfer-Encoding: base64\r\n\r\niVBORw0KGgo=\r\n";
+    let calendar = "Content-Type: text/calendar; method=REQUEST; charset=utf-8\r\n\r\nBEGIN:VCALENDAR\r\nEND:VCALENDAR\r\n";
+    let latin = "Content-Type: text/plain; charset=iso-8859-1; name=latin.txt\r\nContent-Disposition: attachment; filename=latin.txt\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\nbl=E5b=E6r\r\n";
+    let inner = "Content-Type: message/rfc822\r\nContent-Disposition: attachment\r\n\r\nSubject: inner\r\n\r\nwithin\r\n";
+    format!(
+        "From: Anna <anna@example.com>\r\nTo: Kim <kim@example.org>\r\nSubject: Invitation\r\nMessage-ID: <1@example.com>\r\nX-Waybill-Reference: INV-77\r\nX-Waybill-Tag: invitation\r\nX-Waybill-Hold: manual\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=m\r\n\r\nbefore\r\n\
+         --m\r\nContent-Type: multipart/related; boundary=r\r\n\r\n--r\r\nContent-Type: multipart/alternative; boundary=a\r\n\r\n\
+         --a\r\nContent-Type: text/plain\r\n\r\nCome\r\n--a\r\nContent-Type: text/html\r\n\r\n<img src=\"cid:pic@x\">\r\n--a\r\n{calendar}--a--\r\n\
+         --r\r\n{picture}--r--\r\n--m\r\n{latin}--m\r\n{inner}--m--\r\n"
+    )
+}
+
+#[tokio::test]
+async fn other_recipients_and_another_subject_leave_the_body_as_it_is() {
+    let gateway = Gateway::start().await;
+    let token = gateway.token(Role::Operator, &[]).await;
+    let signed = "Subject: s\r\nMIME-Version: 1.0\r\nContent-Type: multipart/signed; boundary=s\r\n\r\n--s\r\n\r\nsigned  \r\n--s\r\nContent-Type: application/pkcs7-signature\r\n\r\nAAAA\r\n--s--\r\n";
+    for mail in [&*invitation(), signed] {
+        let id = gateway.submit("erp", &["kim@example.org"], mail, true).await.id;
+        let edits =
+            json!({"subject": "Mødet er flyttet – 会议", "to": "\"Berg, Bo\" <bo@example.org>"});
+        let new = resend(&gateway, &token, id, Some(edits)).await.json();
+        assert_eq!(new["subject"], "Mødet er flyttet – 会议");
+        assert_eq!(new["recipients"][0]["name"], "Berg, Bo");
+        let text = raw(&gateway, &token, new["id"].as_str().unwrap()).await;
+        let body = |text: &str| text.split_once("\r\n\r\n").unwrap().1.to_owned();
+        assert_eq!(body(&text), body(mail));
+        assert!(text.is_ascii() && text.contains("\r\nTo: \"Berg, Bo\" <bo@example.org>\r\n"));
+        assert_eq!(gateway.archive.raw(id).unwrap().unwrap(), mail, "the original is untouched");
+    }
+}
+
+#[tokio::test]
+async fn another_text_keeps_the_other_parts_as_they_stood() {
+    let gateway = Gateway::start().await;
+    let token = gateway.token(Role::Operator, &[]).await;
+    let mail = invitation();
+    let id = gateway.submit("erp", &["kim@example.org"], &mail, true).await.id;
+    let edits = json!({"text": "Kom\nnu å", "html": "<b>Kom</b><img src=\"cid:pic@x\">"});
+    let new = resend(&gateway, &token, id, Some(edits)).await.json();
+    assert_eq!((&new["references"], &new["tag"]), (&json!(["INV-77"]), &json!("invitation")));
+    assert_eq!(new["held"], false);
+    let text = raw(&gateway, &token, new["id"].as_str().unwrap()).await;
+    let mut places = Vec::new();
+    for part in [
+        "multipart/mixed",
+        "multipart/alternative",
+        "text/plain; charset=",
+        "multipart/related",
+        "text/html",
+        "image/png; name=p.png\r\nContent-ID: <pic@x>\r\n",
+        "text/calendar; method=REQUEST; charset=utf-8\r\n",
+        "text/plain; charset=iso-8859-1; name=latin.txt\r\n",
+        "message/rfc822\r\nContent-Disposition: attachment\r\n\r\nSubject: inner\r\n\r\nwithin\r\n",
+    ] {
+        let place = text.find(&format!("Content-Type: {part}"));
+        places.push(place.unwrap_or_else(|| panic!("{part} in {text}")));
+    }
+    assert!(places.is_sorted(), "{places:?} in {text}");
+    assert!(text.contains("bl=E5b=E6r") && !text.contains("Come") && !text.contains("Hold"));
+    let keep = json!({"attachments": {"keep": [2, 2, 2, 1]}});
+    let new = resend(&gateway, &token, id, Some(keep)).await.json();
+    let names: Vec<&Value> =
+        new["attachments"].as_array().unwrap().iter().map(|one| &one["filename"]).collect();
+    assert_eq!(names, ["p.png", "latin.txt"], "each once, as they stood");
+    assert_eq!(new["preview"], "Come");
 }

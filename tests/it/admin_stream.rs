@@ -18,14 +18,14 @@ const AWAIT_LIMIT: Duration = Duration::from_secs(60);
 
 /// One event as it came over the wire.
 #[derive(Clone, Debug, PartialEq)]
-struct Told {
+pub(crate) struct Told {
     id: u64,
     kind: String,
-    data: Value,
+    pub(crate) data: Value,
 }
 
 /// A client of the stream: reads in a thread of its own until the connection ends.
-struct Client {
+pub(crate) struct Client {
     events: mpsc::Receiver<Told>,
     socket: TcpStream,
     /// The id that the stream gave first.
@@ -33,7 +33,12 @@ struct Client {
 }
 
 impl Client {
-    fn connect(address: SocketAddr, token: &str, query: &str, last: Option<u64>) -> Client {
+    pub(crate) fn connect(
+        address: SocketAddr,
+        token: &str,
+        query: &str,
+        last: Option<u64>,
+    ) -> Client {
         let mut socket = TcpStream::connect(address).unwrap();
         socket.set_read_timeout(Some(AWAIT_LIMIT)).unwrap();
         let last = last.map(|id| format!("Last-Event-ID: {id}\r\n")).unwrap_or_default();
@@ -81,7 +86,7 @@ impl Client {
         Client { events, socket, first_id }
     }
 
-    fn next(&self) -> Told {
+    pub(crate) fn next(&self) -> Told {
         self.events.recv_timeout(AWAIT_LIMIT).expect("an event")
     }
 
@@ -169,6 +174,28 @@ async fn nobody_takes_all_places() {
     while gateway.get(&ours, "/api/v1/stream").await.status != 200 {
         tokio::task::yield_now().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_not_read_any_more_is_told_nothing_more() {
+    let gateway = Gateway::start().await;
+    let admin = gateway.token(Role::Admin, &[]).await;
+    let token = gateway.token(Role::Viewer, &["erp"]).await;
+    let client = Client::connect(gateway.address, &token, "", None);
+    gateway.submit("erp", &["kim@example.org"], MAIL, false).await;
+    assert_eq!(client.next().kind, "accepted");
+    let tokens = gateway.get(&admin, "/api/v1/tokens").await.json();
+    let of_erp = |one: &&Value| one["apps"] == serde_json::json!(["erp"]);
+    let id = tokens["items"].as_array().unwrap().iter().find(of_erp).unwrap()["id"].clone();
+    let path = format!("/api/v1/tokens/{}", id.as_str().unwrap());
+    let revoked = gateway.ask(axum::http::Method::DELETE, &path, Some(&admin), None).await;
+    assert_eq!(revoked.status, 200);
+    // A right that was looked at a moment ago is trusted for a second.
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    gateway.submit("erp", &["bo@example.org"], MAIL, false).await;
+    let mut told = Vec::new();
+    client.rest(&mut told);
+    assert_eq!(told, []);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -82,6 +82,49 @@ async fn a_thread_is_told_in_the_order_of_time() {
 }
 
 #[tokio::test]
+async fn no_page_is_longer_than_was_asked_for() {
+    let gateway = Gateway::start().await;
+    let token = gateway.token(Role::Operator, &[]).await;
+    gateway.submit("erp", &["kim@example.org"], MAIL, true).await;
+    for number in 0..9 {
+        let mut body = call(&format!("rang {number}"));
+        // Some of them at one and the same time, long before the message.
+        if number % 2 == 0 {
+            body["at"] = json!("2026-01-31T08:00:00Z");
+        }
+        let answer = gateway.post(&token, "/api/v1/threads/INV-12345/entries", Some(body)).await;
+        assert_eq!(answer.status, 201);
+    }
+    for (path, is_newest_first) in
+        [("/api/v1/threads/INV-12345", false), ("/api/v1/contacts/kim@example.org", true)]
+    {
+        let whole = gateway.get(&token, &format!("{path}?limit=500")).await.json();
+        let mut times: Vec<&str> = items(&whole)
+            .iter()
+            .map(|item| item["at"].as_str().or(item["accepted_at"].as_str()).unwrap())
+            .collect();
+        if is_newest_first {
+            times.reverse();
+        }
+        assert!(times.is_sorted(), "{times:?}");
+        for limit in [1, 2, 4] {
+            let (mut told, mut cursor) = (Vec::new(), String::new());
+            loop {
+                let page =
+                    gateway.get(&token, &format!("{path}?limit={limit}{cursor}")).await.json();
+                assert!(items(&page).len() <= limit, "{page}");
+                told.extend(items(&page).clone());
+                match page["next"].as_str() {
+                    Some(next) => cursor = format!("&cursor={next}"),
+                    None => break,
+                }
+            }
+            assert_eq!(&told, items(&whole), "{path} in pages of {limit}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn threads_are_listed_by_their_last_activity_and_only_what_may_be_seen() {
     let gateway = Gateway::start().await;
     let token = gateway.token(Role::Operator, &[]).await;

@@ -1,18 +1,23 @@
 //! What users were promised, held against the real program over real sockets.
 
 mod acknowledged_is_never_lost;
+mod admin_absence;
 mod admin_access;
 mod admin_accounts;
 mod admin_actions;
+mod admin_attacks;
 mod admin_bulk;
 mod admin_export;
 mod admin_health;
 mod admin_messages;
+mod admin_narrowing;
 mod admin_people;
+mod admin_records;
 mod admin_resend;
 mod admin_statistics;
 mod admin_stream;
 mod admin_threads;
+mod api_description;
 mod bytes_through_the_daemon;
 mod bytes_untouched;
 mod check_command;
@@ -29,6 +34,7 @@ mod interop_msmtp;
 mod interop_nodemailer;
 mod interop_postfix;
 mod interop_python;
+mod interop_schemathesis;
 mod interop_sms_daemon;
 mod interop_sms_gatewayapi;
 mod interop_sms_twilio;

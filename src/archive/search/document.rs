@@ -1,12 +1,13 @@
 //! What can be found of one message: the same for the index and for the scan of what the index does
 //! not have yet. Only what never changes is here; where a message stands is in `standings`.
 
-use std::collections::HashSet;
-
 use super::words::{self, Piece};
 use crate::archive::message::Message;
+use crate::archive::read::{self, Reader};
+use crate::archive::volume::Volumes;
+use crate::archive::writer::Failure;
 use crate::mime;
-use crate::model::{AppName, Channel, Direction, Reference, Tag};
+use crate::model::{AppName, Channel, Direction, MessageId, Reference, Tag};
 
 /// Text of one body that is searched; encoded.
 const MAX_BODY_BYTES: usize = 1 << 20;
@@ -88,12 +89,17 @@ impl Fact<'_> {
     }
 }
 
-/// Heads and words of one scope.
+/// Words and heads of one scope, each a line: a message has hundreds, and one allocation for each
+/// would be most of what reading it costs.
 #[derive(Default)]
 pub(super) struct Text {
-    pub heads: HashSet<String>,
-    /// In order; an empty one ends a text, and no phrase goes over it.
-    pub words: Vec<String>,
+    /// In order; an empty line ends a text, and no phrase goes over it. Each is the beginning of a
+    /// head, and in most texts there is no other.
+    words: String,
+    word_count: usize,
+    /// Heads that are more than one word.
+    heads: String,
+    head_count: usize,
     /// Runs of digits of phone numbers.
     pub numbers: Vec<String>,
 }
@@ -102,18 +108,50 @@ impl Text {
     fn add(&mut self, text: &str) {
         let folded = words::fold(text);
         for piece in words::pieces(&folded) {
-            words::heads(piece, |head| {
-                if self.heads.len() < MAX_HEADS && !self.heads.contains(head) {
-                    self.heads.insert(head.to_owned());
-                }
-            });
+            let mut word_count = 0;
             words::words(piece, |word| {
-                if self.words.len() < MAX_WORDS {
-                    self.words.push(word.chars().take(words::MAX_HEAD_CHARS).collect());
+                word_count += 1;
+                if self.word_count < MAX_WORDS {
+                    self.words.push_str(words::cut(word));
+                    self.words.push('\n');
+                    self.word_count += 1;
                 }
             });
+            // The head of a single word is that word.
+            if word_count > 1 || matches!(piece, Piece::Run(run) if run.contains('@')) {
+                words::heads(piece, |head| {
+                    if self.head_count < MAX_HEADS {
+                        self.heads.push_str(head);
+                        self.heads.push('\n');
+                        self.head_count += 1;
+                    }
+                });
+            }
         }
-        self.words.push(String::new());
+        self.words.push('\n');
+    }
+
+    /// The words, in order, each a line; an empty one ends a text.
+    pub(super) fn words(&self) -> &str {
+        &self.words
+    }
+
+    /// Everything whose beginning can be asked for: each once, sorted.
+    pub(super) fn all(&self) -> Vec<&str> {
+        let mut heads: Vec<&str> = self.beginnings().collect();
+        heads.sort_unstable();
+        heads.dedup();
+        heads
+    }
+
+    /// The same as it stands.
+    pub(super) fn beginnings(&self) -> impl Iterator<Item = &str> {
+        self.words.lines().chain(self.heads.lines()).filter(|head| !head.is_empty())
+    }
+
+    /// Heads of more than one word.
+    pub(super) fn heads(&self) -> impl Iterator<Item = &str> {
+        self.heads.lines()
     }
 
     fn add_number(&mut self, number: &str) {
@@ -194,6 +232,34 @@ impl Document {
     }
 }
 
+/// A message with its document; `None` where there is none, or where it can not be read, which is told
+/// in the log. The bytes of one that is not wanted are not read. One whose bytes are damaged is found by its record.
+pub(super) fn read(
+    reader: &Reader,
+    volumes: &Volumes,
+    id: MessageId,
+    is_wanted: impl FnOnce(&Message) -> bool,
+) -> Result<Option<(Message, Document)>, Failure> {
+    let (message, content) = match reader.with_content(id) {
+        Ok(Some(found)) => found,
+        Ok(None) => return Ok(None),
+        Err(Failure::Corrupt(error)) => {
+            tracing::error!(%id, %error, "a message can not be read");
+            return Ok(None);
+        }
+        Err(error @ Failure::Storage(_)) => return Err(error),
+    };
+    if message.redacted_at.is_some() || !is_wanted(&message) {
+        return Ok(None);
+    }
+    let raw = match message.medium.sms() {
+        Some(_) => bytes::Bytes::new(),
+        None => read::raw(volumes, &content).unwrap_or_default(),
+    };
+    let document = Document::new(&message, &raw);
+    Ok(Some((message, document)))
+}
+
 fn facts(message: &Message) -> Vec<String> {
     let mut facts = vec![
         Fact::App(&message.app).term(),
@@ -225,9 +291,7 @@ pub(super) fn phrase(text: &str) -> Vec<String> {
     let mut found = Vec::new();
     for piece in words::pieces(&folded) {
         let piece: Piece<'_> = piece;
-        words::words(piece, |word| {
-            found.push(word.chars().take(words::MAX_HEAD_CHARS).collect());
-        });
+        words::words(piece, |word| found.push(words::cut(word).to_owned()));
     }
     found
 }

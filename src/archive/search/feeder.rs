@@ -1,7 +1,7 @@
 //! The thread that feeds the index from the records, behind the acceptance.
 //!
 //! It follows the journal: new messages are added in the order of their ids, erased ones are taken
-//! out. It runs at the lowest weight, makes way while messages are on their way in, and commits in
+//! out. It runs at a low weight, makes way while messages are on their way in, and commits in
 //! batches. What it had not committed when the process ended is read again at the next start.
 //! Trouble here ends the index and nothing else: the search then scans.
 
@@ -18,10 +18,10 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
-use super::document::Document;
 use super::folder::{self, OpenIndex};
 use super::view::Watermark;
-use crate::archive::read::{self, Reader};
+use super::{document, tail};
+use crate::archive::read::Reader;
 use crate::archive::stored::{Record, StoredEvent};
 use crate::archive::tables;
 use crate::archive::volume::Volumes;
@@ -35,20 +35,33 @@ const MERGE_PAUSE: Duration = Duration::from_millis(500);
 /// A batch takes no longer, and no more messages.
 const BATCH_TIME: Duration = Duration::from_secs(4);
 const BATCH: usize = 30_000;
+/// The same while the index is built anew: fewer and larger segments are made.
+const REBUILD_TIME: Duration = Duration::from_secs(15);
+/// A batch goes so long without a look at what came meanwhile, and then at so many.
+const SIGN_PAUSE: Duration = Duration::from_millis(150);
+const SIGNED_AT_ONCE: usize = 2_000;
 /// Messages between two looks at whether others wait.
 const STRIDE: usize = 16;
 /// So long it makes way at one time, and so often in a row.
 const WAY: Duration = Duration::from_millis(1);
 const WAYS: usize = 5;
-/// The weight of this thread and of those that it starts, the lowest but one (nice(1)).
-const NICENESS: i32 = 18;
-/// An index that can not be written so often is given up until the next start.
+/// The weight of this thread and of those that it starts (nice(1)): a tenth of what submissions have.
+/// With much less, it would stand still as long as anything else on the machine is busy.
+const NICENESS: i32 = 10;
+/// An index that can not be written so often in a row is given up until the next start.
 const MAX_REBUILDS: usize = 3;
+/// Room on the disk that the index leaves free beside the reserve for mail.
+const SPARE_BYTES: u64 = 256 << 20;
+/// How often it looks whether there is room again.
+const SPACE_PAUSE: Duration = Duration::from_secs(20);
 
 /// What it needs.
 pub(in crate::archive) struct Feeder {
     pub shared: Arc<Shared>,
     pub folder: PathBuf,
+    /// Whether the disk has so many bytes beyond what is kept for mail. Where that can not be told, a
+    /// write tells.
+    pub has_room: Box<dyn Fn(u64) -> bool + Send>,
     pub database: Arc<Database>,
     pub volumes: Arc<Volumes>,
     pub on_the_way: Arc<AtomicUsize>,
@@ -66,6 +79,18 @@ enum Trouble {
     Index(#[from] TantivyError),
     #[error("the index is of other records")]
     OtherRecords,
+    #[error("the disk has no room beyond what is kept for mail")]
+    NoSpace,
+}
+
+/// What is done about trouble.
+enum Remedy {
+    /// The index is built anew, at once.
+    Anew,
+    /// It stays as it is, and is fed again after a while.
+    LaterOn,
+    /// Nothing, until a restart or until somebody wants it built anew.
+    OnDemand,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -83,29 +108,93 @@ impl Feeder {
             tracing::debug!(%error, "the search index is fed at full weight");
         }
         let mut rebuilds = 0;
-        loop {
-            match self.follow(runtime) {
-                Ok(()) => return,
-                Err(Trouble::Records(error)) => {
-                    return tracing::error!(%error, "the search index stopped; searches get slower");
-                }
-                Err(trouble) if rebuilds == MAX_REBUILDS => {
-                    return tracing::error!(error = %trouble, "the search index was given up");
-                }
-                Err(trouble) => {
+        while let Err(trouble) = self.follow(runtime, &mut rebuilds) {
+            self.shared.progress.abandon();
+            let goes_on = match self.remedy(&trouble, rebuilds) {
+                Remedy::Anew => {
                     rebuilds += 1;
                     tracing::warn!(reason = %trouble, "the search index is built anew");
-                    self.shared.view.store(None);
-                    if let Err(error) = folder::remove(&self.folder) {
-                        return tracing::error!(%error, "the search index can not be removed");
-                    }
+                    self.start_over() || self.give_up(runtime, "its folder can not be emptied")
                 }
+                Remedy::LaterOn => {
+                    tracing::warn!(reason = %trouble, "the search index waits for room on the disk");
+                    self.rest(runtime, Some(SPACE_PAUSE))
+                }
+                Remedy::OnDemand => {
+                    rebuilds = 0;
+                    self.give_up(runtime, &trouble.to_string())
+                }
+            };
+            if !goes_on {
+                return;
             }
         }
     }
 
+    /// Waits until somebody wants the index built anew and its folder can be emptied; `false` when
+    /// there is to be an end.
+    fn give_up(&self, runtime: &Handle, reason: &str) -> bool {
+        tracing::error!(
+            reason,
+            "the search index was given up until a restart or `waybill reindex`; searches get slower"
+        );
+        loop {
+            self.shared.progress.give_up(true);
+            self.shared.progress.abandon();
+            if !self.rest(runtime, None) {
+                return false;
+            }
+            if self.start_over() {
+                return true;
+            }
+        }
+    }
+
+    fn remedy(&self, trouble: &Trouble, rebuilds: usize) -> Remedy {
+        match trouble {
+            Trouble::NoSpace => Remedy::LaterOn,
+            // What is there is as good as it was: nothing is thrown away because the disk is full.
+            Trouble::Index(_) if !(self.has_room)(SPARE_BYTES) => Remedy::LaterOn,
+            Trouble::Records(_) => Remedy::OnDemand,
+            Trouble::Index(_) | Trouble::OtherRecords if rebuilds < MAX_REBUILDS => Remedy::Anew,
+            Trouble::Index(_) | Trouble::OtherRecords => Remedy::OnDemand,
+        }
+    }
+
+    /// Empties the folder; `false` when that can not be done.
+    fn start_over(&self) -> bool {
+        self.shared.view.store(None);
+        match folder::remove(&self.folder) {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::error!(%error, "the folder of the search index can not be emptied");
+                false
+            }
+        }
+    }
+
+    /// Waits for the end of a pause or for somebody who wants the index built anew; `false` when there
+    /// is to be an end.
+    fn rest(&self, runtime: &Handle, pause: Option<Duration>) -> bool {
+        runtime.block_on(async {
+            let end = async {
+                match pause {
+                    Some(pause) => tokio::time::sleep(pause).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => false,
+                _ = self.closing.closed() => false,
+                () = self.shared.progress.wanted() => true,
+                () = end => true,
+            }
+        })
+    }
+
     /// Feeds the index until there is trouble, or an end.
-    fn follow(&mut self, runtime: &Handle) -> Result<(), Trouble> {
+    fn follow(&mut self, runtime: &Handle, rebuilds: &mut usize) -> Result<(), Trouble> {
         let unfinished = self.folder.with_extension("new");
         folder::remove(&unfinished).map_err(TantivyError::from)?;
         let mut index = OpenIndex::open(&self.folder, &self.shared.schema)?;
@@ -113,7 +202,7 @@ impl Feeder {
         self.publish(&mut index)?;
         loop {
             if self.shared.progress.is_rebuild_wanted() {
-                if self.rebuild(&unfinished)? == Fed::Stopped {
+                if self.rebuild(&mut index, &unfinished)? == Fed::Stopped {
                     return Ok(());
                 }
                 drop(index);
@@ -130,8 +219,12 @@ impl Feeder {
             if index.is_merging() {
                 self.publish(&mut index)?;
             }
-            if !is_behind && !self.wait(runtime, index.is_merging()) {
-                return Ok(());
+            if !is_behind {
+                *rebuilds = 0;
+                self.shared.progress.give_up(false);
+                if !self.wait(runtime, index.is_merging()) {
+                    return Ok(());
+                }
             }
         }
     }
@@ -149,8 +242,8 @@ impl Feeder {
         }
     }
 
-    /// Fills a new index beside the old one, which answers until then.
-    fn rebuild(&self, unfinished: &std::path::Path) -> Result<Fed, Trouble> {
+    /// Fills a new index beside the old one, which answers until then and is fed with what comes.
+    fn rebuild(&self, old: &mut OpenIndex, unfinished: &std::path::Path) -> Result<Fed, Trouble> {
         folder::remove(unfinished).map_err(TantivyError::from)?;
         let mut index = OpenIndex::open(unfinished, &self.shared.schema)?;
         loop {
@@ -161,6 +254,9 @@ impl Feeder {
                     index.writer.wait_merging_threads()?;
                     return Ok(Fed::All);
                 }
+            }
+            if self.feed(old, true)? == Fed::Stopped {
+                return Ok(Fed::Stopped);
             }
         }
     }
@@ -175,6 +271,9 @@ impl Feeder {
 
     /// Adds the next messages, takes out what was erased, and commits.
     fn feed(&self, index: &mut OpenIndex, publish: bool) -> Result<Fed, Trouble> {
+        if !(self.has_room)(SPARE_BYTES) {
+            return Err(Trouble::NoSpace);
+        }
         let snapshot = self.database.begin_read().map_err(Failure::from)?;
         self.shared.standings().catch_up(&snapshot)?;
         let reader = Reader::new(&snapshot)?;
@@ -187,16 +286,21 @@ impl Feeder {
             false => erased(&snapshot, watermark.event, last_event)?,
         };
         self.take_out(&reader, index, &erased)?;
-        let begin = Instant::now();
+        let most = if publish { BATCH_TIME } else { REBUILD_TIME };
+        let (begin, mut signed) = (Instant::now(), Instant::now());
         let (mut count, mut is_all) = (0, true);
         let from = watermark.message.as_u128().saturating_add(1);
         for entry in reader.messages().range(from..).map_err(Failure::from)? {
             if count % STRIDE == 0 && !self.make_way() {
                 return Ok(Fed::Stopped);
             }
-            if count >= BATCH || begin.elapsed() > BATCH_TIME {
+            if count >= BATCH || begin.elapsed() > most {
                 is_all = false;
                 break;
+            }
+            if signed.elapsed() > SIGN_PAUSE {
+                self.sign(self.shared.watermark())?;
+                signed = Instant::now();
             }
             let id = MessageId::from_u128(entry.map_err(Failure::from)?.0.value());
             self.add(&reader, index, id)?;
@@ -212,31 +316,28 @@ impl Feeder {
             // Nothing to be made durable: these events are looked at again after a restart.
             index.watermark.event = last_event;
         }
-        self.shared.progress.set(&reader, watermark.message, last)?;
+        if publish {
+            tail::write(&self.shared.tail).forget(watermark.message);
+        }
+        if publish != self.shared.progress.is_rebuild_wanted() {
+            self.shared.progress.set(&reader, watermark.message, last)?;
+        }
         Ok(if is_all { Fed::All } else { Fed::Part })
     }
 
-    fn add(&self, reader: &Reader, index: &OpenIndex, id: MessageId) -> Result<(), Trouble> {
-        let (message, content) = match reader.with_content(id) {
-            Ok(Some(found)) => found,
-            Ok(None) => return Ok(()),
-            Err(Failure::Corrupt(error)) => {
-                tracing::error!(%id, %error, "a message can not be read");
-                return Ok(());
-            }
-            Err(error @ Failure::Storage(_)) => return Err(error.into()),
-        };
-        if message.redacted_at.is_some() {
-            return Ok(());
+    fn add(&self, reader: &Reader, index: &mut OpenIndex, id: MessageId) -> Result<(), Trouble> {
+        if let Some((message, document)) = document::read(reader, &self.volumes, id, |_| true)? {
+            let schema = &self.shared.schema;
+            index.add(schema.document(id, message.sequence.0, &document))?;
         }
-        // One whose bytes are damaged is found by its record.
-        let raw = match message.medium.sms() {
-            Some(_) => bytes::Bytes::new(),
-            None => read::raw(&self.volumes, &content).unwrap_or_default(),
-        };
-        let document = Document::new(&message, &raw);
-        let schema = &self.shared.schema;
-        index.writer.add_document(schema.document(id, message.sequence.0, &document))?;
+        Ok(())
+    }
+
+    /// Makes signatures of what came meanwhile, so that a search need not read it.
+    fn sign(&self, watermark: MessageId) -> Result<(), Trouble> {
+        let snapshot = self.database.begin_read().map_err(Failure::from)?;
+        let reader = Reader::new(&snapshot)?;
+        tail::catch_up(&self.shared.tail, &reader, &self.volumes, watermark, SIGNED_AT_ONCE)?;
         Ok(())
     }
 

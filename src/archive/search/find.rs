@@ -4,28 +4,33 @@
 //! the other way round. A page looks at a bounded number of messages, so it may hold fewer than were
 //! asked for and still have a next one.
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 
-use redb::ReadTransaction;
+use redb::{AccessGuard, ReadTransaction, StorageError};
 use tantivy::TantivyError;
 use tantivy::query::Query;
 
-use super::document::{Document, Fact};
+use super::document::{self, Fact};
 use super::language::{Leaf, Node, Question, fact, unread};
 use super::matches::{Candidate, matches};
 use super::schema::Translation;
 use super::standings::{Mark, Standing, Standings};
+use super::tail::{self, Sieve, Sifted};
 use super::view::{Hit, View};
 use crate::archive::list;
 use crate::archive::message::Message;
-use crate::archive::read::{self, Reader};
+use crate::archive::read::Reader;
 use crate::archive::writer::Failure;
 use crate::archive::{Archive, ArchiveError, Filter, Inner, storage};
 use crate::model::MessageId;
 
-/// Messages without an index that one page looks at.
-const MAX_SCANNED: usize = 5_000;
+/// Messages without an index that one page reads.
+const MAX_SCANNED: usize = 1_000;
+/// With fewer of them, signatures spare nothing.
+const FEW: usize = 64;
+/// Signatures that a search makes itself.
+const MAX_SIGNED: usize = 500;
 /// Hits that one page reads from the records, because a filter says no to most.
 const MAX_EXAMINED: usize = 20_000;
 /// Terms that are looked at one by one when nothing was found.
@@ -81,26 +86,57 @@ pub struct Found {
 impl Archive {
     /// Messages that are an answer, and may still be read: of what was erased nothing is found.
     pub fn search(&self, request: &SearchRequest<'_>) -> Result<Found, ArchiveError> {
+        self.asking(request, |search| {
+            let mut page = Page::new(request.limit);
+            let was_cut = search.fill(&whole_question(request), &mut page)?;
+            let mut note = was_cut
+                .then(|| "A word is the beginning of too many; write more of it.".to_owned());
+            if page.items.is_empty() && page.next.is_none() && request.after.is_none() {
+                note = search.why_nothing()?.or(note);
+            }
+            Ok(Found { items: page.items, next: page.next, note })
+        })
+    }
+
+    /// The same without a word about why there is nothing: for those who go through all pages.
+    pub(in crate::archive) fn search_page(
+        &self,
+        request: &SearchRequest<'_>,
+    ) -> Result<(Vec<Message>, Option<Place>), ArchiveError> {
+        self.asking(request, |search| {
+            let mut page = Page::new(request.limit);
+            search.fill(&whole_question(request), &mut page)?;
+            Ok((page.items, page.next))
+        })
+    }
+
+    /// The message with this id as it is now, if it is an answer; it is looked at itself.
+    pub(in crate::archive) fn answer(
+        &self,
+        request: &SearchRequest<'_>,
+        id: MessageId,
+    ) -> Result<Option<Message>, ArchiveError> {
+        self.asking(request, |search| {
+            let (from, to) = search.span();
+            match (from..=to).contains(&id.as_u128()) {
+                true => search.answer(&whole_question(request), id),
+                false => Ok(None),
+            }
+        })
+    }
+
+    /// Asks over one snapshot.
+    fn asking<T>(
+        &self,
+        request: &SearchRequest<'_>,
+        ask: impl FnOnce(&Search<'_>) -> Result<T, ArchiveError>,
+    ) -> Result<T, ArchiveError> {
         // The index first: everything that it has is in a snapshot that is taken later.
         let view = self.inner.search.view.load_full();
         let snapshot = self.snapshot()?;
         let reader = Reader::new(&snapshot)?;
-        let node = whole_question(request);
-        let search = Search {
-            inner: &self.inner,
-            view: view.as_deref(),
-            reader: &reader,
-            snapshot: &snapshot,
-            request,
-        };
-        let mut page = Page::new(request.limit);
-        let was_cut = search.fill(&node, &mut page)?;
-        let mut note =
-            was_cut.then(|| "A word is the beginning of too many; write more of it.".to_owned());
-        if page.items.is_empty() && page.next.is_none() && request.after.is_none() {
-            note = search.why_nothing()?.or(note);
-        }
-        Ok(Found { items: page.items, next: page.next, note })
+        let (inner, view) = (&*self.inner, view.as_deref());
+        ask(&Search { inner, view, reader: &reader, snapshot: &snapshot, request })
     }
 }
 
@@ -156,6 +192,9 @@ impl Page {
     }
 }
 
+type Candidates<'a> = Box<dyn Iterator<Item = Result<u128, ArchiveError>> + 'a>;
+type Entry<'a> = Result<(AccessGuard<'a, u128>, AccessGuard<'a, &'static [u8]>), StorageError>;
+
 struct Search<'a> {
     inner: &'a Inner,
     view: Option<&'a View>,
@@ -168,6 +207,8 @@ impl Search<'_> {
     /// Fills the page; says whether a word was too short to look for all that it begins.
     fn fill(&self, node: &Node, page: &mut Page) -> Result<bool, ArchiveError> {
         let (from, to) = self.span();
+        let (first, last) = bounds(node);
+        let (from, to) = (from.max(first), to.min(last));
         if from > to {
             return Ok(false);
         }
@@ -219,45 +260,78 @@ impl Search<'_> {
         if from > to {
             return Ok(());
         }
-        let mut range = self.reader.messages().range(from..=to).map_err(Failure::from)?;
         let (mut last, mut scanned) = (page.last(), 0);
-        loop {
-            let entry = match self.request.order {
-                SearchOrder::Oldest => range.next(),
-                SearchOrder::Newest | SearchOrder::Relevance => range.next_back(),
-            };
-            let Some(entry) = entry else { return Ok(()) };
+        for id in self.candidates(node, from..=to)? {
             if page.is_full() || scanned == MAX_SCANNED {
                 page.next = last;
                 return Ok(());
             }
-            let id = MessageId::from_u128(entry.map_err(Failure::from)?.0.value());
+            let id = MessageId::from_u128(id?);
             (last, scanned) = (Some(Place { id, score: NEWEST_SCORE }), scanned + 1);
             if let Some(message) = self.answer(node, id)? {
                 page.push(message);
             }
         }
+        Ok(())
+    }
+
+    /// The messages of a span that signatures do not rule out, in the order that is wanted.
+    fn candidates(
+        &self,
+        node: &Node,
+        span: RangeInclusive<u128>,
+    ) -> Result<Candidates<'_>, ArchiveError> {
+        let (from, to) = span.into_inner();
+        let all = |from: u128, to: u128| -> Result<Candidates<'_>, ArchiveError> {
+            if from > to {
+                return Ok(Box::new(std::iter::empty()));
+            }
+            let range = self.reader.messages().range(from..=to).map_err(Failure::from)?;
+            let id = |entry: Entry<'_>| Ok(entry.map_err(Failure::from)?.0.value());
+            Ok(match self.request.order {
+                SearchOrder::Oldest => Box::new(range.map(id)),
+                SearchOrder::Newest | SearchOrder::Relevance => Box::new(range.rev().map(id)),
+            })
+        };
+        let Some(sifted) = self.sift(node, from)? else { return all(from, to) };
+        let before = all(from, to.min(sifted.first.saturating_sub(1)))?;
+        let behind = all(from.max(sifted.last.saturating_add(1)), to)?;
+        let mut passed = sifted.passed;
+        passed.retain(|id| (from..=to).contains(id));
+        Ok(match self.request.order {
+            SearchOrder::Oldest => Box::new(before.chain(passed.into_iter().map(Ok)).chain(behind)),
+            SearchOrder::Newest | SearchOrder::Relevance => {
+                Box::new(behind.chain(passed.into_iter().rev().map(Ok)).chain(before))
+            }
+        })
+    }
+
+    /// What the signatures say of the messages from an id on, where that can spare reading many.
+    fn sift(&self, node: &Node, from: u128) -> Result<Option<Sifted>, ArchiveError> {
+        let shared = &self.inner.search;
+        let missing = self.reader.messages().range(from..).map_err(Failure::from)?;
+        if missing.take(FEW).count() < FEW {
+            return Ok(None);
+        }
+        let standings = match asks_for_marks(node) {
+            true => {
+                let mut standings = shared.standings();
+                standings.catch_up(self.snapshot)?;
+                standings.snapshot()
+            }
+            false => Arc::default(),
+        };
+        let has = |number: u64, mark: Mark| Standings::get(&standings, number).has(mark);
+        let (tail, volumes) = (&shared.tail, &self.inner.volumes);
+        tail::catch_up(tail, self.reader, volumes, shared.watermark(), MAX_SIGNED)?;
+        Ok(tail::read(tail).sift(&Sieve::of(node), &has))
     }
 
     /// The message, if it is an answer.
     fn answer(&self, node: &Node, id: MessageId) -> Result<Option<Message>, ArchiveError> {
-        let (message, content) = match self.reader.with_content(id) {
-            Ok(Some(found)) => found,
-            Ok(None) => return Ok(None),
-            Err(Failure::Corrupt(error)) => {
-                tracing::error!(%id, %error, "a message can not be read");
-                return Ok(None);
-            }
-            Err(error @ Failure::Storage(_)) => return Err(error.into()),
-        };
-        if message.redacted_at.is_some() || !list::matches(self.request.filter, &message) {
-            return Ok(None);
-        }
-        let raw = match message.medium.sms() {
-            Some(_) => bytes::Bytes::new(),
-            None => read::raw(&self.inner.volumes, &content).unwrap_or_default(),
-        };
-        let document = Document::new(&message, &raw);
+        let is_possible = |message: &Message| list::matches(self.request.filter, message);
+        let found = document::read(self.reader, &self.inner.volumes, id, is_possible)?;
+        let Some((message, document)) = found else { return Ok(None) };
         let candidate = Candidate { id, document: &document, standing: Standing::of(&message) };
         Ok(matches(node, &candidate).then_some(message))
     }
@@ -399,6 +473,27 @@ impl Search<'_> {
             ),
             missing => Some(format!("No message has {}.", missing.join(" or "))),
         })
+    }
+}
+
+/// The ids outside of which nothing is an answer, both included.
+fn bounds(node: &Node) -> (u128, u128) {
+    match node {
+        Node::All(nodes) => nodes
+            .iter()
+            .map(bounds)
+            .fold((0, u128::MAX), |all, one| (all.0.max(one.0), all.1.min(one.1))),
+        Node::Leaf(Leaf::Since(id)) => (id.as_u128(), u128::MAX),
+        // Before the first of all is nothing.
+        Node::Leaf(Leaf::Until(id)) => match id.as_u128().checked_sub(1) {
+            Some(last) => (0, last),
+            None => (1, 0),
+        },
+        Node::Leaf(
+            Leaf::Head(..) | Leaf::Phrase(..) | Leaf::Digits(..) | Leaf::Fact(_) | Leaf::Mark(_),
+        )
+        | Node::Any(_)
+        | Node::Not(_) => (0, u128::MAX),
     }
 }
 

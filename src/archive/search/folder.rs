@@ -8,20 +8,29 @@ use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use tantivy::directory::MmapDirectory;
 use tantivy::index::SegmentId;
 use tantivy::indexer::NoMergePolicy;
-use tantivy::{Index, IndexReader, IndexWriter, ReloadPolicy, TantivyError};
+use tantivy::{Index, IndexReader, IndexWriter, ReloadPolicy, TantivyDocument, TantivyError};
 
 use super::schema::Schema;
 use super::view::{Extents, View, Watermark};
 use crate::model::{MessageId, Sequence};
 
 /// Which terms a message has; a change of folding, words or fields is a new version.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// What the writer gathers in memory before it writes a segment.
 const WRITER_BYTES: usize = 48 << 20;
+/// Text that waits for the writer, and how long it is waited for: while it writes a segment, it takes
+/// none.
+const WAITING_BYTES: u64 = 8 << 20;
+const WRITER_TIMEOUT: Duration = Duration::from_secs(60);
+const WRITER_PAUSE: Duration = Duration::from_millis(1);
 /// Neighbours of one size that are merged.
 const MERGED_AT_ONCE: usize = 8;
 /// Documents of the smallest size; each next size is eight times as large.
@@ -36,6 +45,8 @@ pub(super) struct OpenIndex {
     reader: IndexReader,
     extents: Extents,
     merging: Vec<SegmentId>,
+    given: u64,
+    taken: Arc<AtomicU64>,
 }
 
 impl OpenIndex {
@@ -44,7 +55,8 @@ impl OpenIndex {
         DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         let directory = MmapDirectory::open(folder)?;
         let index = Index::open_or_create(directory, schema.fields.clone())?;
-        Schema::register(&index);
+        let taken = Arc::default();
+        Schema::register(&index, &taken);
         let metas = index.load_metas()?;
         let watermark = match &metas.payload {
             Some(payload) => read_payload(payload),
@@ -58,7 +70,23 @@ impl OpenIndex {
         let reader: IndexReader =
             index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into()?;
         let (extents, merging) = (Extents::new(), Vec::new());
-        Ok(OpenIndex { writer, watermark, reader, extents, merging })
+        Ok(OpenIndex { writer, watermark, reader, extents, merging, given: 0, taken })
+    }
+
+    /// Adds a document with so many bytes of text, when those before it are nearly taken: the writer
+    /// itself lets ten thousand wait for it, whatever their size.
+    pub(super) fn add(&mut self, (document, bytes): (TantivyDocument, u64)) -> tantivy::Result<()> {
+        let begin = Instant::now();
+        while self.given.saturating_sub(self.taken.load(Ordering::Relaxed)) > WAITING_BYTES {
+            // A writer that has ended takes nothing, and says so to whoever adds.
+            if begin.elapsed() > WRITER_TIMEOUT {
+                break;
+            }
+            thread::sleep(WRITER_PAUSE);
+        }
+        self.given += bytes;
+        self.writer.add_document(document)?;
+        Ok(())
     }
 
     /// Makes what was added durable, complete up to `watermark`.
@@ -147,7 +175,7 @@ mod tests {
     fn a_payload_of_another_version_is_refused() {
         let watermark = Watermark { message: MessageId::from_u128(7), event: Sequence(9) };
         assert_eq!(read_payload(&payload(watermark)), Some(watermark));
-        for wrong in ["", "1", "0 x y", "2 00000000000000000000000007 9", "1 7 9", "seq=7"] {
+        for wrong in ["", "2", "0 x y", "1 00000000000000000000000007 9", "2 7 9", "seq=7"] {
             assert_eq!(read_payload(wrong), None, "{wrong}");
         }
     }

@@ -27,10 +27,11 @@ fn has(leaf: &Leaf, candidate: &Candidate<'_>) -> bool {
     let document = candidate.document;
     match leaf {
         Leaf::Head(scope, head) => {
-            document.text(*scope).heads.iter().any(|found| found.starts_with(head.as_str()))
+            document.text(*scope).beginnings().any(|found| found.starts_with(head.as_str()))
         }
         Leaf::Phrase(scope, words) => {
-            document.text(*scope).words.windows(words.len().max(1)).any(|found| found == words)
+            let text: Vec<&str> = document.text(*scope).words().split('\n').collect();
+            text.windows(words.len().max(1)).any(|found| found == words)
         }
         Leaf::Digits(scope, digits) => {
             document.text(*scope).numbers.iter().any(|number| number.contains(digits.as_str()))

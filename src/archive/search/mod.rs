@@ -17,13 +17,14 @@ mod matches;
 mod predicate;
 mod schema;
 mod standings;
+mod tail;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod view;
 mod words;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
 use arc_swap::ArcSwapOption;
 use tokio::sync::Notify;
@@ -38,12 +39,14 @@ use super::{Archive, ArchiveError};
 use crate::model::MessageId;
 use schema::Schema;
 use standings::Standings;
+use tail::Tail;
 use view::View;
 
 /// What the feeding thread and the searches share.
 pub(super) struct Shared {
     view: ArcSwapOption<View>,
     standings: Mutex<Standings>,
+    tail: RwLock<Tail>,
     schema: Schema,
     progress: Progress,
 }
@@ -53,6 +56,7 @@ impl Default for Shared {
         Shared {
             view: ArcSwapOption::empty(),
             standings: Mutex::default(),
+            tail: RwLock::default(),
             schema: Schema::new(),
             progress: Progress::default(),
         }
@@ -64,6 +68,11 @@ impl Shared {
     fn standings(&self) -> MutexGuard<'_, Standings> {
         self.standings.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// The last message that searches see in the index.
+    fn watermark(&self) -> MessageId {
+        self.view.load().as_ref().map_or(MessageId::MIN, |view| view.watermark.message)
+    }
 }
 
 /// How far the index is, and whether it is to be built anew.
@@ -72,7 +81,7 @@ struct Progress {
     indexed: AtomicU64,
     total: AtomicU64,
     wanted: AtomicBool,
-    rebuilds: AtomicU64,
+    is_given_up: AtomicBool,
     wake: Notify,
 }
 
@@ -93,8 +102,18 @@ impl Progress {
     }
 
     fn rebuilt(&self) {
-        self.rebuilds.fetch_add(1, Ordering::AcqRel);
         self.wanted.store(false, Ordering::Release);
+    }
+
+    /// What was wanted can not be done now; whoever waits for it is told.
+    fn abandon(&self) {
+        if self.wanted.swap(false, Ordering::AcqRel) {
+            self.give_up(true);
+        }
+    }
+
+    fn give_up(&self, is_given_up: bool) {
+        self.is_given_up.store(is_given_up, Ordering::Release);
     }
 
     async fn wanted(&self) {
@@ -113,11 +132,17 @@ pub struct SearchProgress {
     pub total: u64,
     /// It is being built anew.
     pub is_rebuilding: bool,
+    /// There was trouble that did not go away, and searches scan; the log says which.
+    pub is_given_up: bool,
 }
 
 impl Archive {
-    /// Orders the search index to be built anew; the old one answers until then.
+    /// Orders the search index to be built anew; the old one answers until then. An archive without a
+    /// folder has no index, and nothing is done.
     pub fn reindex(&self) {
+        if self.inner.threads.search.is_none() {
+            return;
+        }
         let progress = &self.inner.search.progress;
         progress.indexed.store(0, Ordering::Relaxed);
         progress.wanted.store(true, Ordering::Release);
@@ -132,6 +157,7 @@ impl Archive {
             indexed: progress.indexed.load(Ordering::Relaxed).min(total),
             total,
             is_rebuilding: progress.is_rebuild_wanted(),
+            is_given_up: progress.is_given_up.load(Ordering::Acquire),
         })
     }
 }

@@ -4,10 +4,13 @@
 //! through the dictionary of all codes and addresses: the first four characters of each head, and up
 //! to twenty from where a head holds a digit, an `@` or a dot. What is left is plain words with five
 //! letters and more: their beginnings are looked up in the dictionary, of which a language has few.
-//! Terms of a head begin with a letter: `e` a beginning, `p` a plain word, `h` a long code, `n` digits
-//! of a phone number.
+//! Terms of a head begin with a letter: `e` a beginning, `p` a plain word that is not among the words
+//! of phrases, `h` a long code, `n` digits of a phone number. Among the words of phrases, those with a
+//! digit begin with `#`.
 
+use std::borrow::Cow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tantivy::query::{AllQuery, BooleanQuery, EmptyQuery, Occur, PhraseQuery, Query, TermQuery};
 use tantivy::schema::{
@@ -79,37 +82,49 @@ impl Schema {
         Schema { fields, sequence, id_high, id_low, facts, heads, words }
     }
 
-    /// Makes the index able to read what `document` writes.
-    pub(super) fn register(index: &Index) {
-        index.tokenizers().register(LINES, TextAnalyzer::builder(Lines).build());
+    /// Makes the index able to read what `document` writes; `taken` counts the bytes that it has read.
+    pub(super) fn register(index: &Index, taken: &Arc<AtomicU64>) {
+        let lines = Lines { taken: taken.clone() };
+        index.tokenizers().register(LINES, TextAnalyzer::builder(lines).build());
     }
 
-    /// One message as the index takes it.
+    /// One message as the index takes it, and how many bytes of text it will read of it.
     pub(super) fn document(
         &self,
         id: MessageId,
         sequence: u64,
         document: &Document,
-    ) -> TantivyDocument {
+    ) -> (TantivyDocument, u64) {
         let mut made = TantivyDocument::default();
         made.add_u64(self.sequence, sequence);
         let (high, low) = halves(id);
         made.add_u64(self.id_high, high);
         made.add_u64(self.id_low, low);
-        made.add_text(self.facts, document.facts.join("\n"));
+        let mut bytes = 0;
+        let mut add = |field: Field, text: String| {
+            bytes += text.len() as u64;
+            made.add_text(field, text);
+        };
+        add(self.facts, document.facts.join("\n"));
         for scope in Scope::ALL {
             let text = document.text(scope);
-            let mut terms = String::new();
-            add_heads(text.heads.iter().map(String::as_str).collect(), &mut terms);
+            let words = text.words();
+            let with_words = has_words(scope) && !words.trim_ascii().is_empty();
+            let mut terms = String::with_capacity(2 * words.len());
+            add_beginnings(&text.all(), &mut terms);
+            text.heads().for_each(|head| add_plain(head, &mut terms));
+            if !with_words {
+                words.lines().for_each(|word| add_plain(word, &mut terms));
+            }
             text.numbers.iter().for_each(|number| add_digits(number, &mut terms));
             if !terms.is_empty() {
-                made.add_text(self.heads[scope.index()], terms);
+                add(self.heads[scope.index()], terms);
             }
-            if !text.words.is_empty() && !matches!(scope, Scope::Reference | Scope::Tag) {
-                made.add_text(self.words[scope.index()], text.words.join("\n"));
+            if with_words {
+                add(self.words[scope.index()], word_terms(words));
             }
         }
-        made
+        (made, bytes)
     }
 
     /// The question as a query.
@@ -147,7 +162,7 @@ impl Schema {
             Leaf::Head(scope, head) => self.head(*scope, head, with),
             Leaf::Phrase(scope, words) => {
                 let field = self.words[scope.index()];
-                let term = |word: &String| Term::from_field_text(field, word);
+                let term = |word: &String| Term::from_field_text(field, &word_term(word));
                 match &words[..] {
                     [] => Box::new(EmptyQuery),
                     [word] => Box::new(TermQuery::new(term(word), IndexRecordOption::Basic)),
@@ -186,7 +201,10 @@ impl Schema {
             (_, false) => format!("p{head}"),
             (_, true) => format!("h{head}"),
         };
-        let terms = expand(with.searcher, field, &beginning);
+        let mut terms = expand(with.searcher, field, &beginning);
+        if has_words(scope) && !is_code {
+            terms.extend(expand(with.searcher, self.words[scope.index()], head));
+        }
         with.cut.set(with.cut.get() || terms.len() > MAX_EXPANSIONS);
         let query =
             |term| -> Box<dyn Query> { Box::new(TermQuery::new(term, IndexRecordOption::Basic)) };
@@ -194,6 +212,34 @@ impl Schema {
             terms.into_iter().take(MAX_EXPANSIONS).map(|term| (Occur::Should, query(term)));
         Box::new(BooleanQuery::new(clauses.collect()))
     }
+}
+
+/// Whether phrases are asked for in it.
+fn has_words(scope: Scope) -> bool {
+    match scope {
+        Scope::Anywhere | Scope::From | Scope::To | Scope::Subject | Scope::Filename => true,
+        Scope::Reference | Scope::Tag => false,
+    }
+}
+
+/// Codes have a mark, so that they are not in the way of whoever looks for a beginning among words.
+fn word_term(word: &str) -> Cow<'_, str> {
+    match word.contains(is_code) {
+        true => Cow::Owned(format!("#{word}")),
+        false => Cow::Borrowed(word),
+    }
+}
+
+fn word_terms(words: &str) -> String {
+    let mut terms = String::with_capacity(words.len() + words.len() / 16);
+    for word in words.lines() {
+        if word.contains(is_code) {
+            terms.push('#');
+        }
+        terms.push_str(word);
+        terms.push('\n');
+    }
+    terms
 }
 
 fn everything() -> Box<dyn Query> {
@@ -236,35 +282,50 @@ fn expand(searcher: &Searcher, field: Field, beginning: &str) -> Vec<Term> {
     found.into_iter().collect()
 }
 
-fn add_heads(mut heads: Vec<&str>, terms: &mut String) {
-    // Sorted, what two heads have in common at their beginning stands beside each other.
-    heads.sort_unstable();
+/// The terms of beginnings, from heads that are sorted: what two have in common stands beside each
+/// other.
+fn add_beginnings(heads: &[&str], terms: &mut String) {
     let (mut before, mut plain_before) = ("", "");
-    let mut add = |kind: char, term: &str| {
-        terms.push(kind);
-        terms.push_str(term);
-        terms.push('\n');
-    };
     for head in heads {
         let code_at = head.find(is_code).unwrap_or(head.len());
+        let is_code = code_at < head.len();
+        let common = common(before, head);
+        let edges = if is_code { CODE_EDGE_CHARS } else { EDGE_CHARS };
         let mut length = 0;
-        for (index, (at, c)) in head.char_indices().enumerate() {
+        for (index, (at, c)) in head.char_indices().take(edges + 1).enumerate() {
             length = index + 1;
             let end = at + c.len_utf8();
-            let is_edge = index < EDGE_CHARS || (index < CODE_EDGE_CHARS && end > code_at);
-            if is_edge && !before.starts_with(&head[..end]) {
-                add('e', &head[..end]);
+            if end > common && (index < EDGE_CHARS || (index < edges && end > code_at)) {
+                add_term('e', &head[..end], terms);
             }
         }
-        let plain = &head[..code_at];
-        if plain != plain_before && plain.chars().nth(EDGE_CHARS).is_some() {
-            add('p', plain);
+        if is_code && head[..code_at] != *plain_before {
+            plain_before = &head[..code_at];
+            add_plain(plain_before, terms);
         }
-        if length > CODE_EDGE_CHARS && code_at < head.len() {
-            add('h', head);
+        if length > CODE_EDGE_CHARS {
+            add_term('h', head, terms);
         }
-        (before, plain_before) = (head, plain);
+        before = head;
     }
+}
+
+/// The term of a plain word that is no term of its own elsewhere.
+fn add_plain(head: &str, terms: &mut String) {
+    if head.chars().nth(EDGE_CHARS).is_some() && !head.contains(is_code) {
+        add_term('p', head, terms);
+    }
+}
+
+fn add_term(kind: char, term: &str, terms: &mut String) {
+    terms.push(kind);
+    terms.push_str(term);
+    terms.push('\n');
+}
+
+/// How many bytes two texts have in common at their beginning.
+fn common(one: &str, other: &str) -> usize {
+    one.bytes().zip(other.bytes()).take_while(|(a, b)| a == b).count()
 }
 
 /// Every run of digits of a number that can be asked for.
@@ -272,9 +333,7 @@ fn add_digits(number: &str, terms: &mut String) {
     for from in 0..number.len() {
         for length in DIGITS {
             if let Some(run) = number.get(from..from + length) {
-                terms.push('n');
-                terms.push_str(run);
-                terms.push('\n');
+                add_term('n', run, terms);
             }
         }
     }
@@ -282,7 +341,9 @@ fn add_digits(number: &str, terms: &mut String) {
 
 /// A term a line; an empty line is a gap.
 #[derive(Clone)]
-struct Lines;
+struct Lines {
+    taken: Arc<AtomicU64>,
+}
 
 struct LineStream<'a> {
     lines: std::str::Split<'a, char>,
@@ -294,6 +355,7 @@ impl Tokenizer for Lines {
     type TokenStream<'a> = LineStream<'a>;
 
     fn token_stream<'a>(&'a mut self, text: &'a str) -> LineStream<'a> {
+        self.taken.fetch_add(text.len() as u64, Ordering::Relaxed);
         LineStream { lines: text.split('\n'), token: Token::default(), next_position: 0 }
     }
 }

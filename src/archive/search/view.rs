@@ -21,6 +21,9 @@ use crate::model::{MessageId, Sequence};
 /// Documents in the first window; each next one is four times as large.
 const FIRST_WINDOW: DocId = 4_096;
 const LARGEST_WINDOW: DocId = 1 << 20;
+/// Found messages after which no more are ranked: a word that everybody writes says little about any
+/// of them.
+const MAX_RANKED: usize = 20_000;
 
 /// Up to where the index is complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,7 +151,7 @@ impl View {
     }
 
     /// The best with numbers in `span` that come behind `after`: the highest score first, and the
-    /// newest of the same score.
+    /// newest of the same score. Where very many are found, the newest of them are ranked.
     pub(super) fn best(
         &self,
         query: &dyn Query,
@@ -158,24 +161,26 @@ impl View {
     ) -> tantivy::Result<Vec<Hit>> {
         let weight = query.weight(EnableScoring::enabled_from_searcher(&self.searcher))?;
         let mut heap: BinaryHeap<Reverse<(u32, u64, usize, DocId)>> = BinaryHeap::new();
-        for (place, segment) in self.segments.iter().enumerate() {
+        let mut ranked = 0;
+        for (place, segment) in self.segments.iter().enumerate().rev() {
             let docs = segment.docs(span);
-            let mut scorer = weight.scorer(&segment.reader, 1.0)?;
-            let mut doc = scorer.doc();
-            if doc < docs.start {
-                doc = scorer.seek(docs.start);
-            }
-            while doc < docs.end {
-                if segment.is_there(doc) {
-                    let key = (scorer.score().max(0.0).to_bits(), segment.number(doc));
+            let (mut end, mut size) = (docs.end, FIRST_WINDOW);
+            while docs.start < end && ranked < MAX_RANKED {
+                let start = docs.start.max(end.saturating_sub(size));
+                let before = ranked;
+                segment.score(&*weight, start..end, |doc, score| {
+                    ranked += 1;
+                    let key = (score.max(0.0).to_bits(), segment.number(doc));
                     if after.is_none_or(|after| key < after) {
                         heap.push(Reverse((key.0, key.1, place, doc)));
                         if heap.len() > limit {
                             heap.pop();
                         }
                     }
-                }
-                doc = scorer.advance();
+                })?;
+                let is_dense = ranked - before > FIRST_WINDOW as usize / 4;
+                let next = if is_dense { size } else { size.saturating_mul(4) };
+                (end, size) = (start, next.min(LARGEST_WINDOW));
             }
         }
         let found = heap.into_sorted_vec().into_iter();
@@ -224,6 +229,26 @@ impl Segment {
         while doc < docs.end && doc != TERMINATED {
             if self.is_there(doc) && !each(doc) {
                 break;
+            }
+            doc = scorer.advance();
+        }
+        Ok(())
+    }
+
+    fn score(
+        &self,
+        weight: &dyn Weight,
+        docs: Range<DocId>,
+        mut each: impl FnMut(DocId, f32),
+    ) -> tantivy::Result<()> {
+        let mut scorer = weight.scorer(&self.reader, 1.0)?;
+        let mut doc = scorer.doc();
+        if doc < docs.start {
+            doc = scorer.seek(docs.start);
+        }
+        while doc < docs.end && doc != TERMINATED {
+            if self.is_there(doc) {
+                each(doc, scorer.score());
             }
             doc = scorer.advance();
         }

@@ -133,6 +133,14 @@ pub(super) fn words(piece: Piece<'_>, mut each: impl FnMut(&str)) {
     }
 }
 
+/// As much of a word as is looked at.
+pub(super) fn cut(word: &str) -> &str {
+    match word.len() <= MAX_HEAD_CHARS {
+        true => word,
+        false => word.char_indices().nth(MAX_HEAD_CHARS).map_or(word, |(at, _)| &word[..at]),
+    }
+}
+
 fn compact_into(run: &str, head: &mut String) {
     head.clear();
     head.extend(run.chars().filter(|c| !is_inner(*c)).take(MAX_HEAD_CHARS));

@@ -13,6 +13,7 @@ use crate::archive::files::Files;
 use crate::archive::leaf::leaf;
 use crate::archive::memory::Counters;
 use crate::archive::read::{self, Reader};
+use crate::archive::runs::StoredRun;
 use crate::archive::standing::status_key;
 use crate::archive::stored::{Record, StoredEvent};
 use crate::archive::volume::Location;
@@ -54,6 +55,7 @@ pub(super) fn check(archive: &Archive) {
     sms(&snapshot, &messages, &mut findings);
     outbox(archive, &snapshot, &events, &mut findings);
     moved(archive, &snapshot, &mut findings);
+    runs(&snapshot, &mut findings);
     findings.same("the journal", *archive.journal().borrow(), Sequence(events.len() as u64));
     lists(archive, &messages, &mut findings);
     for log in Log::ALL {
@@ -70,6 +72,19 @@ fn wait_for_erasures(archive: &Archive) {
             return;
         }
         std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+}
+
+/// The numbers of the runs have no gap, and none lived shorter than nothing.
+fn runs(snapshot: &ReadTransaction, findings: &mut Findings) {
+    let mut before = None;
+    for row in snapshot.open_table(tables::RUNS).unwrap().iter().unwrap() {
+        let (number, bytes) = row.unwrap();
+        let number = number.value();
+        findings.holds(before.is_none_or(|b| b + 1 == number), format!("run {number} has a gap"));
+        let is_good = StoredRun::decode(bytes.value()).is_ok_and(|run| run.is_possible());
+        findings.holds(is_good, format!("run {number} is damaged"));
+        before = Some(number);
     }
 }
 

@@ -18,6 +18,7 @@ use crate::archive::outbox::StoredDelivery;
 use crate::archive::queue::StoredPause;
 use crate::archive::read::assemble;
 use crate::archive::repeats::StoredRepeat;
+use crate::archive::runs::StoredRun;
 use crate::archive::sessions::{SESSIONS, StoredSession};
 use crate::archive::standing::Standing;
 use crate::archive::stored::{Record, StoredEvent, StoredMessage, StoredStates};
@@ -184,6 +185,8 @@ async fn sms_samples(archive: &Archive) -> Vec<Vec<u8>> {
     let bulk = archive.begin_bulk(bulk_with_all()).await.unwrap().unwrap();
     let step = BulkStep { after: None, messages: vec![id], next: Some(id), at: at(6) };
     archive.step_bulk(bulk.id, step).await.unwrap().unwrap();
+    archive.begin_run(at(7)).await.unwrap();
+    archive.end_run(at(8)).await.unwrap();
     let snapshot = archive.inner.database.begin_read().unwrap();
     let of_id = |table: redb::TableDefinition<u128, &'static [u8]>| {
         let table = snapshot.open_table(table).unwrap();
@@ -192,6 +195,7 @@ async fn sms_samples(archive: &Archive) -> Vec<Vec<u8>> {
     let entries = snapshot.open_table(tables::ENTRIES).unwrap();
     let bulks = snapshot.open_table(tables::BULKS).unwrap();
     let bulk_items = snapshot.open_table(tables::BULK_ITEMS).unwrap();
+    let runs = snapshot.open_table(tables::RUNS).unwrap();
     let suppressions = snapshot.open_table(tables::SUPPRESSIONS).unwrap();
     let outbox = snapshot.open_table(tables::OUTBOX).unwrap();
     let repeats = snapshot.open_table(tables::REPEATS).unwrap();
@@ -205,6 +209,7 @@ async fn sms_samples(archive: &Archive) -> Vec<Vec<u8>> {
         entries.first().unwrap().unwrap().1.value().to_vec(),
         bulks.first().unwrap().unwrap().1.value().to_vec(),
         bulk_items.first().unwrap().unwrap().1.value().to_vec(),
+        runs.first().unwrap().unwrap().1.value().to_vec(),
     ]
 }
 
@@ -254,7 +259,7 @@ fn read(bytes: &[u8]) {
     let _ = (StoredRepeat::decode(bytes), StoredErasure::decode(bytes));
     let _ = StoredThreadEntry::decode(bytes).and_then(|entry| entry.entry(7));
     let _ = StoredBulk::decode(bytes).and_then(|bulk| bulk.bulk(7));
-    let _ = StoredBulkItem::decode(bytes);
+    let _ = (StoredBulkItem::decode(bytes), StoredRun::decode(bytes));
     let _ = postcard::from_bytes::<Location>(bytes);
 }
 
