@@ -68,7 +68,7 @@ impl Story {
         let to = format!("customer{}@mail{}.example.org", self.random(50_000), number % 7);
         let preview = text.chars().take(200).collect();
         let mut made = acceptance(number, raw.into(), subject, preview, &to, &reference, state);
-        if number % 10 == 0 {
+        if number.is_multiple_of(10) {
             made.summary.attachments.push(Attachment {
                 filename: Some(format!("offer-{number}.pdf")),
                 content_type: "application/pdf".into(),

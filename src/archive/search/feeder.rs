@@ -5,6 +5,7 @@
 //! batches. What it had not committed when the process ended is read again at the next start.
 //! Trouble here ends the index and nothing else: the search then scans.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -81,6 +82,8 @@ enum Trouble {
     OtherRecords,
     #[error("the disk has no room beyond what is kept for mail")]
     NoSpace,
+    #[error("the reader of the index panicked")]
+    Panic,
 }
 
 /// What is done about trouble.
@@ -108,7 +111,7 @@ impl Feeder {
             tracing::debug!(%error, "the search index is fed at full weight");
         }
         let mut rebuilds = 0;
-        while let Err(trouble) = self.follow(runtime, &mut rebuilds) {
+        while let Err(trouble) = self.guarded(runtime, &mut rebuilds) {
             self.shared.progress.abandon();
             let goes_on = match self.remedy(&trouble, rebuilds) {
                 Remedy::Anew => {
@@ -156,8 +159,12 @@ impl Feeder {
             // What is there is as good as it was: nothing is thrown away because the disk is full.
             Trouble::Index(_) if !(self.has_room)(SPARE_BYTES) => Remedy::LaterOn,
             Trouble::Records(_) => Remedy::OnDemand,
-            Trouble::Index(_) | Trouble::OtherRecords if rebuilds < MAX_REBUILDS => Remedy::Anew,
-            Trouble::Index(_) | Trouble::OtherRecords => Remedy::OnDemand,
+            Trouble::Index(_) | Trouble::OtherRecords | Trouble::Panic => {
+                match rebuilds < MAX_REBUILDS {
+                    true => Remedy::Anew,
+                    false => Remedy::OnDemand,
+                }
+            }
         }
     }
 
@@ -191,6 +198,12 @@ impl Feeder {
                 () = end => true,
             }
         })
+    }
+
+    /// The same as `follow`: where files of the index are torn, tantivy may panic instead of saying so.
+    fn guarded(&mut self, runtime: &Handle, rebuilds: &mut usize) -> Result<(), Trouble> {
+        let followed = catch_unwind(AssertUnwindSafe(|| self.follow(runtime, rebuilds)));
+        followed.unwrap_or(Err(Trouble::Panic))
     }
 
     /// Feeds the index until there is trouble, or an end.

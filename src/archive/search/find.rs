@@ -5,6 +5,7 @@
 //! asked for and still have a next one.
 
 use std::ops::{Range, RangeInclusive};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use redb::{AccessGuard, ReadTransaction, StorageError};
@@ -361,7 +362,7 @@ impl Search<'_> {
             }
             // One more than there is room for shows whether there is a next page.
             let wanted = page.limit - page.items.len() + 1;
-            let hits = self.hits(view, &*query, &span, after, wanted).map_err(failed)?;
+            let hits = self.hits(view, &*query, &span, after, wanted)?;
             let is_all = hits.len() < wanted;
             for hit in hits {
                 if page.is_full() {
@@ -398,12 +399,24 @@ impl Search<'_> {
         span: &Range<u64>,
         after: Option<(u32, u64)>,
         limit: usize,
-    ) -> tantivy::Result<Vec<Hit>> {
-        match self.request.order {
+    ) -> Result<Vec<Hit>, ArchiveError> {
+        let asked = || match self.request.order {
             SearchOrder::Newest => view.newest(query, span, limit),
             SearchOrder::Oldest => view.oldest(query, span, limit),
             SearchOrder::Relevance => view.best(query, span, after, limit),
-        }
+        };
+        // Where files of the index are torn, tantivy may panic instead of saying so.
+        let hits = catch_unwind(AssertUnwindSafe(asked));
+        let hits = hits.unwrap_or_else(|_| {
+            Err(TantivyError::InternalError("the reader of the index panicked".to_owned()))
+        });
+        hits.map_err(|error| {
+            // The next question is answered without it.
+            tracing::error!(%error, "the search index is damaged, and is built anew");
+            self.inner.search.view.store(None);
+            self.inner.search.progress.want();
+            failed(error)
+        })
     }
 
     fn translate(&self, view: &View, node: &Node) -> Result<(Box<dyn Query>, bool), ArchiveError> {

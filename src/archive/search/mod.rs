@@ -101,6 +101,12 @@ impl Progress {
         self.wanted.load(Ordering::Acquire)
     }
 
+    fn want(&self) {
+        self.indexed.store(0, Ordering::Relaxed);
+        self.wanted.store(true, Ordering::Release);
+        self.wake.notify_one();
+    }
+
     fn rebuilt(&self) {
         self.wanted.store(false, Ordering::Release);
     }
@@ -143,10 +149,7 @@ impl Archive {
         if self.inner.threads.search.is_none() {
             return;
         }
-        let progress = &self.inner.search.progress;
-        progress.indexed.store(0, Ordering::Relaxed);
-        progress.wanted.store(true, Ordering::Release);
-        progress.wake.notify_one();
+        self.inner.search.progress.want();
     }
 
     /// How far it is.
