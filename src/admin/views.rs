@@ -117,8 +117,11 @@ struct RecipientView {
     bounced_at: Option<String>,
     opened_at: Option<String>,
     opens: u64,
+    /// Of machines, and not among the others.
+    automated_opens: u64,
     clicked_at: Option<String>,
     clicks: u64,
+    automated_clicks: u64,
     device: Option<String>,
 }
 
@@ -303,6 +306,7 @@ fn sender(message: &Message) -> Option<NamedView> {
 
 impl RecipientView {
     fn new(message: &Message, recipient: &Recipient) -> RecipientView {
+        let seen = &recipient.engagement;
         RecipientView {
             index: recipient.index,
             address: message.medium.recipient(recipient.index).unwrap_or_default(),
@@ -319,11 +323,13 @@ impl RecipientView {
             sent_at: sent_at(&recipient.state).map(time),
             delivered_at: recipient.delivered_at.map(time),
             bounced_at: None,
-            opened_at: None,
-            opens: 0,
-            clicked_at: None,
-            clicks: 0,
-            device: None,
+            opened_at: seen.opened_at.map(time),
+            opens: seen.opens,
+            automated_opens: seen.automated_opens,
+            clicked_at: seen.clicked_at.map(time),
+            clicks: seen.clicks,
+            automated_clicks: seen.automated_clicks,
+            device: seen.device.clone(),
         }
     }
 }

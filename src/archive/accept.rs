@@ -24,7 +24,7 @@ use super::stored::{Place, Record, StoredBody, StoredEvent, StoredMessage};
 use super::volume::{Location, Packed, VolumeWriter, lay_out};
 use super::wipe::Wipe;
 use super::writer::{Batch, Change, Closing, Failure, Job, OnTheWay, Urgency};
-use super::{Accepted, ArchiveError, Durable, Inner, RepeatKey, repeats, tables};
+use super::{Accepted, ArchiveError, Durable, Inner, RepeatKey, hits, repeats, tables};
 use crate::lifecycle::Note;
 use crate::model::{Direction, EventKind, Hold, MessageId, RecipientState};
 
@@ -519,6 +519,9 @@ fn record(
     if acceptance.medium.sms().is_some() {
         let mut numbers = batch.transaction.open_table(tables::SMS_NUMBERS)?;
         numbers.insert(sequence.0, id.as_u128())?;
+    }
+    if acceptance.policy.track_opens || acceptance.policy.track_clicks {
+        hits::track(batch, sequence, id)?;
     }
     let counters = batch.memory.counters();
     counters.messages += 1;

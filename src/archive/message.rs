@@ -8,8 +8,8 @@ use bytes::Bytes;
 use super::Durable;
 pub use crate::lifecycle::Part;
 use crate::model::{
-    AppName, Channel, Digest, Direction, EventKind, Medium, MessageId, Named, RecipientKind,
-    RecipientState, Reference, Sequence, Status, Tag, Timestamp, UpstreamName,
+    AppName, Channel, Digest, Direction, Engagement, EventKind, Medium, MessageId, Named,
+    RecipientKind, RecipientState, Reference, Sequence, Status, Tag, Timestamp, UpstreamName,
 };
 
 /// What arrived over a connection, and how.
@@ -166,6 +166,8 @@ pub struct Recipient {
     pub delivered_at: Option<Timestamp>,
     /// What an SMS provider tells apart; one for each segment, or one for all.
     pub parts: Vec<Part>,
+    /// What is known from hits on its pixel and links.
+    pub engagement: Engagement,
 }
 
 /// One thing that happened to a message.

@@ -17,7 +17,9 @@ mod bulk;
 mod entries;
 mod erase;
 mod files;
+mod hits;
 mod index;
+mod keys;
 mod leaf;
 mod ledger;
 mod list;
@@ -52,7 +54,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use bytes::Bytes;
-use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable};
+use redb::{Database, ReadTransaction, ReadableDatabase};
 use tokio::sync::{oneshot, watch};
 
 pub use absence::{Absence, Emptiness, NearMiss};
@@ -61,6 +63,8 @@ pub use audit::{Entry, Log, LogCheck, LogFilter, NewEntry, Slip};
 pub use bulk::{Bulk, BulkItem, BulkOutcome, BulkState, BulkStep, NewBulk};
 pub use entries::{EntriesOf, MAX_ENTRIES_OF_ONE, NewThreadEntry, ThreadEntry};
 pub use erase::{Erasure, ErasureKind};
+pub use hits::{HitCounts, HitOf, KeptHit, NewHit};
+pub use keys::KeyRing;
 pub use ledger::{Tallies, Thread};
 pub use message::{Acceptance, Attachment, Client, Event, Message, MessagePolicy, NewRecipient};
 pub use message::{Part, Recipient, Summary};
@@ -85,7 +89,6 @@ use crate::model::{
 };
 use accept::{Intake, Order as VolumeOrder};
 use files::Files;
-use stored::Corrupt;
 use volume::Volumes;
 use writer::{Batch, Change, Closing, Failure, Job, OnTheWay, Urgency};
 
@@ -323,27 +326,6 @@ impl Archive {
             return Err(self.closed());
         }
         answer.await.unwrap_or_else(|_| Err(self.closed()))
-    }
-
-    /// A random key that was made when it was first asked for, by its name.
-    pub async fn key(&self, name: &'static str) -> Result<[u8; 32], ArchiveError> {
-        let mut fresh = [0; 32];
-        aws_lc_rs::rand::fill(&mut fresh)
-            .map_err(|_| storage("make a key")("there is no randomness"))?;
-        let found = self.write(Urgency::Now, move |batch| {
-            let row = format!("{}{name}", tables::KEY_PREFIX);
-            let mut meta = batch.transaction.open_table(tables::META)?;
-            let found = meta.get(row.as_str())?.map(|bytes| bytes.value().try_into());
-            match found {
-                Some(Ok(found)) => Ok(found),
-                Some(Err(_)) => Err(Corrupt::new("key", name).into()),
-                None => {
-                    meta.insert(row.as_str(), &fresh[..])?;
-                    Ok(fresh)
-                }
-            }
-        });
-        found.await
     }
 
     /// Whether the process before this one closed the archive; a crash did not.

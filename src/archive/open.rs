@@ -20,7 +20,7 @@ use super::settings::ArchiveSettings;
 use super::staging::Staging;
 use super::volume::{VolumeWriter, Volumes};
 use super::writer::{Closing, Failure, Writer};
-use super::{Archive, ArchiveError, Inner, audit, runs, sessions, storage, tables};
+use super::{Archive, ArchiveError, Inner, audit, hits, runs, sessions, storage, tables};
 use crate::model::Sequence;
 
 /// The layout of the records file that this version reads and writes.
@@ -268,6 +268,9 @@ fn prepare_tables(database: &Database) -> Result<(u64, bool), Failure> {
     transaction.open_table(tables::PARTS)?;
     transaction.open_table(tables::REPEATS)?;
     transaction.open_table(tables::REPEAT_ENDS)?;
+    transaction.open_table(hits::HITS)?;
+    transaction.open_table(hits::TRACES)?;
+    transaction.open_table(hits::TRACKED)?;
     transaction.open_table(audit::SECURITY)?;
     transaction.open_table(audit::OPERATIONS)?;
     transaction.open_table(sessions::SESSIONS)?;

@@ -7,6 +7,7 @@ use std::ops::Bound;
 use bytes::Bytes;
 use redb::{ReadOnlyTable, ReadTransaction, ReadableTable};
 
+use super::hits::Traces;
 use super::memory::Counters;
 use super::message::{Event, Message, Recipient};
 use super::queue::StoredPause;
@@ -15,7 +16,9 @@ use super::stored::{Record, StoredBody, StoredEvent, StoredMessage};
 use super::volume::Volumes;
 use super::writer::Failure;
 use super::{ArchiveError, DueEntry, Page, QueueView, tables};
-use crate::model::{Digest, MessageId, RecipientState, Sequence, Status, Timestamp, UpstreamName};
+use crate::model::{
+    Digest, Engagement, MessageId, RecipientState, Sequence, Status, Timestamp, UpstreamName,
+};
 
 /// How many of the oldest pending messages are looked at for one that is not held.
 const OLDEST_LOOKED_AT: usize = 1_000;
@@ -44,6 +47,7 @@ pub struct Content {
 pub(super) struct Reader {
     messages: ReadOnlyTable<u128, &'static [u8]>,
     states: ReadOnlyTable<u128, &'static [u8]>,
+    traces: Traces,
 }
 
 impl Reader {
@@ -51,6 +55,7 @@ impl Reader {
         Ok(Reader {
             messages: snapshot.open_table(tables::MESSAGES)?,
             states: snapshot.open_table(tables::STATES)?,
+            traces: Traces::new(snapshot)?,
         })
     }
 
@@ -61,7 +66,7 @@ impl Reader {
     pub(super) fn message(&self, id: MessageId) -> Result<Option<Message>, Failure> {
         let Some(stored) = self.messages.get(id.as_u128())? else { return Ok(None) };
         let stored = StoredMessage::decode(stored.value())?;
-        Ok(Some(assemble(id, &stored, self.standing(id)?)?))
+        Ok(Some(self.assemble(id, &stored)?))
     }
 
     /// The same with the place of its bytes, at the price of one look.
@@ -71,8 +76,18 @@ impl Reader {
     ) -> Result<Option<(Message, Content)>, Failure> {
         let Some(stored) = self.messages.get(id.as_u128())? else { return Ok(None) };
         let stored = StoredMessage::decode(stored.value())?;
-        let message = assemble(id, &stored, self.standing(id)?)?;
+        let message = self.assemble(id, &stored)?;
         Ok(Some((message, Content { body: stored.body, digest: stored.digest })))
+    }
+
+    fn assemble(&self, id: MessageId, stored: &StoredMessage) -> Result<Message, Failure> {
+        let mut message = assemble(id, stored, self.standing(id)?)?;
+        for (recipient, engagement) in self.traces.of(id)? {
+            if let Some(recipient) = message.recipients.get_mut(usize::from(recipient)) {
+                recipient.engagement = engagement;
+            }
+        }
+        Ok(message)
     }
 
     fn standing(&self, id: MessageId) -> Result<Standing, Failure> {
@@ -123,6 +138,7 @@ pub(super) fn assemble(
             possible_duplicate: progress.possible_duplicate,
             delivered_at: progress.delivered_at,
             parts: progress.parts,
+            engagement: Engagement::default(),
         });
     }
     Ok(Message {

@@ -5,6 +5,7 @@ mod check;
 mod corpus;
 mod disk;
 mod errors;
+mod hits;
 mod power;
 mod receipts;
 mod records;

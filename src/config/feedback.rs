@@ -1,5 +1,5 @@
 //! What follows a message after it left: `[tracking]`, `[dkim]`, `[feedback]`, `[[flow]]`.
-//! Of these only flows and the public URL have an effect yet.
+//! Of these only flows, the public URL and `anonymize_ip` have an effect yet.
 
 use super::address::{DOMAIN, LISTEN, MAILBOX};
 use super::kind::{Complaint, Flag, List, Word};
@@ -20,7 +20,6 @@ pub(super) fn read_tracking(top: &Section<'_, '_>) -> Option<TrackingSettings> {
         let exclude = tracking.get("exclude", &List(GLOB), Vec::new());
         let anonymize_ip = tracking.get("anonymize_ip", &Flag, true);
         tracking.no_effect_yet("exclude");
-        tracking.no_effect_yet("anonymize_ip");
         if public_url.as_ref().is_some_and(|url| url.scheme() == "http") {
             let what = "public_url is not https, so mail programs warn of its links";
             let advice = "write an https:// URL that a TLS proxy or Waybill's own TLS answers";

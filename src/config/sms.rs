@@ -2,10 +2,11 @@
 
 use std::net::SocketAddr;
 
+use ipnet::IpNet;
 use toml::de::DeValue;
 use url::Url;
 
-use super::address::HOST;
+use super::address::{HOST, NETWORK};
 use super::general::read_listen;
 use super::kind::{Choice, Kind, List, Spot, TEXT, Word};
 use super::listener::Ports;
@@ -58,6 +59,8 @@ pub struct PublicSettings {
     pub tls: bool,
     /// How providers and recipients reach it; `None` when nobody said so.
     pub url: Option<Url>,
+    /// Of the proxies before it: what they say of their clients is believed.
+    pub trusted_proxies: Vec<IpNet>,
 }
 
 /// `None` is off. Keywords count even then.
@@ -92,6 +95,7 @@ pub(super) fn read_public(
         listen: read_listen(public, 8027, ports),
         tls: read_tls(public, has_tls),
         url: public.optional("url", &HTTP_URL),
+        trusted_proxies: public.get("trusted_proxies", &List(NETWORK), Vec::new()),
     })
 }
 

@@ -8,10 +8,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use ipnet::IpNet;
 
 use super::start::StartError;
 use super::{Daemon, now};
-use crate::archive::Archive;
+use crate::archive::{Archive, ArchiveError};
 use crate::config::Config;
 use crate::feedback::{self, Caller, FeedbackState};
 use crate::flow::{Flow, Flows};
@@ -22,12 +23,15 @@ use crate::net::client::HttpClient;
 use crate::net::http::HttpLimits;
 use crate::policy::Apps;
 use crate::relay::{Relay, SmsRelay, StatusUrls};
+use crate::rewrite::TokenKeys;
 use crate::sms::proof::ProofKey;
 use crate::sms::{self, SmsUpstream};
 use crate::submission::{SmsPort, SmsPortSettings};
 
 /// The archive's name of the key that proves status URLs.
 const PROOF_KEY: &str = "status URLs";
+/// And of the ring of keys under the tokens in links and pixels.
+const LINK_KEYS: &str = "links";
 /// What a receipt or an inbound message may be the body of takes no longer.
 const PUBLIC_CONNECTIONS: usize = 1_024;
 
@@ -46,6 +50,10 @@ pub(super) struct SmsParts {
     pub is_public_url_known: bool,
     pub hostname: String,
     pub key: ProofKey,
+    /// Of the tokens in links and pixels.
+    pub tokens: TokenKeys,
+    pub anonymize_ip: bool,
+    pub trusted_proxies: Vec<IpNet>,
     /// Host names and addresses that are ours.
     pub own_hosts: Vec<String>,
 }
@@ -68,6 +76,9 @@ impl SmsParts {
             hostname: config.hostname.clone(),
             own_hosts: own_hosts(config),
             key: ProofKey::new(&archive.key(PROOF_KEY).await?),
+            tokens: token_keys(archive).await?,
+            anonymize_ip: config.later.tracking.as_ref().is_none_or(|t| t.anonymize_ip),
+            trusted_proxies: public.trusted_proxies.clone(),
         })
     }
 
@@ -83,6 +94,14 @@ impl SmsParts {
         };
         self.upstreams.iter().map(relay).collect()
     }
+}
+
+/// The keys of the tokens in links and pixels.
+pub(super) async fn token_keys(archive: &Archive) -> Result<TokenKeys, ArchiveError> {
+    let mut ring = archive.key_ring(LINK_KEYS).await?;
+    // A ring is never empty, and its last key is the one to write with.
+    let (id, key) = ring.pop().unwrap_or_default();
+    Ok(TokenKeys::new((id, &key), ring))
 }
 
 /// Where we are: the public URL's host and the addresses that are listened on.
@@ -135,7 +154,7 @@ impl Daemon {
             };
             let callers: HashMap<UpstreamName, Caller> =
                 parts.upstreams.into_iter().map(caller).collect();
-            let router = feedback::router(FeedbackState {
+            let (router, recorder) = feedback::router(FeedbackState {
                 archive: archive.clone(),
                 intake: intake.clone(),
                 apps: apps.clone(),
@@ -143,8 +162,13 @@ impl Daemon {
                 key: parts.key,
                 public_url: parts.public_url,
                 keywords: parts.keywords,
+                tokens: parts.tokens,
+                anonymize_ip: parts.anonymize_ip,
+                trusted_proxies: parts.trusted_proxies,
                 clock: Arc::new(now),
             });
+            // It ends with the port, and then writes what is left.
+            self.tasks.spawn(recorder.run(archive.clone()));
             let limits =
                 HttpLimits { max_connections: PUBLIC_CONNECTIONS, ..HttpLimits::default() };
             let tls = tls.filter(|_| parts.public_tls);

@@ -1,6 +1,6 @@
-//! How many callbacks without proof one client may send before it is told to go away.
+//! How many things one client did in a minute: callbacks without proof, or hits on links.
 //!
-//! Only refused callbacks are counted and only refused ones are answered with 429, so that nobody
+//! Of callbacks only refused ones are counted and only refused ones are answered with 429, so that nobody
 //! can keep a provider out who comes from the same address, such as that of a proxy. Memory is
 //! bounded: when too many clients are known, the one whose minute began first is forgotten.
 
@@ -12,15 +12,16 @@ use std::time::Duration;
 use crate::model::Timestamp;
 use crate::net::client_key;
 
-/// Refusals in one window that are told and logged.
-const MAX_REFUSALS: u32 = 20;
 const WINDOW: Duration = Duration::from_secs(60);
 /// Clients that are remembered.
 const MAX_CLIENTS: usize = 4_096;
 
-/// The clients that were refused in the last minute.
-#[derive(Debug, Default)]
-pub(super) struct Forgeries(Mutex<HashMap<IpAddr, Refusals>>);
+/// The clients of the last minute.
+#[derive(Debug)]
+pub(super) struct Forgeries {
+    clients: Mutex<HashMap<IpAddr, Refusals>>,
+    most: u32,
+}
 
 #[derive(Clone, Copy, Debug)]
 struct Refusals {
@@ -29,10 +30,15 @@ struct Refusals {
 }
 
 impl Forgeries {
-    /// Counts one refusal; true when there were too many.
+    /// With how many of one client in a window are not too many.
+    pub(super) fn new(most: u32) -> Forgeries {
+        Forgeries { clients: Mutex::default(), most }
+    }
+
+    /// Counts one; true when there were too many.
     pub(super) fn add(&self, client: IpAddr, now: Timestamp) -> bool {
         // Nothing panics while the lock is held, so a poisoned one still holds true counts.
-        let mut clients = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         let client = client_key(client);
         if !clients.contains_key(&client) && clients.len() >= MAX_CLIENTS {
             make_room(&mut clients, now);
@@ -42,7 +48,7 @@ impl Forgeries {
             *refusals = Refusals { since: now, count: 0 };
         }
         refusals.count = refusals.count.saturating_add(1);
-        refusals.count > MAX_REFUSALS
+        refusals.count > self.most
     }
 }
 
@@ -72,8 +78,8 @@ mod tests {
 
     #[test]
     fn a_flood_is_told_to_go_away_until_its_minute_is_over() {
-        let (forgeries, client) = (Forgeries::default(), IpAddr::from([192, 0, 2, 1]));
-        for _ in 0..MAX_REFUSALS {
+        let (forgeries, client) = (Forgeries::new(20), IpAddr::from([192, 0, 2, 1]));
+        for _ in 0..20 {
             assert!(!forgeries.add(client, at(0)));
         }
         assert!(forgeries.add(client, at(59)));
@@ -84,10 +90,10 @@ mod tests {
 
     #[test]
     fn no_more_clients_are_remembered_than_there_is_room_for() {
-        let forgeries = Forgeries::default();
+        let forgeries = Forgeries::new(20);
         for number in 0..MAX_CLIENTS as u32 + 10 {
             forgeries.add(IpAddr::V4(Ipv4Addr::from_bits(number)), at(i64::from(number % 30)));
         }
-        assert!(forgeries.0.lock().unwrap().len() <= MAX_CLIENTS);
+        assert!(forgeries.clients.lock().unwrap().len() <= MAX_CLIENTS);
     }
 }

@@ -16,6 +16,7 @@ use http::{Method, StatusCode};
 use super::{Caller, Desk, inbound, status};
 use crate::archive::ArchiveError;
 use crate::model::{MessageId, Timestamp, UpstreamName};
+use crate::net::client_behind;
 use crate::sms::form::Fields;
 use crate::sms::provider::{Callback, CallbackRefusal};
 use crate::telemetry;
@@ -115,7 +116,7 @@ async fn read<'a>(
     let named = UpstreamName::parse(upstream).and_then(|n| desk.with.upstreams.get_key_value(&n));
     let Some((name, caller)) = named else { return Err(HookError::NotFound) };
     let networks = &caller.callbacks.networks;
-    let peer = peer.to_canonical();
+    let peer = client_behind(peer, request.headers(), &desk.with.trusted_proxies);
     if !networks.is_empty() && !networks.iter().any(|network| network.contains(&peer)) {
         return Err(HookError::Refused(CallbackRefusal::Forged));
     }

@@ -1,18 +1,21 @@
-//! The public port, where providers report what became of messages and hand over what came in.
+//! The public port, where providers report what became of messages and hand over what came in, and
+//! where the pixels and links of tracked mail lead.
 //!
-//! Gives a router for `/hooks/{upstream}/status` and `/hooks/{upstream}/inbound`; everything else is
-//! 404 with an empty body, so that a stranger learns nothing. What it keeps: nothing is believed
+//! Gives a router for `/hooks/{upstream}/status` and `/hooks/{upstream}/inbound`, and for the pixels and
+//! links of tracked mail, `/o/{token}` and `/c/{token}`; everything else is 404 with an empty body, so that a stranger learns nothing. What it keeps: nothing is believed
 //! before its origin is proven (the provider's signature over the configured public URL, our own
 //! proof in a status URL, or the upstream's token); nothing is answered with success before it is
 //! durable; a callback that comes again changes nothing; bodies, waits and waiters are bounded.
 //! How a provider's callback is read is `sms`'s; what a receipt means for a message is the archive's.
 
 mod forgeries;
+mod hits;
 mod hooks;
 mod inbound;
 mod keywords;
 mod masking;
 mod parts;
+mod recorder;
 mod status;
 
 use std::collections::HashMap;
@@ -22,20 +25,26 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use axum::Router;
 use axum::routing::any;
+use ipnet::IpNet;
 use tokio::sync::Semaphore;
 
 use crate::archive::Archive;
 use crate::intake::{Intake, KeywordSettings};
 use crate::model::{Clock, UpstreamName};
 use crate::policy::Apps;
+use crate::rewrite::TokenKeys;
 use crate::sms::proof::ProofKey;
 use crate::sms::provider::{Provider, ProviderCallbacks};
 use forgeries::Forgeries;
 use parts::Parts;
+use recorder::HitQueue;
+pub use recorder::HitRecorder;
 
 /// Callbacks that wait at one time, for an attempt to be judged or for the other parts of a
 /// message; one more is asked to come again.
 const MAX_WAITING: usize = 256;
+/// Callbacks without proof of one client in a minute that are told and logged.
+const MAX_REFUSALS: u32 = 20;
 
 /// An upstream that calls back.
 pub struct Caller {
@@ -55,6 +64,12 @@ pub struct FeedbackState {
     /// the end. Signatures cover it.
     pub public_url: String,
     pub keywords: KeywordSettings,
+    /// Of the tokens in links and pixels.
+    pub tokens: TokenKeys,
+    /// Of who hits one of them only the network is kept.
+    pub anonymize_ip: bool,
+    /// What proxies in these networks say of their clients is believed.
+    pub trusted_proxies: Vec<IpNet>,
     pub clock: Clock,
 }
 
@@ -70,28 +85,37 @@ impl fmt::Debug for FeedbackState {
 struct Desk {
     with: FeedbackState,
     forgeries: Forgeries,
+    /// Hits of each client, so that none fills the queue alone.
+    visits: Forgeries,
+    hits: HitQueue,
     parts: Parts,
     waiting: Arc<Semaphore>,
 }
 
-/// The routes; served with each client's address as `ConnectInfo<SocketAddr>`.
-pub fn router(state: FeedbackState) -> Router {
+/// The routes, served with each client's address as `ConnectInfo<SocketAddr>`; and what records hits,
+/// to be run until the routes are gone.
+pub fn router(state: FeedbackState) -> (Router, HitRecorder) {
     let prefix = path_prefix(&state.public_url);
+    let (queue, recorder) = recorder::queue();
     let desk = Arc::new(Desk {
         with: state,
-        forgeries: Forgeries::default(),
+        forgeries: Forgeries::new(MAX_REFUSALS),
+        visits: Forgeries::new(hits::MAX_HITS_OF_CLIENT),
+        hits: queue,
         parts: Parts::default(),
         waiting: Arc::new(Semaphore::new(MAX_WAITING)),
     });
-    let hooks = Router::new()
+    let routes = Router::new()
+        .route("/o/{token}", any(hits::open))
+        .route("/c/{token}", any(hits::click))
         .route("/hooks/{upstream}/status", any(hooks::status))
         .route("/hooks/{upstream}/inbound", any(hooks::inbound));
     // A proxy before us may leave the prefix of the public URL in the path, or take it away.
     let routes = match prefix {
-        Some(prefix) => Router::new().nest(&prefix, hooks.clone()).merge(hooks),
-        None => hooks,
+        Some(prefix) => Router::new().nest(&prefix, routes.clone()).merge(routes),
+        None => routes,
     };
-    routes.fallback(hooks::nothing_here).with_state(desk)
+    (routes.fallback(hooks::nothing_here).with_state(desk), recorder)
 }
 
 /// `/gateway` of `https://example.com/gateway`.

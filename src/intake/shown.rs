@@ -126,7 +126,7 @@ fn moments(recipient: &Recipient) -> (Option<Timestamp>, Option<Timestamp>, Opti
 mod tests {
     use super::*;
     use crate::archive::Part;
-    use crate::model::{Digest, RecipientKind, Reply, UpstreamName};
+    use crate::model::{Digest, Engagement, RecipientKind, Reply, UpstreamName};
 
     fn at(ms: i64) -> Timestamp {
         Timestamp::from_millis(ms)
@@ -150,6 +150,7 @@ mod tests {
             possible_duplicate: false,
             delivered_at: None,
             parts: parts.iter().map(part).collect(),
+            engagement: Engagement::default(),
         }
     }
 

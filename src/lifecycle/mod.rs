@@ -13,11 +13,14 @@
 //! | `Sent` | a receipt that it was lost | `Failed` |
 //! | `Stopped`, `Failed`, `NotSent` | restart | `Due` |
 
+mod agent;
 mod judge;
 mod receipt;
 pub mod retry;
 mod step;
+mod visitor;
 
 pub use receipt::{Part, Receipt};
 pub use retry::RetrySchedule;
 pub use step::{Input, Note, Progress, Refusal, Step, step};
+pub use visitor::{JUDGEMENT_VERSION, Reason, Verdict, engagement, judge_hits};

@@ -3,11 +3,13 @@
 //! [`Listener`] accepts connections and never waits for one peer; [`ConnectionLimits`] caps them in
 //! total and for each client; [`Tls`] holds the certificate and reads it again when it changes;
 //! [`Stop`] tells every task to come to its end and waits for them; [`http`] serves a router;
-//! [`ReplyWatch`] tells whether an answer arrived; [`client`] makes requests.
+//! [`ReplyWatch`] tells whether an answer arrived; [`client`] makes requests;
+//! [`client_behind`] knows who stands behind trusted proxies.
 
 pub mod client;
 mod client_address;
 pub(crate) mod client_connection;
+mod forwarded;
 pub mod http;
 mod http_tls;
 mod limits;
@@ -17,6 +19,7 @@ pub mod settings;
 mod stop;
 mod tls;
 
+pub use forwarded::client_behind;
 pub use http_tls::TlsListener;
 pub use limits::{ConnectionLimits, client_key};
 pub use listener::{Connection, Listener, NetError};

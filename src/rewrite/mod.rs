@@ -21,6 +21,8 @@ mod received;
 mod text;
 mod tracking;
 mod verp;
+mod target;
+mod token;
 
 use std::ops::Range;
 
@@ -33,6 +35,8 @@ pub use public_url::PublicUrl;
 pub use received::Trace;
 pub use tracking::{HONEYPOT, RULES, Tokens, TouchReport, Tracking, Untouched};
 pub use verp::{VerpKeys, token_of};
+pub use target::location;
+pub use token::{MAX_URL_BYTES, Token, TokenKeys};
 
 use crate::mime;
 use crate::model::{Outgoing, SteeringField};

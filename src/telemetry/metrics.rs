@@ -63,12 +63,14 @@ pub(super) const ARCHIVE_MESSAGES: &str = "waybill_archive_messages";
 pub(super) const SMTP_CONNECTIONS: &str = "waybill_smtp_connections";
 pub(super) const HTTP_DURATION: &str = "waybill_http_request_duration_seconds";
 pub(super) const FEEDBACK: &str = "waybill_feedback_total";
+pub(super) const OPENS: &str = "waybill_opens_total";
+pub(super) const CLICKS: &str = "waybill_clicks_total";
 pub(super) const FLOW_DELIVERIES: &str = "waybill_flow_deliveries_total";
 pub(super) const LOGIN: &str = "waybill_login_total";
 pub(super) const BUILD_INFO: &str = "waybill_build_info";
 
 /// Every metric that Waybill has.
-pub static METRICS: [Metric; 16] = [
+pub static METRICS: [Metric; 18] = [
     Metric {
         name: SUBMISSIONS,
         kind: Kind::Counter,
@@ -158,7 +160,21 @@ pub static METRICS: [Metric; 16] = [
         kind: Kind::Counter,
         unit: Unit::Count,
         labels: &["kind"],
-        help: "What providers told us: underway, delivered, failed, inbound, unknown, early, forged or malformed.",
+        help: "What providers told us: underway, delivered, failed, inbound, unknown, early, forged or malformed; and hits on links that were lost: hit_dropped.",
+    },
+    Metric {
+        name: OPENS,
+        kind: Kind::Counter,
+        unit: Unit::Count,
+        labels: &["automated"],
+        help: "Opens of tracked mail, by whether a machine made them.",
+    },
+    Metric {
+        name: CLICKS,
+        kind: Kind::Counter,
+        unit: Unit::Count,
+        labels: &["automated"],
+        help: "Clicks on links of tracked mail, by whether a machine made them.",
     },
     Metric {
         name: FLOW_DELIVERIES,
@@ -270,6 +286,7 @@ mod tests {
             drop(record::SmtpConnection::open());
             record::http_request("admin", "/api/v1/me", 200, second);
             record::feedback("delivered");
+            record::hits((2, 1), (1, 0));
             record::flow_delivery("done");
             record::login("success");
         });

@@ -71,6 +71,17 @@ pub fn feedback(kind: &'static str) {
     counter!(table::FEEDBACK, "kind" => kind).increment(1);
 }
 
+/// Opens and clicks: those of persons, and those of machines.
+pub fn hits(opens: (u64, u64), clicks: (u64, u64)) {
+    for (name, (persons, machines)) in [(table::OPENS, opens), (table::CLICKS, clicks)] {
+        for (automated, count) in [("false", persons), ("true", machines)] {
+            if count > 0 {
+                counter!(name, "automated" => automated).increment(count);
+            }
+        }
+    }
+}
+
 /// One attempt to tell an application of an event ended.
 pub fn flow_delivery(outcome: &'static str) {
     counter!(table::FLOW_DELIVERIES, "outcome" => outcome).increment(1);

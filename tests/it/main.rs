@@ -76,4 +76,5 @@ mod stop_and_send_exclude;
 mod storage_error;
 mod support;
 mod tracking_changes_links_alone;
+mod tracking_hits;
 mod what_was_sent_is_proven;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use redb::{ReadTransaction, ReadableTable};
 
+use crate::archive::hits::Traces;
 use crate::archive::message::{Message, Recipient};
 use crate::archive::read::Reader;
 use crate::archive::standing::status_key;
@@ -41,15 +42,26 @@ impl Standing {
     const CLICKED: u8 = 1 << 5;
     const BOUNCED: u8 = 1 << 6;
 
-    /// Nothing that this version records opens, clicks or bounces a message: those marks are asked
-    /// for and never there.
+    /// Nothing that this version records bounces a message: that mark is asked for and never there.
     pub(super) fn of(message: &Message) -> Standing {
         let is_held = |r: &Recipient| matches!(r.state, RecipientState::Held { .. });
         let held = match message.recipients.iter().any(is_held) {
             true => Standing::HELD,
             false => 0,
         };
-        Standing(status_key(message.status()) | held)
+        let is_opened = |r: &Recipient| r.engagement.opened_at.is_some();
+        let is_clicked = |r: &Recipient| r.engagement.clicked_at.is_some();
+        let marks = Standing::marks(
+            message.recipients.iter().any(is_opened),
+            message.recipients.iter().any(is_clicked),
+        );
+        Standing(status_key(message.status()) | held | marks)
+    }
+
+    fn marks(is_opened: bool, is_clicked: bool) -> u8 {
+        let opened = if is_opened { Standing::OPENED } else { 0 };
+        let clicked = if is_clicked { Standing::CLICKED } else { 0 };
+        opened | clicked
     }
 
     pub(super) fn has(self, mark: Mark) -> bool {
@@ -133,6 +145,7 @@ impl Standings {
 fn build(snapshot: &ReadTransaction) -> Result<Vec<u8>, Failure> {
     let table = snapshot.open_table(tables::BY_STATUS)?;
     let reader = Reader::new(snapshot)?;
+    let marks = Traces::new(snapshot)?.marks()?;
     let mut rows: Vec<(u128, u8)> = Vec::new();
     for status in Status::ALL {
         let key = status_key(status);
@@ -144,7 +157,8 @@ fn build(snapshot: &ReadTransaction) -> Result<Vec<u8>, Failure> {
             {
                 standing = Standing::of(&message);
             }
-            rows.push((id, standing.0));
+            let (is_opened, is_clicked) = marks.get(&id).copied().unwrap_or_default();
+            rows.push((id, standing.0 | Standing::marks(is_opened, is_clicked)));
         }
     }
     rows.sort_unstable();

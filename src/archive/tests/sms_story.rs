@@ -4,6 +4,8 @@
 use std::ops::Range;
 use std::time::Duration;
 
+use redb::ReadableTable;
+
 use super::calls::{call, key};
 use super::check::{check, check_files};
 use super::disk::{Chance, Cut, Disk, Replay};

@@ -32,6 +32,7 @@ use waybill::policy::{
     AddressPattern, App, Apps, HoldRule, OnUnknownByChannel, Rate, Routes, SmsPolicy, Track,
     UrlPattern,
 };
+use waybill::rewrite::TokenKeys;
 use waybill::sms::account::{
     CallbackUrls, KannelAccount, SignatureMethod, SmsAccounts, TokenAccount, TwilioAccount,
     VonageAccount, VonageSignature,
@@ -60,6 +61,29 @@ impl Shift {
 
     pub fn now(&self) -> Timestamp {
         Timestamp::from_millis(now().as_millis() + self.0.load(Ordering::SeqCst))
+    }
+}
+
+/// Of the links in the mail of these tests.
+pub fn tokens() -> TokenKeys {
+    TokenKeys::new((1, &[9; 32]), [])
+}
+
+/// Kannel signs nothing.
+fn unsigned(url: &url::Url) -> Caller {
+    Caller {
+        provider: provider(ProviderProtocol::Kannel {
+            url: url.clone(),
+            account: KannelAccount {
+                username: "waybill".into(),
+                password: Secret::new("word".into()),
+                callbacks: CallbackUrls::default(),
+            },
+        }),
+        callbacks: ProviderCallbacks {
+            token: Some(Secret::new(CALLBACK_TOKEN.into())),
+            networks: Vec::new(),
+        },
     }
 }
 
@@ -164,27 +188,12 @@ impl Gateway {
                 networks: networks.iter().map(|n| n.parse().unwrap()).collect(),
             },
         };
-        // Kannel signs nothing.
-        let unsigned = Caller {
-            provider: provider(ProviderProtocol::Kannel {
-                url: url.clone(),
-                account: KannelAccount {
-                    username: "waybill".into(),
-                    password: Secret::new("word".into()),
-                    callbacks: CallbackUrls::default(),
-                },
-            }),
-            callbacks: ProviderCallbacks {
-                token: Some(Secret::new(CALLBACK_TOKEN.into())),
-                networks: Vec::new(),
-            },
-        };
         let upstreams = HashMap::from([
             (upstream(), caller(&[])),
             (UpstreamName::parse("vonage").unwrap(), vonage(&url)),
             (UpstreamName::parse("gatewayapi").unwrap(), gatewayapi(&url)),
             (UpstreamName::parse("described").unwrap(), described(&url)),
-            (UpstreamName::parse("kannel").unwrap(), unsigned),
+            (UpstreamName::parse("kannel").unwrap(), unsigned(&url)),
             (UpstreamName::parse("far").unwrap(), caller(&["192.0.2.0/24"])),
         ]);
         let time = clock.clone();
@@ -196,13 +205,20 @@ impl Gateway {
             key: key.clone(),
             public_url: PUBLIC_URL.into(),
             keywords,
+            tokens: tokens(),
+            anonymize_ip: true,
+            trusted_proxies: vec!["127.0.0.2/32".parse().unwrap()],
             clock: Arc::new(move || time.now()),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
-        let serving = serve(listener, router(state), HttpLimits::default(), stop.clone());
-        let server = tokio::spawn(serving);
+        let (router, recorder) = router(state);
+        let serving = serve(listener, router, HttpLimits::default(), stop.clone());
+        let recording = recorder.run(archive.clone());
+        let server = tokio::spawn(async move {
+            tokio::join!(serving, recording);
+        });
         Gateway { archive, intake, apps, clock, key, address, stop, server }
     }
 
@@ -225,6 +241,15 @@ impl Gateway {
         };
         let stop = CancellationToken::new();
         News { task: tokio::spawn(flows.run(stop.clone())), stop }
+    }
+
+    /// One request; gives the answer as it came.
+    pub async fn bytes(&self, request: &str) -> Vec<u8> {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        answer
     }
 
     /// One request; gives status and body.

@@ -1,0 +1,91 @@
+//! A hit on a tracked link or pixel: its raw facts, and who may have been there.
+
+use ipnet::IpNet;
+
+use super::time::Timestamp;
+
+/// The number of the link that no person sees: whoever follows it follows everything.
+pub const HONEYPOT_LINK: u16 = u16::MAX;
+
+/// What was fetched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum HitKind {
+    /// The pixel.
+    Open,
+    Click {
+        link: u16,
+    },
+}
+
+/// How it was fetched; nothing else is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HitMethod {
+    Get,
+    Head,
+}
+
+/// The facts of one hit; a judgement can be made of them again at any time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hit {
+    pub kind: HitKind,
+    pub at: Timestamp,
+    /// The client's address, or only its network.
+    pub client: Option<IpNet>,
+    /// Empty when there was none; cut to a bounded length.
+    pub user_agent: String,
+    pub method: HitMethod,
+    /// What `Sec-Purpose` and its kin said; cut to a bounded length.
+    pub purpose: Option<String>,
+    /// From the upstream's acceptance on; `None` where there was none yet.
+    pub delay_ms: Option<i64>,
+    /// A provider told of it, and whether it was a machine.
+    pub told_automated: Option<bool>,
+}
+
+/// Who was there, as far as the facts tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Visitor {
+    Person,
+    /// Fetches every image, whether or not anybody looks (Apple Mail Privacy Protection).
+    PrivacyProxy,
+    /// Fetches an image when somebody looks, in that person's place (Gmail, Yahoo).
+    ImageProxy,
+    /// Looks at links and images before or instead of a person.
+    Scanner,
+    Unknown,
+}
+
+impl Visitor {
+    /// The word of the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Visitor::Person => "person",
+            Visitor::PrivacyProxy => "privacy proxy",
+            Visitor::ImageProxy => "image proxy",
+            Visitor::Scanner => "scanner",
+            Visitor::Unknown => "unknown",
+        }
+    }
+
+    /// Whether it came without anybody who looked. Doubt counts for the person.
+    pub fn is_automated(self) -> bool {
+        match self {
+            Visitor::PrivacyProxy | Visitor::Scanner => true,
+            Visitor::Person | Visitor::ImageProxy | Visitor::Unknown => false,
+        }
+    }
+}
+
+/// What is known of one recipient from hits.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Engagement {
+    /// The first open that no machine made.
+    pub opened_at: Option<Timestamp>,
+    pub opens: u64,
+    pub automated_opens: u64,
+    pub clicked_at: Option<Timestamp>,
+    pub clicks: u64,
+    pub automated_clicks: u64,
+    /// Of the last hit that tells: `Apple Mail on iPhone`.
+    pub device: Option<String>,
+}
