@@ -5,7 +5,8 @@
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use waybill::model::{Digest, MessageId, Timestamp};
-use waybill::rewrite::{self, PublicUrl, Tokens, TouchReport, Trace, Tracking, Treatment};
+use waybill::model::TouchReport;
+use waybill::rewrite::{self, PublicUrl, Tokens, Trace, Tracking, Treatment};
 
 struct Numbers;
 
@@ -36,8 +37,9 @@ fn tracked(
         exclude: &[],
         tokens: &Numbers,
     };
-    let treatment = Treatment { tracking: Some(&tracking), signers: &[] };
-    let (outgoing, report) = rewrite::render_for(&Bytes::copy_from_slice(raw), trace, treatment);
+    let treatment = Treatment { tracking: Some(&tracking), ..Treatment::default() };
+    let rewrite::Rendition { outgoing, report, .. } =
+        rewrite::render_for(&Bytes::copy_from_slice(raw), trace, treatment);
     (without(&outgoing.segments.concat(), received), report)
 }
 

@@ -70,7 +70,7 @@ pub(super) async fn raw(
 /// The bytes as relayed: made again from the record, and only shown when they are what the digest
 /// of the attempt proves.
 fn relayed(state: &AdminState, message: &Message, recipient: u16) -> Result<Bytes, Problem> {
-    let Some((outgoing, proof)) = evidence::sent_to(&state.archive, message, recipient)? else {
+    let Some((outgoing, proof)) = evidence::sent_to(&state.renderer, message, recipient)? else {
         let detail = format!("The message has no recipient {recipient}.");
         return Err(Problem::of_field(ProblemKind::NotFound, "sent_to", detail));
     };

@@ -16,6 +16,7 @@ use super::record::Recorder;
 use super::{bulk, export, stream};
 use crate::account::{AccountError, Accounts, AppScope, Role};
 use crate::archive::{Archive, Message};
+use crate::evidence::Renderer;
 use crate::intake::Resender;
 use crate::model::{MessageId, Timestamp, UpstreamName};
 
@@ -70,6 +71,8 @@ impl Records {
 #[derive(Clone)]
 pub struct AdminState {
     pub(super) archive: Archive,
+    /// Makes what was sent again.
+    pub(super) renderer: Renderer,
     pub(super) accounts: Accounts,
     pub(super) upstreams: Upstreams,
     pub(super) attempts: Arc<FailedAttempts>,
@@ -93,6 +96,7 @@ impl AdminState {
     pub fn new(archive: Archive, accounts: Accounts, upstreams: Upstreams) -> AdminState {
         AdminState {
             recorder: Recorder::new(archive.clone()),
+            renderer: Renderer::plain(archive.clone()),
             rules: Arc::default(),
             archive,
             accounts,
@@ -111,6 +115,12 @@ impl AdminState {
     /// The same with a door through which messages are sent again.
     pub fn resending_through(self, resender: Resender) -> AdminState {
         AdminState { resender: Some(resender), ..self }
+    }
+
+    /// The same with the renderer that relays, without which a mail that was changed on its way out
+    /// can not be shown as it left.
+    pub fn rendering_with(self, renderer: Renderer) -> AdminState {
+        AdminState { renderer, ..self }
     }
 
     /// The same with the daemon's own end: what goes on behind answers runs among `tasks` and ends

@@ -42,9 +42,9 @@ mod stored;
 mod suppressions;
 mod tables;
 mod tally;
-mod touches;
 #[cfg(test)]
 mod tests;
+mod touches;
 mod volume;
 mod wipe;
 mod writer;

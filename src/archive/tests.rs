@@ -99,7 +99,14 @@ fn claim_of(id: MessageId, recipients: &[u16]) -> ClaimRequest {
 
 fn judgement_of(id: MessageId, recipient: u16, outcome: Outcome) -> Judgement {
     let outcomes = vec![(recipient, outcome)];
-    Judgement { message: id, outcomes, is_last_upstream: true, hold_unknown: false, now: at(20) }
+    Judgement {
+        message: id,
+        outcomes,
+        touch: None,
+        is_last_upstream: true,
+        hold_unknown: false,
+        now: at(20),
+    }
 }
 
 fn action_of(kind: ActionKind, id: MessageId) -> Action {

@@ -92,9 +92,8 @@ impl StoredTouch {
         let skipped = self.skipped.into_iter().map(|(word, count)| {
             SkipReason::parse(&word).map(|why| (why, count)).ok_or_else(|| no_word(&word))
         });
-        let untouched = self.untouched.map(|word| {
-            Untouched::parse(&word).ok_or_else(|| no_word(&word))
-        });
+        let untouched =
+            self.untouched.map(|word| Untouched::parse(&word).ok_or_else(|| no_word(&word)));
         Ok(Touch {
             settings: self.settings,
             signatures: Bytes::from(self.signatures),

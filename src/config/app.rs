@@ -80,9 +80,7 @@ fn read_app(section: &Section<'_, '_>) -> Option<ReadApp> {
     let retention = section.optional("retention", &RetentionKind);
     let callbacks = section.get("callbacks", &List(URL_GLOB), Vec::new());
     let originators = section.get("originators", &List(ORIGINATOR), Vec::new());
-    for key in ["retention", "track"] {
-        section.no_effect_yet(key);
-    }
+    section.no_effect_yet("retention");
     let smtp = section.optional_table("smtp", read_smtp_credential);
     let country = section.optional("country", &COUNTRY).unwrap_or_default();
     let accounts = section.optional_table("sms", read_sms_credentials).unwrap_or_default();

@@ -1,52 +1,80 @@
 //! What follows a message after it left: `[tracking]`, `[dkim]`, `[feedback]`, `[[flow]]`.
-//! Of these only flows, the public URL and `anonymize_ip` have an effect yet.
+//! Of these `[feedback]` has no effect yet.
 
 use super::address::{DOMAIN, LISTEN, MAILBOX};
 use super::kind::{Complaint, Flag, List, Word};
-use super::later::{DkimKey, FeedbackListener, FeedbackSettings, TrackingSettings};
+use super::later::{FeedbackListener, FeedbackSettings};
 use super::listener::{Ports, read_listener_tls};
 use super::pattern::{GLOB, Glob, HTTP_URL, REGEX};
 use super::problem::closest;
 use super::secret::{OneLine, PemKey};
 use super::section::Section;
 use super::sms::REPLY;
+use crate::evidence::LinkSettings;
 use crate::flow::{Flow, FlowAction, FlowMatcher};
 use crate::model::{Channel, EventKind, Secret};
+use crate::rewrite::{DkimKeyError, DkimSigner, PublicUrl};
 use url::Url;
+
+/// `[tracking]`.
+#[derive(Clone, Debug)]
+pub struct TrackingSettings {
+    pub links: LinkSettings,
+    /// Where links and pixels lead, as the other doors name it.
+    pub public_url: Url,
+    pub anonymize_ip: bool,
+}
 
 pub(super) fn read_tracking(top: &Section<'_, '_>) -> Option<TrackingSettings> {
     top.optional_table("tracking", |tracking| {
-        let public_url = tracking.required("public_url", &HTTP_URL);
+        let url = tracking.required("public_url", &HTTP_URL);
         let exclude = tracking.get("exclude", &List(GLOB), Vec::new());
         let anonymize_ip = tracking.get("anonymize_ip", &Flag, true);
-        tracking.no_effect_yet("exclude");
-        if public_url.as_ref().is_some_and(|url| url.scheme() == "http") {
+        let honeypot = tracking.get("honeypot", &Flag, false);
+        let report = &tracking.context.report;
+        if url.as_ref().is_some_and(|url| url.scheme() == "http") {
             let what = "public_url is not https, so mail programs warn of its links";
             let advice = "write an https:// URL that a TLS proxy or Waybill's own TLS answers";
-            tracking.context.report.warning(tracking.place("public_url"), what, advice);
+            report.warning(tracking.place("public_url"), what, advice);
         }
-        Some(TrackingSettings { public_url: public_url?, exclude, anonymize_ip })
+        let public_url = url.as_ref().and_then(|url| PublicUrl::parse(url.as_str()));
+        if url.is_some() && public_url.is_none() {
+            let what = "public_url is too long, or has more than scheme, host, port and path";
+            let advice = "write a short one, such as \"https://t.example.com\"";
+            report.error(tracking.place("public_url"), what, advice);
+        }
+        let exclude = exclude.into_iter().map(|glob| glob.text).collect();
+        let links = LinkSettings { public_url: public_url?, exclude, honeypot };
+        Some(TrackingSettings { links, public_url: url?, anonymize_ip })
     })
 }
 
-pub(super) fn read_dkim(top: &Section<'_, '_>) -> Vec<DkimKey> {
-    top.no_effect_yet("dkim");
+pub(super) fn read_dkim(top: &Section<'_, '_>) -> Vec<DkimSigner> {
     top.table("dkim", |dkim| {
         let keys = dkim.tables("key", |key| {
             let domain = key.required("domain", &DOMAIN);
             let selector = key.required("selector", &DOMAIN);
             let private_key = key.required("private_key", &PemKey);
             let place = key.place("selector");
-            let (domain, selector) = (domain?, selector?);
-            Some((DkimKey { domain, selector, private_key: private_key? }, place))
+            match DkimSigner::from_pem(domain?, selector?.as_str(), &private_key?) {
+                Ok(signer) => Some((signer, place)),
+                Err(error) => {
+                    let (at, advice) = match error {
+                        DkimKeyError::Selector => ("selector", "write one such as \"s2026\""),
+                        DkimKeyError::Domain => ("domain", "write it as DNS has it, in A-labels"),
+                        DkimKeyError::Pem | DkimKeyError::Kind => {
+                            ("private_key", "make one with `openssl genrsa 2048`")
+                        }
+                    };
+                    dkim.context.report.error(key.place(at), error.to_string(), advice);
+                    None
+                }
+            }
         });
         let keys: Vec<_> = keys.into_iter().flatten().collect();
         for (index, (key, place)) in keys.iter().enumerate() {
-            let same = |(other, _): &&(DkimKey, _)| {
-                other.domain == key.domain && other.selector == key.selector
-            };
-            if keys[..index].iter().find(same).is_some() {
-                let what = format!("there are two keys {}._domainkey.{}", key.selector, key.domain);
+            if keys[..index].iter().any(|(other, _)| other.dns_name() == key.dns_name()) {
+                let what = format!("there are two keys {}", key.dns_name());
                 let advice = "give each key its own selector";
                 dkim.context.report.error(place.clone(), what, advice);
             }

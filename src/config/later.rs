@@ -5,10 +5,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use url::Url;
-
-use super::pattern::Glob;
-use crate::model::{AppName, Domain, Mailbox, Secret, UpstreamName};
+use crate::model::{AppName, Mailbox, Secret, UpstreamName};
 use crate::submission::settings::ListenerTls;
 
 /// Everything without effect yet.
@@ -20,8 +17,6 @@ pub struct Later {
     pub apps: Vec<AppLater>,
     /// The upstreams of kind `smpp`.
     pub upstreams: Vec<SmppUpstream>,
-    pub tracking: Option<TrackingSettings>,
-    pub dkim: Vec<DkimKey>,
     pub feedback: Option<FeedbackSettings>,
 }
 
@@ -59,24 +54,6 @@ pub struct SmppProvider {
     pub system_id: String,
     pub password: Secret,
     pub system_type: Option<String>,
-}
-
-/// `[tracking]`.
-#[derive(Clone, Debug)]
-pub struct TrackingSettings {
-    pub public_url: Url,
-    /// Links that are left alone.
-    pub exclude: Vec<Glob>,
-    pub anonymize_ip: bool,
-}
-
-/// One `[[dkim.key]]`.
-#[derive(Clone, Debug)]
-pub struct DkimKey {
-    pub domain: Domain,
-    pub selector: Domain,
-    /// PEM
-    pub private_key: Secret,
 }
 
 /// `[feedback]`.

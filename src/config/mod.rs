@@ -18,6 +18,7 @@ use std::io::Read;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use toml::de::DeTable;
 
@@ -46,6 +47,7 @@ mod upstream_sms;
 mod tests;
 
 pub use environment::Environment;
+pub use feedback::TrackingSettings;
 pub use later::Later;
 pub use pattern::Glob;
 pub use problem::{Problem, Severity};
@@ -58,6 +60,7 @@ use crate::lifecycle::RetrySchedule;
 use crate::net::TlsSettings;
 use crate::policy::{Apps, Routes};
 use crate::relay::SmtpUpstream;
+use crate::rewrite::DkimSigner;
 use crate::sms::SmsUpstream;
 use crate::submission::{SmsPortSettings, SmtpSettings};
 use crate::telemetry::LogSettings;
@@ -91,6 +94,10 @@ pub struct Config {
     pub sms: Option<SmsPortSettings>,
     pub keywords: KeywordSettings,
     pub public: PublicSettings,
+    /// `None` is off.
+    pub tracking: Option<TrackingSettings>,
+    /// The keys that sign.
+    pub dkim: Arc<Vec<DkimSigner>>,
     pub queue: RetrySchedule,
     /// `None` is off.
     pub admin: Option<AdminSettings>,
@@ -194,7 +201,7 @@ fn read(top: &Section<'_, '_>, environment: &Environment) -> Config {
     let speaks_sms = read_apps.iter().any(app::ReadApp::speaks_sms);
     upstream::check_channels(top, &read_upstreams, speaks_sms);
     app::check_tracking(top, &read_apps, top.is_set("tracking"));
-    let dkim = feedback::read_dkim(top);
+    let dkim = Arc::new(feedback::read_dkim(top));
     let flows = feedback::read_flows(top);
     let (apps, later_apps) = read_apps.into_iter().map(|read| (read.app, read.later)).unzip();
     let (mut upstreams, mut sms_upstreams, mut smpp) = (Vec::new(), Vec::new(), Vec::new());
@@ -205,7 +212,7 @@ fn read(top: &Section<'_, '_>, environment: &Environment) -> Config {
             UpstreamSettings::Smpp(upstream) => smpp.push(upstream),
         }
     }
-    let later = Later { retention, apps: later_apps, upstreams: smpp, tracking, dkim, feedback };
+    let later = Later { retention, apps: later_apps, upstreams: smpp, feedback };
     let apps = Apps(apps);
     Config {
         data_dir,
@@ -222,6 +229,8 @@ fn read(top: &Section<'_, '_>, environment: &Environment) -> Config {
         sms,
         keywords,
         public,
+        tracking,
+        dkim,
         queue,
         admin,
         metrics,

@@ -9,6 +9,7 @@ mod alive;
 pub(crate) mod control;
 mod gauges;
 mod reload;
+mod rendering;
 mod service;
 mod sms;
 mod start;

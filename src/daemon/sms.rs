@@ -77,7 +77,7 @@ impl SmsParts {
             own_hosts: own_hosts(config),
             key: ProofKey::new(&archive.key(PROOF_KEY).await?),
             tokens: token_keys(archive).await?,
-            anonymize_ip: config.later.tracking.as_ref().is_none_or(|t| t.anonymize_ip),
+            anonymize_ip: config.tracking.as_ref().is_none_or(|t| t.anonymize_ip),
             trusted_proxies: public.trusted_proxies.clone(),
         })
     }

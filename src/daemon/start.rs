@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 use super::control::{ControlSocket, ControlSocketError};
 use super::reload::{Reloadable, fixed_part};
 use super::sms::{Shared, SmsParts};
-use super::{alive, gauges, now};
+use super::{alive, gauges, now, rendering};
 use crate::account::Accounts;
 use crate::admin::{self, AdminState, LoginRules, Readiness, Records, UpstreamHealth, Upstreams};
 use crate::archive::{Archive, ArchiveError};
@@ -86,6 +86,8 @@ impl Daemon {
         let fixed = fixed_part(&config);
         let archive = Archive::open(&config.archive)?;
         let sms = SmsParts::new(&config, &archive).await?;
+        let renderer = rendering::renderer(&config, &archive).await?;
+        archive.rejudge_hits().await?;
         let accounts = Accounts::new(archive.clone());
         let routes = Arc::new(ArcSwap::from_pointee(config.routes));
         let intake = Intake::new(archive.clone(), routes.clone(), &config.apps);
@@ -104,8 +106,14 @@ impl Daemon {
         let (doors, queue) = (CancellationToken::new(), CancellationToken::new());
         let schedule = Arc::new(config.queue);
         let clock: Clock = Arc::new(now);
-        let dispatch =
-            Dispatch { archive: archive.clone(), routes: routes.clone(), relays, schedule, clock };
+        let dispatch = Dispatch {
+            archive: archive.clone(),
+            renderer: renderer.clone(),
+            routes: routes.clone(),
+            relays,
+            schedule,
+            clock,
+        };
         let shared = Shared {
             archive: archive.clone(),
             intake: intake.clone(),
@@ -130,7 +138,8 @@ impl Daemon {
             let rules = LoginRules { session: settings.session, require_2fa: settings.require_2fa };
             let state = AdminState::new(archive.clone(), accounts.clone(), upstreams)
                 .with_rules(rules)
-                .resending_through(resender);
+                .resending_through(resender)
+                .rendering_with(renderer);
             daemon.records = Some(state.records());
             let router = daemon.admin_router(state);
             daemon.addresses.admin = Some(daemon.open("admin", settings.listen, router).await?);

@@ -156,12 +156,7 @@ impl Worker {
 
     /// Records what came of it; the next claim rides in the same commit. Nothing new is sent before
     /// both are durable, so a crash leaves at most one message a worker in doubt.
-    async fn judge_and_claim(
-        &self,
-        done: Claimed,
-        attempted: Attempted,
-        is_bug: bool,
-    ) -> Next {
+    async fn judge_and_claim(&self, done: Claimed, attempted: Attempted, is_bug: bool) -> Next {
         let Claimed { plan, rest, message, .. } = done;
         let recipients = plan.recipients.iter().copied();
         let outcomes: Vec<(u16, Outcome)> = recipients.zip(attempted.outcomes).collect();

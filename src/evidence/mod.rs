@@ -6,5 +6,5 @@
 mod renderer;
 mod rendition;
 
-pub use renderer::{RenderSettings, Rendered, Renderer, ReturnKeys, SEVERAL, TrackingSettings};
-pub use rendition::{Proof, sent_to};
+pub use renderer::{LinkSettings, RenderSettings, Rendered, Renderer, ReturnKeys, SEVERAL};
+pub use rendition::{Proof, sent_to, untouched};

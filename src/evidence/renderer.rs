@@ -10,9 +10,10 @@ use bytes::Bytes;
 
 use super::rendition;
 use crate::archive::{Archive, ArchiveError, Content, Message, Rendering};
-use crate::model::{Mailbox, Medium, Outgoing, ReversePath, Sequence, Touch};
+use crate::model::{Mailbox, Medium, Outgoing, ReversePath, Sequence, Touch, TouchReport};
 use crate::rewrite::{
-    self, DkimSigner, PublicUrl, RULES, Signing, TokenKeys, Tokens, Tracking, Treatment, VerpKeys,
+    self, DkimSigner, PublicUrl, RULES, Rendition, Signing, TokenKeys, Tokens, Tracking, Treatment,
+    VerpKeys,
 };
 
 /// Instead of a recipient's index in the return path of a transaction with several: the report has to
@@ -22,15 +23,15 @@ pub const SEVERAL: u16 = u16::MAX;
 /// What is done to mail on its way out.
 #[derive(Default)]
 pub struct RenderSettings {
-    pub tracking: Option<TrackingSettings>,
-    pub signers: Vec<DkimSigner>,
+    pub tracking: Option<LinkSettings>,
+    pub signers: Arc<Vec<DkimSigner>>,
     /// Where reports come back to; `None` leaves the sender's own return path.
     pub return_path: Option<Mailbox>,
 }
 
-/// `[tracking]`, as far as it is about what leaves.
+/// How links and pixels are made.
 #[derive(Clone, Debug)]
-pub struct TrackingSettings {
+pub struct LinkSettings {
     pub public_url: PublicUrl,
     /// Globs over links that are left alone.
     pub exclude: Vec<String>,
@@ -55,7 +56,7 @@ struct Inner {
     /// `None`: nothing is ever changed for one recipient.
     keys: Option<ReturnKeys>,
     now: Option<Way>,
-    signers: Vec<DkimSigner>,
+    signers: Arc<Vec<DkimSigner>>,
     return_path: Option<Mailbox>,
 }
 
@@ -119,7 +120,7 @@ impl Renderer {
 
     /// Changes nothing for anybody.
     pub fn plain(archive: Archive) -> Renderer {
-        let (signers, return_path) = (Vec::new(), None);
+        let (signers, return_path) = (Arc::default(), None);
         let inner = Inner { archive, keys: None, now: None, signers, return_path };
         Renderer { inner: Arc::new(inner) }
     }
@@ -181,11 +182,11 @@ impl Renderer {
             return Ok(Some(touched(message, raw, None, signing).outgoing));
         }
         let rendering = self.inner.archive.rendering(touch.settings)?;
-        let known = rendering.filter(|rendering| rendering.rules == RULES).zip(self.inner.keys.as_ref());
+        let known =
+            rendering.filter(|rendering| rendering.rules == RULES).zip(self.inner.keys.as_ref());
         let Some((rendering, keys)) = known else { return Ok(None) };
         let way = Way::new(touch.settings, rendering, keys);
-        let again =
-            way.map(|way| touched(message, raw, Some((&way, recipient)), signing).outgoing);
+        let again = way.map(|way| touched(message, raw, Some((&way, recipient)), signing).outgoing);
         Ok(again)
     }
 
@@ -216,9 +217,10 @@ fn touched(
     raw: &Bytes,
     tracked: Option<(&Way, u16)>,
     signing: Signing<'_>,
-) -> rewrite::Rendition {
+) -> Rendition {
     let Some(trace) = rendition::trace(message) else {
-        return rewrite::Rendition::untouched(rendition::untouched(message, raw));
+        let outgoing = rendition::untouched(message, raw);
+        return Rendition { outgoing, signatures: Bytes::new(), report: TouchReport::default() };
     };
     let Some((way, recipient)) = tracked else {
         return rewrite::render_for(raw, &trace, Treatment { tracking: None, signing });

@@ -2,16 +2,16 @@
 
 use bytes::Bytes;
 
+use super::Renderer;
 use crate::archive::{Archive, ArchiveError, Event, Message, Recipient};
 use crate::model::{Cause, Digest, EventKind, Medium, Outgoing, RecipientState, Sms, SmsBody};
-use super::Renderer;
 use crate::rewrite::{Trace, render};
 
 /// Events that are read at one time.
 const PAGE: usize = 200;
 
 /// The bytes for the upstream, from the record and the bytes as submitted alone.
-pub(super) fn untouched(message: &Message, raw: &Bytes) -> Outgoing {
+pub fn untouched(message: &Message, raw: &Bytes) -> Outgoing {
     match (trace(message), &message.medium) {
         (Some(trace), _) => render(raw, &trace),
         // What the recipient reads; how a provider is told of it is no part of it.

@@ -277,18 +277,18 @@ pub(super) struct Incoming {
     pub is_vouched_for: bool,
 }
 
-/// Tells them apart.
-pub(super) fn incoming(raw: &[u8], signers: &[&DkimSigner]) -> Incoming {
+/// Tells them apart; `ours` are the domains that sign now.
+pub(super) fn incoming(raw: &[u8], ours: &[String]) -> Incoming {
     let mut incoming = Incoming::default();
     for field in mime::all_fields(raw) {
         if field.is("ARC-Seal") {
             incoming.is_vouched_for = true;
         } else if field.is("DKIM-Signature") {
             let domain = domain_tag(&field.unfolded());
-            let is_ours = |signer: &&DkimSigner| {
-                domain.as_deref().is_some_and(|d| signer.domain.as_str().eq_ignore_ascii_case(d))
+            let is_ours = |ours: &String| {
+                domain.as_deref().is_some_and(|domain| ours.eq_ignore_ascii_case(domain))
             };
-            match signers.iter().any(is_ours) {
+            match ours.iter().any(is_ours) {
                 true => incoming.replaced.push(field.span),
                 false => incoming.is_vouched_for = true,
             }
@@ -299,6 +299,11 @@ pub(super) fn incoming(raw: &[u8], signers: &[&DkimSigner]) -> Incoming {
         incoming.replaced.clear();
     }
     incoming
+}
+
+/// The domains of signatures that we made.
+pub(super) fn domains_of(fields: &[u8]) -> Vec<String> {
+    mime::all_fields(fields).filter_map(|field| domain_tag(&field.unfolded())).collect()
 }
 
 /// The `d=` of a signature.

@@ -10,72 +10,12 @@ use wildmatch::WildMatch;
 
 use super::public_url::PublicUrl;
 use crate::mime;
+use crate::model::SkipReason;
 
 /// Longest URL that is followed; what is longer, servers refuse (RFC 9110 §4.1).
 const MAX_URL_BYTES: usize = 8 * 1024;
 /// URLs of List-Unsubscribe that are remembered.
 const MAX_UNSUBSCRIBE_URLS: usize = 16;
-
-/// Why a link is left as it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum SkipReason {
-    Mailto,
-    Tel,
-    Sms,
-    /// A part of the same message (RFC 2392).
-    Cid,
-    /// Every other scheme that is not of the web.
-    OtherScheme,
-    /// A place in the message itself.
-    Fragment,
-    /// It has no scheme or host, or is empty.
-    Relative,
-    /// It was put there by this gateway.
-    Ours,
-    /// The configuration leaves it out.
-    Excluded,
-    /// It, its words or the List-Unsubscribe field say so: unsubscribing must work even when nothing else does.
-    Unsubscribe,
-    /// Its words are a URL; leading elsewhere than they say is what phishing filters look for.
-    TextIsUrl,
-    /// A placeholder of a template that somebody after us fills in.
-    Placeholder,
-    /// Longer than 8 KiB, or with characters that could not be given back as they are.
-    Unusual,
-    /// In plain text: where it ends can not be told for certain.
-    UnclearEnd,
-    /// Its line would become longer than RFC 5322 allows.
-    LineTooLong,
-    /// There are more links than have numbers.
-    TooMany,
-    /// Not a link but a whole part: its charset or its encoding is not known or damaged, or it is too large.
-    PartUnreadable,
-}
-
-impl SkipReason {
-    /// Its name in answers.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            SkipReason::Mailto => "mailto",
-            SkipReason::Tel => "tel",
-            SkipReason::Sms => "sms",
-            SkipReason::Cid => "cid",
-            SkipReason::OtherScheme => "other_scheme",
-            SkipReason::Fragment => "fragment",
-            SkipReason::Relative => "relative",
-            SkipReason::Ours => "ours",
-            SkipReason::Excluded => "excluded",
-            SkipReason::Unsubscribe => "unsubscribe",
-            SkipReason::TextIsUrl => "text_is_url",
-            SkipReason::Placeholder => "placeholder",
-            SkipReason::Unusual => "unusual",
-            SkipReason::UnclearEnd => "unclear_end",
-            SkipReason::LineTooLong => "line_too_long",
-            SkipReason::TooMany => "too_many",
-            SkipReason::PartUnreadable => "part_unreadable",
-        }
-    }
-}
 
 /// What is asked of every link of one message.
 pub(super) struct Judge<'a> {

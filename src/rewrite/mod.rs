@@ -18,11 +18,11 @@ mod html;
 mod link;
 mod public_url;
 mod received;
+mod target;
 mod text;
+mod token;
 mod tracking;
 mod verp;
-mod target;
-mod token;
 
 use std::ops::Range;
 
@@ -30,16 +30,15 @@ use bytes::Bytes;
 
 pub use dkim::{DkimKeyError, DkimSigner};
 pub use dkim_record::{Mismatch, compare};
-pub use link::SkipReason;
 pub use public_url::PublicUrl;
 pub use received::Trace;
-pub use tracking::{HONEYPOT, RULES, Tokens, TouchReport, Tracking, Untouched};
-pub use verp::{VerpKeys, token_of};
 pub use target::location;
 pub use token::{MAX_URL_BYTES, Token, TokenKeys};
+pub use tracking::{RULES, Tokens, Tracking};
+pub use verp::{VerpKeys, token_of};
 
 use crate::mime;
-use crate::model::{Outgoing, SteeringField};
+use crate::model::{Outgoing, SteeringField, TouchReport};
 use tracking::Changes;
 
 /// What is done to a message beyond what is done to every one.
@@ -47,26 +46,54 @@ use tracking::Changes;
 pub struct Treatment<'a> {
     /// For this one recipient.
     pub tracking: Option<&'a Tracking<'a>>,
+    pub signing: Signing<'a>,
+}
+
+/// Where the signatures come from.
+#[derive(Clone, Copy)]
+pub enum Signing<'a> {
     /// All keys; those of the author's domain sign.
-    pub signers: &'a [DkimSigner],
+    With(&'a [DkimSigner]),
+    /// It was signed before, with these fields.
+    As(&'a Bytes),
+}
+
+impl Default for Signing<'_> {
+    fn default() -> Self {
+        Signing::With(&[])
+    }
+}
+
+/// A message as it is relayed, and how it came to be so.
+#[derive(Clone, Debug)]
+pub struct Rendition {
+    pub outgoing: Outgoing,
+    /// The `DKIM-Signature` fields that were put in front, whole.
+    pub signatures: Bytes,
+    /// What tracking did.
+    pub report: TouchReport,
 }
 
 /// The message as it is relayed when nobody is tracked and nothing is signed.
 pub fn render(raw: &Bytes, trace: &Trace<'_>) -> Outgoing {
-    render_for(raw, trace, Treatment::default()).0
+    render_for(raw, trace, Treatment::default()).outgoing
 }
 
-/// The message as it is relayed to a recipient, and what tracking did to it.
-pub fn render_for(
-    raw: &Bytes,
-    trace: &Trace<'_>,
-    treatment: Treatment<'_>,
-) -> (Outgoing, TouchReport) {
-    let signers = dkim::signers_for(raw, treatment.signers);
+/// The message as it is relayed to a recipient.
+pub fn render_for(raw: &Bytes, trace: &Trace<'_>, treatment: Treatment<'_>) -> Rendition {
+    let (signers, domains) = match treatment.signing {
+        Signing::With(all) => {
+            let signers = dkim::signers_for(raw, all);
+            let domains =
+                signers.iter().map(|signer| signer.domain().as_str().to_owned()).collect();
+            (signers, domains)
+        }
+        Signing::As(fields) => (Vec::new(), dkim::domains_of(fields)),
+    };
     let (mut changes, report, replaced) = match treatment.tracking {
-        None if signers.is_empty() => (Changes::new(), TouchReport::default(), Vec::new()),
+        None if domains.is_empty() => (Changes::new(), TouchReport::default(), Vec::new()),
         tracking => {
-            let incoming = dkim::incoming(raw, &signers);
+            let incoming = dkim::incoming(raw, &domains);
             let (changes, report) = match tracking {
                 Some(tracking) => tracking::touch(raw, tracking, incoming.is_vouched_for),
                 None => (Changes::new(), TouchReport::default()),
@@ -78,12 +105,14 @@ pub fn render_for(
     changes.extend(cuts.map(|cut| (cut, Vec::new())));
     changes.sort_by_key(|(span, _)| span.start);
     let segments = segments(raw, trace, changes);
-    if signers.is_empty() {
-        return (Outgoing::new(segments), report);
-    }
+    let signatures = match treatment.signing {
+        Signing::As(fields) => fields.clone(),
+        Signing::With(_) if signers.is_empty() => Bytes::new(),
+        Signing::With(_) => dkim::sign(&segments.concat(), &signers, trace.accepted_at).into(),
+    };
     let (place, _) = received_place(raw);
-    let signatures = dkim::sign(&segments.concat(), &signers, trace.accepted_at);
-    (Outgoing::new(with_signatures(segments, place, signatures)), report)
+    let outgoing = Outgoing::new(with_signatures(segments, place, signatures.clone()));
+    Rendition { outgoing, signatures, report }
 }
 
 /// The message with its changes, which are ascending and disjoint, and the `Received` field.
@@ -107,9 +136,9 @@ fn segments(raw: &Bytes, trace: &Trace<'_>, changes: Changes) -> Vec<Bytes> {
 }
 
 /// Signatures stand where `Received` does, above it: what is in front of the place is its first segment.
-fn with_signatures(mut segments: Vec<Bytes>, place: usize, signatures: Vec<u8>) -> Vec<Bytes> {
+fn with_signatures(mut segments: Vec<Bytes>, place: usize, signatures: Bytes) -> Vec<Bytes> {
     if !signatures.is_empty() {
-        segments.insert(usize::from(place > 0), Bytes::from(signatures));
+        segments.insert(usize::from(place > 0), signatures);
     }
     segments
 }

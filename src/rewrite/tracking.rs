@@ -15,13 +15,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::charset::Markup;
 use super::html::{self, Anchor, Found};
-use super::link::{Judge, SkipReason};
+use super::link::Judge;
 use super::public_url::PublicUrl;
 use super::text;
 use crate::mime::{self, Content, Edit, Outline, Protection, TextKind};
+use crate::model::hit::HONEYPOT_LINK;
+use crate::model::{SkipReason, TouchReport, Untouched};
 
-/// The number of the link that no person sees.
-pub const HONEYPOT: u16 = u16::MAX;
 /// The version of the rules by which messages are rewritten. What was sent is recomputed by the rules of its time, so a
 /// change of what comes out needs a new number, and the old way has to stay.
 pub const RULES: u16 = 1;
@@ -45,57 +45,6 @@ pub struct Tracking<'a> {
     /// Globs over URLs that are left alone, with or without their scheme.
     pub exclude: &'a [String],
     pub tokens: &'a dyn Tokens,
-}
-
-/// What rewriting did to a message.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TouchReport {
-    /// Links that there are, of whatever kind.
-    pub links: u32,
-    /// Of these, the ones that were replaced.
-    pub rewritten: u32,
-    pub pixel: bool,
-    /// The others, by the reason why they were left.
-    pub skipped: Vec<(SkipReason, u32)>,
-    /// Why the message was left as it came.
-    pub untouched_because: Option<Untouched>,
-}
-
-/// Why a whole message was left as it came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Untouched {
-    Signed,
-    Encrypted,
-    Smime,
-    Pgp,
-    Calendar,
-    Report,
-    /// Somebody whose key we do not hold vouches for its bytes (RFC 6376, RFC 8617).
-    ForeignSignature,
-    /// Two readers might see different parts.
-    Malformed,
-    /// It holds no text and no HTML.
-    NoText,
-    /// Rewriting failed.
-    Failed,
-}
-
-impl Untouched {
-    /// Its name in answers.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Untouched::Signed => "signed",
-            Untouched::Encrypted => "encrypted",
-            Untouched::Smime => "smime",
-            Untouched::Pgp => "pgp",
-            Untouched::Calendar => "calendar",
-            Untouched::Report => "report",
-            Untouched::ForeignSignature => "foreign_signature",
-            Untouched::Malformed => "malformed",
-            Untouched::NoText => "no_text",
-            Untouched::Failed => "failed",
-        }
-    }
 }
 
 impl From<Protection> for Untouched {
@@ -270,7 +219,7 @@ impl<'a> Touch<'a> {
 
     /// The number of the next link, if it still has one.
     fn number(&mut self) -> Option<u16> {
-        let number = u16::try_from(self.links).ok().filter(|number| *number < HONEYPOT);
+        let number = u16::try_from(self.links).ok().filter(|number| *number < HONEYPOT_LINK);
         self.links += 1;
         number
     }
@@ -350,7 +299,8 @@ impl<'a> Touch<'a> {
         let mut tags: Vec<String> = Vec::new();
         if wants_honeypot {
             let url = self.tracking.public_url;
-            let link = url.click(&self.tracking.tokens.click(HONEYPOT, url.as_str().as_bytes()));
+            let link =
+                url.click(&self.tracking.tokens.click(HONEYPOT_LINK, url.as_str().as_bytes()));
             tags.push(format!(
                 "<a href=\"{link}\" rel=\"nofollow\" tabindex=\"-1\" aria-hidden=\"true\" style=\"display:none\"></a>"
             ));

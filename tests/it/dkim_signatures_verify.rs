@@ -14,10 +14,10 @@ use mail_auth::common::verify::DomainKey;
 use mail_auth::{
     AuthenticatedMessage, DkimResult, MessageAuthenticator, Parameters, ResolverCache, Txt,
 };
-use waybill::model::{Domain, MessageId, Secret, Timestamp};
+use waybill::model::{Domain, MessageId, Secret, Timestamp, Untouched};
 use waybill::rewrite::{
-    DkimKeyError, DkimSigner, Mismatch, PublicUrl, Tokens, Trace, Tracking, Treatment, Untouched,
-    compare, render, render_for,
+    DkimKeyError, DkimSigner, Mismatch, PublicUrl, Rendition, Signing, Tokens, Trace, Tracking,
+    Treatment, compare, render, render_for,
 };
 
 use crate::support::tools;
@@ -71,10 +71,13 @@ fn sent(raw: &str, signers: &[DkimSigner]) -> (Vec<u8>, Option<Untouched>) {
         exclude: &[],
         tokens: &Fixed,
     };
-    let treatment = Treatment { tracking: Some(&tracking), signers };
+    let treatment = Treatment { tracking: Some(&tracking), signing: Signing::With(signers) };
     let raw = Bytes::copy_from_slice(raw.as_bytes());
-    let (outgoing, report) = render_for(&raw, &trace(), treatment);
-    let again = render_for(&raw, &trace(), treatment).0;
+    let Rendition { outgoing, report, signatures } = render_for(&raw, &trace(), treatment);
+    let again = render_for(&raw, &trace(), treatment).outgoing;
+    let treatment = Treatment { tracking: Some(&tracking), signing: Signing::As(&signatures) };
+    let without_keys = render_for(&raw, &trace(), treatment).outgoing;
+    assert_eq!(without_keys.digest, outgoing.digest, "not the same without the keys");
     assert_eq!(outgoing.digest, again.digest, "the same message is signed in the same way");
     (outgoing.segments.concat(), report.untouched_because)
 }
@@ -182,12 +185,13 @@ async fn signatures_that_came_with_it_are_replaced_or_respected() {
 fn without_tracking_and_keys_nothing_is_different() {
     let raw = Bytes::from_static(MESSAGE.as_bytes());
     let plain = render(&raw, &trace());
-    let (other, report) = render_for(&raw, &trace(), Treatment::default());
+    let Rendition { outgoing: other, report, .. } =
+        render_for(&raw, &trace(), Treatment::default());
     assert_eq!((plain.digest, plain.segments), (other.digest, other.segments));
     assert_eq!(report, Default::default());
     let signers = [signer("other.example", "a", false)];
-    let treatment = Treatment { tracking: None, signers: &signers };
-    assert_eq!(plain.digest, render_for(&raw, &trace(), treatment).0.digest);
+    let treatment = Treatment { tracking: None, signing: Signing::With(&signers) };
+    assert_eq!(plain.digest, render_for(&raw, &trace(), treatment).outgoing.digest);
 }
 
 #[test]

@@ -11,11 +11,8 @@ use html5ever::tendril::TendrilSink;
 use html5ever::{ParseOpts, parse_document};
 use mail_parser::{MessageParser, PartType};
 use markup5ever_rcdom::{Handle, NodeData, RcDom};
-use waybill::model::{MessageId, Timestamp};
-use waybill::rewrite::{
-    PublicUrl, SkipReason, Tokens, TouchReport, Trace, Tracking, Treatment, Untouched, render,
-    render_for,
-};
+use waybill::model::{MessageId, SkipReason, Timestamp, TouchReport, Untouched};
+use waybill::rewrite::{PublicUrl, Tokens, Trace, Tracking, Treatment, render, render_for};
 
 const PUBLIC: &str = "https://t.example.com";
 
@@ -66,9 +63,9 @@ fn tracked_as(raw: &[u8], honeypot: bool) -> (Vec<u8>, TouchReport) {
         exclude: &exclude,
         tokens: &Readable,
     };
-    let treatment = Treatment { tracking: Some(&tracking), signers: &[] };
-    let (outgoing, report) = render_for(&Bytes::copy_from_slice(raw), &trace(), treatment);
-    (without_received(outgoing.segments.concat()), report)
+    let treatment = Treatment { tracking: Some(&tracking), ..Treatment::default() };
+    let rendition = render_for(&Bytes::copy_from_slice(raw), &trace(), treatment);
+    (without_received(rendition.outgoing.segments.concat()), rendition.report)
 }
 
 fn tracked(raw: &[u8]) -> (Vec<u8>, TouchReport) {

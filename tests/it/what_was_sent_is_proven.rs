@@ -2,7 +2,7 @@
 
 use waybill::account::Role;
 use waybill::archive::{Action, ActionKind, Judgement, ProviderReport, Reported};
-use waybill::evidence::{self, Proof};
+use waybill::evidence::{self, Proof, Renderer};
 use waybill::lifecycle::RetrySchedule;
 use waybill::model::{Digest, MessageId, Outcome, ReceiptState};
 
@@ -34,6 +34,7 @@ async fn lose(gateway: &Gateway, id: MessageId) {
     let judgement = Judgement {
         message: id,
         outcomes: vec![(0, Outcome::Unknown { detail: "the connection was lost".into() })],
+        touch: None,
         is_last_upstream: true,
         hold_unknown: true,
         now: now(),
@@ -42,7 +43,8 @@ async fn lose(gateway: &Gateway, id: MessageId) {
 }
 
 fn proof(gateway: &Gateway, id: MessageId) -> Proof {
-    evidence::sent_to(&gateway.archive, &gateway.message(id), 0).unwrap().unwrap().1
+    let renderer = Renderer::plain(gateway.archive.clone());
+    evidence::sent_to(&renderer, &gateway.message(id), 0).unwrap().unwrap().1
 }
 
 async fn raw(gateway: &Gateway, id: MessageId) -> (u16, Vec<u8>) {

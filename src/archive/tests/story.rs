@@ -236,6 +236,7 @@ async fn attempt(
             let judgement = Judgement {
                 message: id,
                 outcomes: recipients.into_iter().zip(outcomes).collect(),
+                touch: None,
                 is_last_upstream: true,
                 hold_unknown: true,
                 now: at(20),

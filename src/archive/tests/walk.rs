@@ -162,6 +162,7 @@ impl Walk {
         let judgement = Judgement {
             message: self.messages[message].0,
             outcomes,
+            touch: None,
             is_last_upstream: true,
             hold_unknown: true,
             now: self.time(),

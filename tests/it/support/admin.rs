@@ -270,11 +270,12 @@ impl Gateway {
     /// Records that a claimed recipient was sent; gives the digest of what was sent.
     pub async fn sent(&self, id: MessageId, recipient: u16, digest: Option<Digest>) -> Digest {
         let raw = self.archive.raw(id).unwrap().unwrap();
-        let digest = digest.unwrap_or(evidence::relayed(&self.message(id), &raw).digest);
+        let digest = digest.unwrap_or(evidence::untouched(&self.message(id), &raw).digest);
         let reply = Reply::new(250, None, "2.0.0 queued as 4X");
         let judgement = Judgement {
             message: id,
             outcomes: vec![(recipient, Outcome::Sent { reply, digest, parts: Vec::new() })],
+            touch: None,
             is_last_upstream: true,
             hold_unknown: false,
             now: now(),

@@ -316,6 +316,7 @@ impl Gateway {
         let judgement = Judgement {
             message: id,
             outcomes: vec![(0, outcome)],
+            touch: None,
             is_last_upstream: true,
             hold_unknown: true,
             now: self.clock.now(),

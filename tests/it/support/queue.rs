@@ -15,7 +15,7 @@ use waybill::archive::{
     Event, Message, MessagePolicy, NewRecipient, StagingLimits, Summary,
 };
 use waybill::dispatch::Dispatch;
-use waybill::evidence::{Proof, sent_to};
+use waybill::evidence::{Proof, Renderer, sent_to};
 use waybill::lifecycle::RetrySchedule;
 use waybill::model::envelope::BodyType;
 use waybill::model::{
@@ -213,7 +213,8 @@ pub fn subjects(received: &[Received]) -> BTreeMap<String, usize> {
 /// That recipient 0 got exactly these bytes, recomputed and proven by the digest of the attempt.
 #[track_caller]
 pub fn assert_proven(archive: &Archive, message: &Message, received: &[u8]) {
-    let (outgoing, proof) = sent_to(archive, message, 0).unwrap().unwrap();
+    let (outgoing, proof) =
+        sent_to(&Renderer::plain(archive.clone()), message, 0).unwrap().unwrap();
     assert!(matches!(proof, Proof::Proven(_)), "{proof:?}");
     assert_eq!(outgoing.segments.concat(), received);
 }
@@ -283,6 +284,7 @@ impl Setup {
         let providers = self.providers.into_iter();
         let providers = providers.map(|p| (p.settings().name.clone(), Relay::Sms(p)));
         let dispatch = Dispatch {
+            renderer: Renderer::plain(archive.clone()),
             archive: archive.clone(),
             routes: Arc::new(ArcSwap::from_pointee(routes)),
             relays: relays.chain(providers).collect(),
