@@ -42,7 +42,8 @@ pub(super) async fn one(
     let id = message_id(&id)?;
     let read = move |state: &AdminState| {
         let message = state.message(id, &identity.scope)?;
-        Ok(Json(MessageView::new(&message)))
+        let touches = state.archive.touches(id)?;
+        Ok(Json(MessageView::new(&message).with_touches(&touches)))
     };
     state.read(read).await
 }

@@ -4,6 +4,8 @@
 //! field is always there; what is not known yet is `null` or 0. Times are RFC 3339 in UTC with
 //! milliseconds.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -11,7 +13,8 @@ use super::absence::AbsenceView;
 use super::state::UpstreamHealth;
 use crate::archive::{Attachment, Event, Message, QueueView, Recipient};
 use crate::model::{
-    Cause, Hold, Named, RecipientState, Sms, SmsBody, Status, Timestamp, UpstreamName,
+    Cause, Hold, Named, RecipientState, Sms, SmsBody, Status, Timestamp, Touch, TouchReport,
+    Untouched, UpstreamName,
 };
 
 /// Part of a list.
@@ -123,6 +126,20 @@ struct RecipientView {
     clicks: u64,
     automated_clicks: u64,
     device: Option<String>,
+    /// Only where one message is asked for.
+    tracking: Option<TrackingView>,
+}
+
+/// What tracking did to the mail of one recipient.
+#[derive(Debug, Serialize, ToSchema)]
+struct TrackingView {
+    links: u32,
+    rewritten: u32,
+    pixel: bool,
+    /// How many links were left, by reason.
+    skipped: BTreeMap<&'static str, u32>,
+    /// Why the whole mail was left as it came.
+    untouched_because: Option<&'static str>,
 }
 
 /// One attachment.
@@ -287,6 +304,16 @@ impl MessageView {
             },
         }
     }
+
+    /// The same with what tracking did for each recipient.
+    pub(super) fn with_touches(mut self, touches: &[(u16, Touch)]) -> MessageView {
+        for (recipient, touch) in touches {
+            if let Some(view) = self.recipients.get_mut(usize::from(*recipient)) {
+                view.tracking = Some(TrackingView::new(&touch.report));
+            }
+        }
+        self
+    }
 }
 
 fn text_of(sms: &Sms) -> Option<String> {
@@ -302,6 +329,18 @@ fn sender(message: &Message) -> Option<NamedView> {
         return Some(NamedView { name: name.clone(), address: address.clone() });
     }
     message.medium.sender().map(|address| NamedView { name: None, address })
+}
+
+impl TrackingView {
+    fn new(report: &TouchReport) -> TrackingView {
+        TrackingView {
+            links: report.links,
+            rewritten: report.rewritten,
+            pixel: report.pixel,
+            skipped: report.skipped.iter().map(|(why, count)| (why.as_str(), *count)).collect(),
+            untouched_because: report.untouched_because.map(Untouched::as_str),
+        }
+    }
 }
 
 impl RecipientView {
@@ -330,6 +369,7 @@ impl RecipientView {
             clicks: seen.clicks,
             automated_clicks: seen.automated_clicks,
             device: seen.device.clone(),
+            tracking: None,
         }
     }
 }

@@ -162,6 +162,24 @@ impl Archive {
         Ok(look()?)
     }
 
+    /// How a mail was changed for its recipients, as far as it was sent.
+    pub fn touches(&self, id: MessageId) -> Result<Vec<(u16, Touch)>, ArchiveError> {
+        let look = || -> Result<Vec<(u16, Touch)>, Failure> {
+            let table = match self.inner.database.begin_read()?.open_table(TOUCHES) {
+                Ok(table) => table,
+                Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+                Err(error) => return Err(error.into()),
+            };
+            let rows = table.range((id.as_u128(), 0)..=(id.as_u128(), u16::MAX))?;
+            let read = rows.map(|row| {
+                let (key, bytes) = row?;
+                Ok((key.value().1, StoredTouch::decode(bytes.value())?.touch()?))
+            });
+            read.collect()
+        };
+        Ok(look()?)
+    }
+
     /// How a mail was changed for a recipient; `None` when nothing was, or it was not sent yet.
     pub fn touch(&self, id: MessageId, recipient: u16) -> Result<Option<Touch>, ArchiveError> {
         let look = || -> Result<Option<Touch>, Failure> {

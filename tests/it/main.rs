@@ -75,6 +75,7 @@ mod smtp_port;
 mod stop_and_send_exclude;
 mod storage_error;
 mod support;
+mod tracked_mail;
 mod tracking_changes_links_alone;
 mod tracking_hits;
 mod what_was_sent_is_proven;
