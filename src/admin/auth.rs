@@ -210,7 +210,12 @@ async fn visitor(
         if !is_ours || !is_told {
             let by = visitor.identity.actor.to_string();
             deny(state, asked, "cross_site_refused", Some(by)).await;
-            let detail = "With a session, send the field 'X-CSRF-Token' as GET /api/v1/me gives it, from a page of this origin.";
+            let detail = match is_ours {
+                true => "With a session, send the field 'X-CSRF-Token' as GET /api/v1/me gives it.",
+                false => {
+                    "With a session, this comes from a page of this origin only: the field 'Origin' says which, and is the address of this API."
+                }
+            };
             return Err(Problem::new(ProblemKind::Forbidden, detail));
         }
     }
@@ -237,7 +242,7 @@ async fn deny(state: &AdminState, asked: &Asked, what: &'static str, by: Option<
 fn forbidden(identity: &Identity, permission: Permission) -> Problem {
     let role = identity.role;
     let detail = match role.may(permission) {
-        true => "This needs a token that is not limited to apps.".to_owned(),
+        true => "This needs somebody who is not limited to apps.".to_owned(),
         false => format!("The role {} does not include this.", role.as_str()),
     };
     Problem::new(ProblemKind::Forbidden, detail)

@@ -1,5 +1,7 @@
 //! What the parameters of a request narrow messages to, and the pages of `GET /api/v1/messages`.
 
+use std::borrow::Cow;
+
 use axum::http::Uri;
 
 use super::cursor::{self, List};
@@ -179,8 +181,8 @@ fn read_filter(parameters: &mut Parameters, scope: &AppScope) -> Filter {
         apps: scope.names().map(<[AppName]>::to_vec),
         app: parameters
             .take("app", |t| AppName::parse(t).ok_or("app is the name of an app.".into())),
-        sender: parameters.take("sender", |t| read_text("sender", t)),
-        recipient: parameters.take("recipient", |t| read_text("recipient", t)),
+        sender: parameters.take("sender", |t| read_text("sender", &with_plus(t))),
+        recipient: parameters.take("recipient", |t| read_text("recipient", &with_plus(t))),
         reference: parameters.take("reference", |t| {
             Reference::parse(t).ok_or("reference is 1 to 64 bytes of text.".into())
         }),
@@ -203,6 +205,16 @@ pub(super) fn read_order(text: &str) -> Result<Order, String> {
 fn read_status(text: &str) -> Result<Status, String> {
     let words = Status::ALL.map(Status::as_str).join(", ");
     Status::parse(text).ok_or_else(|| format!("status is one of {words}."))
+}
+
+/// A number whose `+` nobody encoded: it arrives as a space, and no address begins with one.
+fn with_plus(text: &str) -> Cow<'_, str> {
+    match text.strip_prefix(' ') {
+        Some(digits) if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Cow::Owned(format!("+{digits}"))
+        }
+        Some(_) | None => Cow::Borrowed(text),
+    }
 }
 
 fn read_text(name: &str, text: &str) -> Result<String, String> {
@@ -300,6 +312,17 @@ mod tests {
             (asked.narrowing.read, asked.order),
             (Some(ReadState::Unread), SearchOrder::Relevance)
         );
+    }
+
+    #[test]
+    fn a_number_is_read_with_its_plus_however_it_was_encoded() {
+        let recipient = |query: &str| read(query).unwrap().narrowing.filter.recipient.unwrap();
+        assert_eq!(recipient("recipient=+4512345678"), "+4512345678");
+        assert_eq!(recipient("recipient=%2B4512345678"), "+4512345678");
+        assert_eq!(recipient("recipient=4512345678"), "4512345678");
+        assert_eq!(recipient("recipient=+kim@example.org"), "kim@example.org");
+        let sender = read("sender=+4512345678").unwrap().narrowing.filter.sender;
+        assert_eq!(sender.as_deref(), Some("+4512345678"));
     }
 
     #[test]

@@ -260,13 +260,13 @@ pub(super) fn read_reference(text: &str) -> Result<Reference, Problem> {
     reference.ok_or_else(|| Problem::not_found("thread"))
 }
 
-/// `{kind, text, by, at?, address?, app?}`
+/// `{kind, text, by?, at?, address?, app?}`; `by` is who asks, where it says nobody else.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct EntryBody {
     kind: String,
     text: String,
-    by: String,
+    by: Option<String>,
     at: Option<String>,
     address: Option<String>,
     app: Option<String>,
@@ -325,7 +325,8 @@ fn read_entry(
         let detail = format!("text is 1 to {MAX_TEXT_CHARS} characters, none of control.");
         wrong("text", detail);
     }
-    if !is_line(&body.by, MAX_BY_CHARS) {
+    let by = body.by.unwrap_or_else(|| identity.actor.to_string());
+    if !is_line(&by, MAX_BY_CHARS) {
         wrong(
             "by",
             format!("by says who it was, in one line of at most {MAX_BY_CHARS} characters."),
@@ -352,7 +353,7 @@ fn read_entry(
     }
     let address = body.address.map(|address| super::contacts::normal(&address));
     let added_by = identity.actor.to_string();
-    let EntryBody { kind, text, by, .. } = body;
+    let EntryBody { kind, text, .. } = body;
     Ok(NewThreadEntry { reference, address, app, kind, text, at, by, added_by, added_at: now })
 }
 

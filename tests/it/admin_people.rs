@@ -165,6 +165,7 @@ async fn another_site_can_not_use_a_session() {
         vec![cookie, csrf],
         vec![cookie, ("origin", "http://x")],
         vec![cookie, csrf, ("origin", "http://evil.test")],
+        vec![cookie, csrf, ("origin", "https://evil.test")],
         vec![cookie, csrf, ("origin", "null")],
         vec![cookie, csrf, ("origin", "http://x"), ("sec-fetch-site", "cross-site")],
         vec![cookie, ("x-csrf-token", "x"), ("origin", "http://x")],

@@ -47,7 +47,9 @@ async fn wrong_wishes_send_nothing() {
     assert_eq!((answer.status, answer.problem().as_str()), (409, "conflict"), "its app is gone");
     gateway.post(&token, &format!("/api/v1/messages/{id}/stop"), None).await;
     let path = format!("/api/v1/messages/{id}");
-    gateway.ask(Method::DELETE, &path, Some(&token), None).await;
+    let why = json!({"reason": "asked for by Kim"});
+    let deleted = gateway.ask(Method::DELETE, &path, Some(&token), Some(why)).await;
+    assert_eq!(deleted.status, 200);
     let answer = resend(&gateway, &token, id, None).await;
     assert_eq!(
         (answer.status, answer.problem().as_str()),

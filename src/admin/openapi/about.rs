@@ -275,7 +275,7 @@ pub(in crate::admin) fn statistics() -> Operation {
 pub(in crate::admin) fn delete_message() -> Operation {
     Operation::new("deleteMessage", "Actions", "Take the content away for good.")
         .details("Leaves who, when and why, and the digest that proves what it was.")
-        .optional_body::<actions::DeleteBody>()
+        .body::<actions::DeleteBody>()
         .answers::<MessageView>(200, "What is left.")
         .fails([Conflict])
 }

@@ -193,7 +193,7 @@ fn more_of(schema: &str, field: &str) -> Option<Value> {
         ("AttachmentsBody", "keep") => {
             json!({"items": {"type": "integer", "minimum": 0, "maximum": u16::MAX}})
         }
-        ("DeleteBody", "reason") => json!({"pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f]*$"}),
+        ("DeleteBody", "reason") => json!({"minLength": 1, "maxLength": 500, "pattern": LINE}),
         ("NewSuppressionBody", "reason") => {
             json!({"maxLength": 200, "pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f]*$"})
         }
