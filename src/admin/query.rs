@@ -31,8 +31,8 @@ const NARROWING: [&str; 13] = [
     "since",
     "until",
 ];
-/// Longest text that is searched for, in bytes: an address has at most 254.
-const MAX_TEXT_BYTES: usize = 320;
+/// Longest text that is searched for: an address has at most 254.
+const MAX_TEXT_CHARS: usize = 320;
 
 /// One page that was asked for.
 #[derive(Debug)]
@@ -219,8 +219,9 @@ fn with_plus(text: &str) -> Cow<'_, str> {
 
 fn read_text(name: &str, text: &str) -> Result<String, String> {
     let text = text.trim();
-    let good = (1..=MAX_TEXT_BYTES).contains(&text.len()) && !text.chars().any(char::is_control);
-    good.then(|| text.to_owned()).ok_or_else(|| format!("{name} is 1 to 320 bytes of text."))
+    let good =
+        (1..=MAX_TEXT_CHARS).contains(&text.chars().count()) && !text.chars().any(char::is_control);
+    good.then(|| text.to_owned()).ok_or_else(|| format!("{name} is 1 to 320 characters of text."))
 }
 
 /// RFC 3339, or a date, which is its first instant in UTC. A `+` that nobody encoded arrives as a
@@ -276,8 +277,8 @@ mod tests {
         check("direction=up", "direction is outbound or inbound.");
         check("order=random", "order is newest, oldest or, with q, relevance.");
         check("app=a%20b", "app is the name of an app.");
-        check("sender=", "sender is 1 to 320 bytes of text.");
-        check("recipient=a%0d%0ab", "recipient is 1 to 320 bytes of text.");
+        check("sender=", "sender is 1 to 320 characters of text.");
+        check("recipient=a%0d%0ab", "recipient is 1 to 320 characters of text.");
         check("attachment=%20", "attachment is 1 to 320");
         check(&format!("reference={}", "x".repeat(65)), "reference is 1 to 64 bytes");
         check("tag=", "tag is 1 to 128 bytes");

@@ -23,13 +23,13 @@ use crate::archive::{
 };
 use crate::model::{AppName, MessageId, Reference, Timestamp};
 
-/// Longest text of an entry, in bytes.
-const MAX_TEXT_BYTES: usize = 8_000;
+/// Longest text of an entry.
+const MAX_TEXT_CHARS: usize = 8_000;
 /// Longest word for a kind, and longest name of who it was.
 const MAX_KIND_CHARS: usize = 32;
 const MAX_BY_CHARS: usize = 200;
-/// Longest address, in bytes.
-const MAX_ADDRESS_BYTES: usize = 320;
+/// Longest address.
+const MAX_ADDRESS_CHARS: usize = 320;
 
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ThreadView {
@@ -319,10 +319,11 @@ fn read_entry(
     }
     let is_bad = |c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t');
     if body.text.trim().is_empty()
-        || body.text.len() > MAX_TEXT_BYTES
+        || body.text.chars().count() > MAX_TEXT_CHARS
         || body.text.chars().any(is_bad)
     {
-        wrong("text", format!("text is 1 to {MAX_TEXT_BYTES} bytes without control characters."));
+        let detail = format!("text is 1 to {MAX_TEXT_CHARS} characters, none of control.");
+        wrong("text", detail);
     }
     let by = body.by.unwrap_or_else(|| identity.actor.to_string());
     if !is_line(&by, MAX_BY_CHARS) {
@@ -331,12 +332,8 @@ fn read_entry(
             format!("by says who it was, in one line of at most {MAX_BY_CHARS} characters."),
         );
     }
-    if body
-        .address
-        .as_deref()
-        .is_some_and(|a| a.len() > MAX_ADDRESS_BYTES || !is_line(a, MAX_ADDRESS_BYTES))
-    {
-        wrong("address", format!("address is 1 to {MAX_ADDRESS_BYTES} bytes of text."));
+    if body.address.as_deref().is_some_and(|address| !is_line(address, MAX_ADDRESS_CHARS)) {
+        wrong("address", format!("address is 1 to {MAX_ADDRESS_CHARS} characters of text."));
     }
     let now = super::now();
     let at = match body.at.as_deref().map(Timestamp::parse_rfc3339) {

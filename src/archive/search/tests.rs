@@ -379,6 +379,26 @@ async fn an_index_that_can_not_be_made_is_given_up_and_searches_scan() {
     archive.close().await;
 }
 
+#[test]
+fn an_archive_that_nobody_closes_ends_with_its_runtime_and_leaves_its_index() {
+    let dir = tempfile::tempdir().unwrap();
+    let meta = || std::fs::read_to_string(dir.path().join("search/meta.json")).unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let (shared, before) = runtime.block_on(async {
+        let archive = Archive::open(&settings(dir.path())).unwrap();
+        archive.accept(generated(0)).await.unwrap();
+        settle(&archive).await;
+        (std::sync::Arc::downgrade(&archive.inner.search), meta())
+    });
+    drop(runtime);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while shared.strong_count() > 0 {
+        assert!(Instant::now() < deadline, "the thread of the index goes on");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(meta(), before, "it was built anew");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn no_signature_rules_out_an_answer() {
     let dir = tempfile::tempdir().unwrap();
