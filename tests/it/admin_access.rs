@@ -25,6 +25,7 @@ pub const CONTRACT: [(&str, &str, &[Role]); 56] = {
         ("POST", "/api/v1/me/2fa", ALL),
         ("POST", "/api/v1/me/2fa/confirm", ALL),
         ("DELETE", "/api/v1/me/2fa", ALL),
+        ("GET", "/api/v1/openapi.json", ALL),
         ("GET", "/api/v1/messages", ALL),
         ("GET", "/api/v1/messages.csv", ALL),
         ("GET", "/api/v1/stream", ALL),
@@ -42,13 +43,13 @@ pub const CONTRACT: [(&str, &str, &[Role]); 56] = {
         ("GET", "/api/v1/jobs", OPERATORS),
         ("GET", "/api/v1/jobs/{id}", OPERATORS),
         ("POST", "/api/v1/jobs/{id}/cancel", OPERATORS),
+        ("DELETE", "/api/v1/messages/{id}", ADMINS),
         ("GET", "/api/v1/threads", ALL),
         ("GET", "/api/v1/threads/{reference}", ALL),
         ("GET", "/api/v1/threads/{reference}/print", ALL),
         ("POST", "/api/v1/threads/{reference}/entries", OPERATORS),
         ("GET", "/api/v1/contacts/{address}", ALL),
         ("GET", "/api/v1/statistics", ALL),
-        ("DELETE", "/api/v1/messages/{id}", ADMINS),
         ("GET", "/api/v1/suppressions", ALL),
         ("POST", "/api/v1/suppressions", OPERATORS),
         ("DELETE", "/api/v1/suppressions/{id}", OPERATORS),
@@ -72,7 +73,6 @@ pub const CONTRACT: [(&str, &str, &[Role]); 56] = {
         ("DELETE", "/api/v1/users/{name}/sessions", ADMINS),
         ("GET", "/api/v1/logs/security", AUDITORS),
         ("GET", "/api/v1/logs/operations", AUDITORS),
-        ("GET", "/api/v1/openapi.json", ALL),
     ]
 };
 
