@@ -23,7 +23,7 @@ use super::view::{Extents, View, Watermark};
 use crate::model::{MessageId, Sequence};
 
 /// Which terms a message has; a change of folding, words or fields is a new version.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 /// What the writer gathers in memory before it writes a segment.
 const WRITER_BYTES: usize = 48 << 20;
 /// Text that waits for the writer, and how long it is waited for: while it writes a segment, it takes

@@ -232,6 +232,23 @@ async fn the_index_finds_what_a_scan_finds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_message_is_found_by_who_in_the_company_sent_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let archive = Archive::open(&settings(folder.path())).unwrap();
+    let mut message = mail(1, "Invoice", "text", "kim@example.org", None);
+    message.on_behalf_of = Some("Carla Jørgensen".into());
+    archive.accept(message).await.unwrap();
+    for is_indexed in [false, true] {
+        for (q, expected) in [("from:carla", 1), ("jørgensen", 1), ("to:carla", 0)] {
+            let found = find(&archive, q, SearchOrder::Newest, 50).len();
+            assert_eq!(found, expected, "{q}, indexed: {is_indexed}");
+        }
+        settle(&archive).await;
+    }
+    archive.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_message_is_found_from_its_acceptance_on_and_not_after_its_end() {
     let dir = tempfile::tempdir().unwrap();
     let archive = Archive::open(&settings(dir.path())).unwrap();
