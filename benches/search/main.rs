@@ -42,6 +42,8 @@ const DEEP: usize = 1_000;
 const QUESTIONS: usize = 200;
 /// Between two messages of a burst that are looked for.
 const PROBE_PAUSE: Duration = Duration::from_millis(100);
+/// Each is looked for again when so many have followed it: a second later, or more.
+const PROBES_LATER: u64 = 10;
 /// Turns that medians are taken of.
 const ROUNDS: usize = 3;
 
@@ -123,31 +125,55 @@ async fn burst(options: &Options) -> Result<(), Trouble> {
     let filling = tokio::spawn(async move {
         fill(&others, 0..count, text_bytes).await.map_err(|trouble| trouble.to_string())
     });
-    let (mut clock, mut busy, mut missed) = (Vec::new(), Vec::new(), 0);
+    let (mut at_once, mut later) = (Probes::default(), Probes::default());
+    let mut number = count;
     while !filling.is_finished() {
         tokio::time::sleep(PROBE_PAUSE).await;
-        let number = count + clock.len() as u64;
-        let message = Story::new(number).message(text_bytes);
-        archive.accept(message).await?;
-        let question = Question::parse(&format!("INV-{}", number / 3)).map_err(|e| e.detail)?;
-        let meter = Meter::start();
-        let found = page(&archive, &question, SearchOrder::Newest, None, PAGE)?.0;
-        let (wall, cost) = meter.end();
-        missed += usize::from(found == 0);
-        clock.push(wall);
-        busy.push(cost);
+        archive.accept(Story::new(number).message(text_bytes)).await?;
+        at_once.look_for(&archive, number)?;
+        if let Some(earlier) = number.checked_sub(PROBES_LATER).filter(|it| *it >= count) {
+            later.look_for(&archive, earlier)?;
+        }
+        number += 1;
     }
     let rate = filling.await??;
     let progress = archive.search_progress()?;
     let behind = progress.total - progress.indexed;
     println!("{rate:.0} a second, then the index is {behind} behind");
-    println!("{} looked for as soon as accepted, {missed} not found:", clock.len());
-    tell("by the clock", &mut clock);
-    tell("processor", &mut busy);
+    at_once.tell("as soon as accepted");
+    later.tell("a second or more later");
     ask(&archive, &Story::questions(QUESTIONS), "behind", false)?;
     meter::memory("after the burst");
     archive.close().await;
     Ok(())
+}
+
+/// What came of looking for single messages.
+#[derive(Default)]
+struct Probes {
+    clock: Vec<Duration>,
+    busy: Vec<Duration>,
+    missed: usize,
+}
+
+impl Probes {
+    /// By its reference, which two others have at most; only the first page counts.
+    fn look_for(&mut self, archive: &Archive, number: u64) -> Result<(), Trouble> {
+        let question = Question::parse(&format!("ref:INV-{}", number / 3)).map_err(|e| e.detail)?;
+        let meter = Meter::start();
+        let found = page(archive, &question, SearchOrder::Newest, None, PAGE)?.0;
+        let (clock, busy) = meter.end();
+        self.missed += usize::from(found == 0);
+        self.clock.push(clock);
+        self.busy.push(busy);
+        Ok(())
+    }
+
+    fn tell(&mut self, when: &str) {
+        println!("looked for {when}: {}, not found: {}", self.clock.len(), self.missed);
+        tell("by the clock", &mut self.clock);
+        tell("processor", &mut self.busy);
+    }
 }
 
 /// Submissions a second with the index and without, in turns.

@@ -28,7 +28,7 @@ use crate::archive::{Archive, ArchiveError, Filter, Inner, storage};
 use crate::model::MessageId;
 
 /// Messages without an index that one page reads: while it is empty, and when it has something to show.
-const MAX_SCANNED: usize = 1_000;
+const MAX_SCANNED: usize = 500;
 const MAX_SCANNED_FOR_MORE: usize = 200;
 /// With fewer of them, signatures spare nothing.
 const FEW: usize = 64;

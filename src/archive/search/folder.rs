@@ -36,10 +36,12 @@ const MERGED_AT_ONCE: usize = 12;
 /// A merge makes so many times of the largest that goes into it: then a message is written again no more
 /// often than the index has grown by that much.
 const GROWTH: u64 = 4;
-/// Where so many segments have come to be all the same, the cheapest neighbours are merged.
-const MAX_SEGMENTS: usize = 100;
-/// No larger segment is made.
-const LARGEST_SEGMENT: u64 = 4_000_000;
+/// Where so many segments have come to be all the same, beside the large ones, the cheapest neighbours are
+/// merged.
+const MAX_SEGMENTS: u64 = 100;
+/// No larger segment is made: what a merge reads is mapped, and counts as memory of the process until
+/// the system wants it back. Ten thousand messages have some 30 MiB.
+const LARGEST_SEGMENT: u64 = 100_000;
 
 /// An open index and its one writer.
 pub(super) struct OpenIndex {
@@ -130,12 +132,15 @@ impl OpenIndex {
 
 /// The neighbours that cost least of those that are worth it.
 fn mergeable(sizes: &[(SegmentId, u32)]) -> Option<Vec<SegmentId>> {
-    let is_crowded = sizes.len() >= MAX_SEGMENTS;
-    let cost = |group: &[(SegmentId, u32)]| group.iter().map(|(_, docs)| u64::from(*docs)).sum();
+    let cost = |group: &[(SegmentId, u32)]| -> u64 {
+        group.iter().map(|(_, docs)| u64::from(*docs)).sum()
+    };
+    let large = 4 * cost(sizes) / LARGEST_SEGMENT;
+    let is_crowded = sizes.len() as u64 >= MAX_SEGMENTS + large;
     let is_worth_it = |group: &[(SegmentId, u32)]| {
-        let (total, largest): (u64, u32) =
-            (cost(group), group.iter().map(|(_, docs)| *docs).max().unwrap_or_default());
-        total <= LARGEST_SEGMENT && (is_crowded || total >= GROWTH * u64::from(largest))
+        let largest = group.iter().map(|(_, docs)| u64::from(*docs)).max().unwrap_or_default();
+        let total = cost(group);
+        total <= LARGEST_SEGMENT && (is_crowded || total >= GROWTH * largest)
     };
     let groups = sizes.windows(MERGED_AT_ONCE).filter(|group| is_worth_it(group));
     let group = groups.min_by_key(|group| cost(group))?;
@@ -198,7 +203,7 @@ mod tests {
         many.extend(sizes(&[9]));
         let ids: Vec<SegmentId> = many[1..].iter().map(|(id, _)| *id).collect();
         assert_eq!(mergeable(&many), Some(ids));
-        assert_eq!(mergeable(&sizes(&[1_000_000; MERGED_AT_ONCE])), None);
+        assert_eq!(mergeable(&sizes(&[30_000; MERGED_AT_ONCE])), None);
     }
 
     /// Documents that are written, with all merges, and the most segments at one time.
@@ -223,7 +228,7 @@ mod tests {
     fn a_message_is_written_again_a_few_times_only() {
         let total = 1_000_000;
         let (written, most) = grow(std::iter::repeat_n(3_400, total / 3_400));
-        assert!(written < 4 * total as u64 && most < 40, "{written} {most}");
+        assert!(written < 3 * total as u64 && most < 50, "{written} {most}");
         // A writer that is interrupted leaves small ones between large ones.
         let (written, most) = grow((0..300_u32).map(|i| if i % 2 == 0 { 3_400 } else { 7 }));
         assert!(written < 4 * 150 * 3_407 && most < 40, "{written} {most}");
@@ -235,7 +240,9 @@ mod tests {
     #[test]
     fn there_are_never_too_many_segments() {
         // Each is so much larger than those behind it that none would be worth it.
-        let large = |i: u32| if i.is_multiple_of(11) { 300_000 } else { 1 };
-        assert!(grow((0..2_000).map(large)).1 <= MAX_SEGMENTS);
+        let large = |i: u32| if i.is_multiple_of(11) { 30_000 } else { 1 };
+        let documents: u64 = (0..2_000).map(|i| u64::from(large(i))).sum();
+        let most = grow((0..2_000).map(large)).1 as u64;
+        assert!(most <= MAX_SEGMENTS + 4 * documents / LARGEST_SEGMENT, "{most}");
     }
 }
