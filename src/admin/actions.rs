@@ -90,11 +90,11 @@ async fn act(kind: ActionKind, wish: Wish) -> Result<Json<MessageView>, Problem>
 /// Longest reason for a deletion; the archive keeps no more.
 const MAX_REASON_CHARS: usize = 500;
 
-/// `{"reason": "…"}`, which may be left out.
+/// `{"reason": "…"}`
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct DeleteBody {
-    reason: Option<String>,
+    reason: String,
 }
 
 /// `DELETE …/{id}`: the content goes; what proves that it was there stays.
@@ -107,18 +107,20 @@ pub(super) async fn delete(
 ) -> Result<Json<MessageView>, Problem> {
     parameters::none(&uri)?;
     let message = message_id(&id)?;
-    let reason = body.and_then(|body| body.reason);
-    let is_bad = |reason: &String| {
-        reason.chars().any(char::is_control) || reason.chars().count() > MAX_REASON_CHARS
-    };
-    if reason.as_ref().is_some_and(is_bad) {
-        let detail = format!("reason is one line of at most {MAX_REASON_CHARS} characters.");
-        return Err(Problem::of_field(ProblemKind::InvalidBody, "reason", detail));
-    }
+    // First of all whether there is such a message, as everywhere.
     let scope = identity.scope.clone();
     state.read(move |state| state.message(message, &scope).map(drop)).await?;
+    let reason = body.map(|body| body.reason).unwrap_or_default();
+    if reason.trim().is_empty()
+        || reason.chars().any(char::is_control)
+        || reason.chars().count() > MAX_REASON_CHARS
+    {
+        let detail = format!("reason says why, in one line of 1 to {MAX_REASON_CHARS} characters.");
+        return Err(Problem::of_field(ProblemKind::InvalidBody, "reason", detail));
+    }
     let (by, at) = (identity.actor.to_string(), super::now());
-    let erasure = Erasure { message, kind: ErasureKind::Delete, by: by.clone(), reason, at };
+    let erasure =
+        Erasure { message, kind: ErasureKind::Delete, by: by.clone(), reason: Some(reason), at };
     match state.archive.erase(erasure).await? {
         Ok(left) => {
             tracing::info!(id = %message, by, "deleted");
