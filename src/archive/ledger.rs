@@ -17,13 +17,13 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::entries::StoredThreadEntry;
 use super::message::Message;
 use super::read::Reader;
-use super::stored::{Record, StoredEvent};
+use super::stored::Record;
 use super::tally::{DAY_MS, Dimension, Tally, day, day_word, value_of, way};
 use super::writer::{Closing, Failure};
-use super::{Archive, ArchiveError, Filter, tables};
+use super::watermark::{News, Sources, UNTIL, Until};
+use super::{Archive, ArchiveError, Filter};
 use crate::model::{AppName, Channel, Direction, MessageId, Sequence, Timestamp};
 
 const FACTS: TableDefinition<u128, &[u8]> = TableDefinition::new("facts");
@@ -33,12 +33,6 @@ const TOTALS: TableDefinition<(u8, &str, u8, u32, &str), &[u8]> = TableDefinitio
 const THREADS: TableDefinition<(&str, &str), &[u8]> = TableDefinition::new("threads");
 /// App (empty: all), last activity (ms) and reference.
 const ACTIVITY: TableDefinition<(&str, u64, &str), ()> = TableDefinition::new("activity");
-const UNTIL: TableDefinition<u8, u64> = TableDefinition::new("ledger_until");
-const EVENTS_UNTIL: u8 = 0;
-const ENTRIES_UNTIL: u8 = 1;
-
-/// Events in one transaction.
-const BATCH: usize = 2_000;
 /// Transactions that one question waits for at the most; behind more it is told what is known.
 const BATCHES_OF_A_QUESTION: usize = 20;
 /// Pause between batches while it keeps up, so that many messages share a commit.
@@ -135,49 +129,22 @@ impl Ledger {
         Ledger { database, feeding: Mutex::new(()) }
     }
 
-    fn until(&self) -> Result<(u64, u64), Failure> {
-        match self.database.begin_read()?.open_table(UNTIL) {
-            Ok(table) => {
-                let of = |key| Ok::<_, Failure>(table.get(key)?.map_or(0, |until| until.value()));
-                Ok((of(EVENTS_UNTIL)?, of(ENTRIES_UNTIL)?))
-            }
-            Err(TableError::TableDoesNotExist(_)) => Ok((0, 0)),
-            Err(error) => Err(error.into()),
-        }
-    }
-
     /// Takes in the next events and entries; whether there may be more.
     pub(super) fn feed(&self, records: &Database) -> Result<bool, Failure> {
         let _one = self.feeding.lock().unwrap_or_else(PoisonError::into_inner);
         let snapshot = records.begin_read()?;
-        let (events, entries) =
-            (snapshot.open_table(tables::EVENTS)?, snapshot.open_table(tables::ENTRIES)?);
-        let last_event = events.last()?.map_or(0, |(number, _)| number.value());
-        let last_entry = entries.last()?.map_or(0, |(number, _)| number.value());
-        let (mut until, mut entries_until) = self.until()?;
-        if until > last_event || entries_until > last_entry {
-            // The records came back from a backup.
-            self.clear()?;
-            (until, entries_until) = (0, 0);
+        let sources = Sources::new(&snapshot)?;
+        let (mut until, last) = (Until::read(&self.database)?, Until::last(&sources)?);
+        if until.is_of_something_else(&last) {
+            if until != Until::default() {
+                self.clear()?;
+            }
+            until = Until::beginning();
         }
-        if (until, entries_until) == (last_event, last_entry) {
+        if until == last {
             return Ok(false);
         }
-        let mut touched = BTreeSet::new();
-        for row in events.range(until.saturating_add(1)..)?.take(BATCH) {
-            let (number, bytes) = row?;
-            until = number.value();
-            if let Ok(event) = StoredEvent::decode(bytes.value()) {
-                touched.insert(event.message());
-            }
-        }
-        let mut added = Vec::new();
-        for row in entries.range(entries_until.saturating_add(1)..)?.take(BATCH) {
-            let (number, bytes) = row?;
-            entries_until = number.value();
-            let entry = StoredThreadEntry::decode(bytes.value());
-            added.extend(entry.and_then(|entry| entry.entry(entries_until)).ok());
-        }
+        let News { messages: touched, entries: added } = sources.next(&mut until)?;
         let reader = Reader::new(&snapshot)?;
         let mut transaction = self.database.begin_write()?;
         transaction.set_durability(Durability::Immediate)?;
@@ -202,12 +169,10 @@ impl Ledger {
                 threads.add(entry.what.app.as_ref(), &name, entry.what.at, (0, 1))?;
             }
             save_totals(&transaction, changes)?;
-            let mut table = transaction.open_table(UNTIL)?;
-            table.insert(EVENTS_UNTIL, until)?;
-            table.insert(ENTRIES_UNTIL, entries_until)?;
+            until.write(&transaction)?;
         }
         transaction.commit()?;
-        Ok((until, entries_until) != (last_event, last_entry))
+        Ok(until != last)
     }
 
     /// Follows the journal until the archive closes or `stop`. Trouble here stops the counting and
@@ -424,7 +389,7 @@ impl Archive {
 
     /// The last event that the ledger has counted.
     pub fn counted_until(&self) -> Result<Sequence, ArchiveError> {
-        Ok(Sequence(self.inner.ledger.until()?.0))
+        Ok(Sequence(Until::read(&self.inner.ledger.database)?.events))
     }
 }
 

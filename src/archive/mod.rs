@@ -28,6 +28,7 @@ pub mod message;
 mod narrowing;
 mod open;
 mod outbox;
+mod provider_ids;
 mod provider_report;
 mod queue;
 mod read;
@@ -45,6 +46,7 @@ mod tally;
 #[cfg(test)]
 mod tests;
 mod volume;
+mod watermark;
 mod wipe;
 mod writer;
 
@@ -52,6 +54,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use redb::{Database, ReadTransaction, ReadableDatabase};
 use tokio::sync::{oneshot, watch};
@@ -62,7 +65,7 @@ pub use audit::{Entry, Log, LogCheck, LogFilter, NewEntry, Slip};
 pub use bulk::{Bulk, BulkItem, BulkOutcome, BulkState, BulkStep, NewBulk};
 pub use entries::{EntriesOf, MAX_ENTRIES_OF_ONE, NewThreadEntry, ThreadEntry};
 pub use erase::{Erasure, ErasureKind};
-pub use hits::{HitCounts, HitOf, KeptHit, NewHit};
+pub use hits::{HitCounts, HitOf, KeptHit, NewHit, ToldHit};
 pub use keys::KeyRing;
 pub use ledger::{Tallies, Thread};
 pub use message::{Acceptance, Attachment, Client, Event, Message, MessagePolicy, NewRecipient};
@@ -111,6 +114,7 @@ struct Inner {
     index: index::Index,
     ledger: Arc<ledger::Ledger>,
     search: Arc<search::Shared>,
+    tellers: ArcSwap<provider_ids::Tellers>,
     files: Arc<dyn Files>,
     reserve_bytes: u64,
     intake: std::sync::mpsc::Sender<VolumeOrder>,
@@ -362,7 +366,11 @@ impl Archive {
         judgement: Judgement,
         schedule: Arc<RetrySchedule>,
     ) -> Result<Vec<Option<RecipientState>>, ArchiveError> {
-        self.write(Urgency::Soon, move |batch| queue::judge(batch, &judgement, &schedule)).await
+        let tellers = self.inner.tellers.load_full();
+        let change = move |batch: &mut Batch<'_>| {
+            queue::judge(batch, &judgement, &schedule, &tellers)
+        };
+        self.write(Urgency::Soon, change).await
     }
 
     /// Gives claims back of which nothing was sent.

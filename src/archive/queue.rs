@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use redb::ReadableTable;
 use serde::{Deserialize, Serialize};
 
+use super::provider_ids::{self, Tellers};
 use super::provider_report;
 use super::standing::{Standing, event_of};
 use super::stored::{Record, StoredEvent, StoredMessage};
@@ -74,6 +75,7 @@ pub(super) fn judge(
     batch: &mut Batch<'_>,
     judgement: &Judgement,
     schedule: &RetrySchedule,
+    tellers: &Tellers,
 ) -> Result<Vec<Option<RecipientState>>, Failure> {
     let mut judged = Vec::new();
     change(batch, judgement.message, |standing, batch| {
@@ -88,10 +90,11 @@ pub(super) fn judge(
             if let Err(refusal) = &step {
                 tracing::error!(id = %judgement.message, recipient, %refusal, "a judgement without a claim");
             }
-            if let Outcome::Sent { parts, .. } = outcome
+            if let Outcome::Sent { parts, reply, .. } = outcome
                 && let Ok(RecipientState::Sent { upstream, .. }) = &step
             {
                 provider_report::remember(batch, upstream, parts, judgement.message)?;
+                provider_ids::keep(batch, tellers, upstream, reply, judgement.message)?;
             }
             judged.push(step.ok());
         }
