@@ -21,6 +21,7 @@ mod index;
 mod leaf;
 mod ledger;
 mod list;
+mod mail_report;
 mod memory;
 pub mod message;
 mod narrowing;
@@ -61,6 +62,7 @@ pub use bulk::{Bulk, BulkItem, BulkOutcome, BulkState, BulkStep, NewBulk};
 pub use entries::{EntriesOf, MAX_ENTRIES_OF_ONE, NewThreadEntry, ThreadEntry};
 pub use erase::{Erasure, ErasureKind};
 pub use ledger::{Tallies, Thread};
+pub use mail_report::{MailReport, MailReportKind};
 pub use message::{Acceptance, Attachment, Client, Event, Message, MessagePolicy, NewRecipient};
 pub use message::{Part, Recipient, Summary};
 pub use narrowing::Narrowing;
@@ -201,6 +203,8 @@ pub struct Action {
     pub recipients: Option<Vec<u16>>,
     /// Who: `user anna`, `token 01J…`.
     pub by: String,
+    /// Why, for the history; with one, a restart overrides the suppression list.
+    pub reason: Option<String>,
     pub at: Timestamp,
 }
 

@@ -15,7 +15,7 @@ use crate::archive::standing::status_key;
 use crate::archive::stored::{Record, StoredEvent};
 use crate::archive::tables;
 use crate::archive::writer::Failure;
-use crate::model::{MessageId, RecipientState, Sequence, Status};
+use crate::model::{Cause, MessageId, RecipientState, Sequence, Status};
 
 /// Events that are followed before the rest is built anew: then that costs less.
 const MAX_FOLLOWED: u64 = 200_000;
@@ -41,15 +41,22 @@ impl Standing {
     const CLICKED: u8 = 1 << 5;
     const BOUNCED: u8 = 1 << 6;
 
-    /// Nothing that this version records opens, clicks or bounces a message: those marks are asked
-    /// for and never there.
+    /// Nothing that this version records opens or clicks a message: those marks are asked for and
+    /// never there.
     pub(super) fn of(message: &Message) -> Standing {
         let is_held = |r: &Recipient| matches!(r.state, RecipientState::Held { .. });
         let held = match message.recipients.iter().any(is_held) {
             true => Standing::HELD,
             false => 0,
         };
-        Standing(status_key(message.status()) | held)
+        let is_bounced = |r: &Recipient| {
+            matches!(r.state, RecipientState::Failed { cause: Cause::Bounced { .. }, .. })
+        };
+        let bounced = match message.recipients.iter().any(is_bounced) {
+            true => Standing::BOUNCED,
+            false => 0,
+        };
+        Standing(status_key(message.status()) | held | bounced)
     }
 
     pub(super) fn has(self, mark: Mark) -> bool {
@@ -129,7 +136,7 @@ impl Standings {
 }
 
 /// From the index of statuses, whose rows are small: the n-th id of all is the message with the
-/// number n. Only what is pending is looked at closer.
+/// number n. Only what is pending or failed is looked at closer: nothing else is held or has bounced.
 fn build(snapshot: &ReadTransaction) -> Result<Vec<u8>, Failure> {
     let table = snapshot.open_table(tables::BY_STATUS)?;
     let reader = Reader::new(snapshot)?;
@@ -139,7 +146,7 @@ fn build(snapshot: &ReadTransaction) -> Result<Vec<u8>, Failure> {
         for entry in table.range((key, 0)..=(key, u128::MAX))? {
             let (_, id) = entry?.0.value();
             let mut standing = Standing(key);
-            if status == Status::Pending
+            if matches!(status, Status::Pending | Status::Failed)
                 && let Some(message) = reader.readable(MessageId::from_u128(id))?
             {
                 standing = Standing::of(&message);
