@@ -22,6 +22,7 @@ pub mod model;
 pub mod net;
 pub mod policy;
 pub mod relay;
+pub mod report;
 pub mod rewrite;
 pub mod sms;
 pub mod smtp;

@@ -23,6 +23,7 @@ mod keys;
 mod leaf;
 mod ledger;
 mod list;
+mod mail_report;
 mod memory;
 pub mod message;
 mod narrowing;
@@ -68,6 +69,7 @@ pub use erase::{Erasure, ErasureKind};
 pub use hits::{HitCounts, HitOf, KeptHit, NewHit, ToldHit};
 pub use keys::KeyRing;
 pub use ledger::{Tallies, Thread};
+pub use mail_report::{MailReport, MailReportKind};
 pub use message::{Acceptance, Attachment, Client, Event, Message, MessagePolicy, NewRecipient};
 pub use message::{Part, Recipient, Summary};
 pub use narrowing::Narrowing;
@@ -208,6 +210,8 @@ pub struct Action {
     pub recipients: Option<Vec<u16>>,
     /// Who: `user anna`, `token 01J…`.
     pub by: String,
+    /// Why, for the history; with one, a restart overrides the suppression list.
+    pub reason: Option<String>,
     pub at: Timestamp,
 }
 

@@ -223,7 +223,8 @@ pub(super) fn act(
     };
     let (mut standing, mut refusals, mut done) = (before.clone(), Vec::new(), 0_usize);
     for recipient in chosen {
-        match standing.step(batch, recipient, action.at, &input, Some(&action.by))? {
+        let who = (Some(action.by.as_str()), action.reason.as_deref());
+        match standing.step_because(batch, recipient, action.at, &input, who)? {
             Ok(_) => done += 1,
             Err(refusal) => refusals.push((recipient, refusal.0)),
         }

@@ -74,7 +74,7 @@ pub(crate) fn text_of<'a>(raw: &'a [u8], part: &Part, max_bytes: usize) -> Cow<'
 
 /// The first `max_bytes` of a body, cut after a line where there is one, so that neither an encoded
 /// byte nor a character of several bytes is cut in two.
-fn prefix(body: &[u8], max_bytes: usize) -> &[u8] {
+pub(crate) fn prefix(body: &[u8], max_bytes: usize) -> &[u8] {
     if body.len() <= max_bytes {
         return body;
     }

@@ -14,6 +14,7 @@ mod field;
 mod filename;
 mod glance;
 mod hops;
+mod leaf;
 mod part;
 mod preview;
 mod structure;
@@ -25,6 +26,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 pub use attachment::{AttachmentContent, AttachmentInfo, AttachmentPlace, AttachmentSource};
 pub use field::{Field, Fields, MAX_FIELDS, MAX_HEADER_BYTES, all_fields, fields};
 pub use hops::{AGENT, Hops, hops};
+pub use leaf::{Leaf, leaves};
 
 use crate::model::Named;
 use part::{Defects, Kind, Part};

@@ -12,6 +12,7 @@
 mod received;
 mod target;
 mod token;
+mod verp;
 
 use std::ops::Range;
 
@@ -20,6 +21,7 @@ use bytes::Bytes;
 pub use received::Trace;
 pub use target::location;
 pub use token::{MAX_URL_BYTES, Token, TokenKeys};
+pub use verp::{VerpKeys, token_of};
 
 use crate::mime;
 use crate::model::{Outgoing, SteeringField};

@@ -35,6 +35,7 @@ const ROWS: [Row; 23] = [
     row(1, "events", &[]),
     row(2, "lifecycle", &[]),
     row(2, "policy", &["sms"]),
+    row(2, "report", &["mime"]),
     row(2, "rewrite", &["mime"]),
     row(3, "archive", &["mime", "lifecycle"]),
     row(3, "net", &["smtp"]),

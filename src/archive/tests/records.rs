@@ -199,6 +199,7 @@ async fn sms_samples(archive: &Archive) -> Vec<Vec<u8>> {
         reason: "STOP".into(),
         by: "sms".into(),
         at: at(1),
+        expires_at: None,
     };
     archive.suppress(entry).await.unwrap();
     let what = NewDelivery {

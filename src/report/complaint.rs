@@ -1,0 +1,91 @@
+//! Complaints from mailbox providers (RFC 5965; RFC 6591 for failed authentication), and those of
+//! Hotmail, which have no machine part.
+
+use crate::mime::Leaf;
+use crate::model::Mailbox;
+
+use super::address;
+use super::block::{self, Block};
+use super::finding::{Class, Clues, Complaint, ComplaintKind};
+use super::header::Header;
+use super::wording;
+
+/// Names under which a report says who complained, the most exact first.
+const RECIPIENT_FIELDS: [&str; 4] =
+    ["original-rcpt-to", "removal-recipient", "original-recipient", "final-recipient"];
+
+/// The complaint, if the message is one.
+pub(super) fn read(
+    header: &Header,
+    parts: &[Leaf<'_>],
+    notice: &str,
+    clues: &Clues,
+) -> Option<Complaint> {
+    let part = parts.iter().find(|part| part.content_type == "message/feedback-report");
+    let kind = match part {
+        Some(part) => {
+            let blocks = block::blocks(&part.decoded());
+            let block = blocks.into_iter().find(|b| b.get("feedback-type").is_some());
+            let block = block.unwrap_or_default();
+            let kind = block.get("feedback-type").map_or(ComplaintKind::Abuse, kind_of);
+            let recipients = told(&block);
+            if !recipients.is_empty() {
+                return Some(Complaint { kind, class: class_of(kind), recipients });
+            }
+            kind
+        }
+        None if is_of_hotmail(header, notice) => ComplaintKind::Abuse,
+        None => return None,
+    };
+    let recipients = clues.recipients.iter().filter(|one| !is_redacted(one)).cloned().collect();
+    Some(Complaint { kind, class: class_of(kind), recipients })
+}
+
+fn told(block: &Block) -> Vec<Mailbox> {
+    let field = |name: &&str| block.get(name);
+    let values = RECIPIENT_FIELDS.iter().filter_map(field);
+    let mut found: Vec<Mailbox> = Vec::new();
+    for mailbox in values.filter_map(address::of_field) {
+        if !is_redacted(&mailbox) && !found.contains(&mailbox) {
+            found.push(mailbox);
+        }
+    }
+    found
+}
+
+/// A provider that keeps its users secret writes something that only looks like an address.
+fn is_redacted(mailbox: &Mailbox) -> bool {
+    mailbox.local().eq_ignore_ascii_case("redacted")
+}
+
+fn kind_of(text: &str) -> ComplaintKind {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "abuse" | "complaint" | "spam" => ComplaintKind::Abuse,
+        "fraud" | "phishing" => ComplaintKind::Fraud,
+        "virus" => ComplaintKind::Virus,
+        "not-spam" | "nospam" | "not_spam" => ComplaintKind::NotSpam,
+        "opt-out" | "opt-out-list" | "unsubscribe" => ComplaintKind::OptOut,
+        "auth-failure" | "dmarc" | "dkim" => ComplaintKind::AuthFailure,
+        _ => ComplaintKind::Other,
+    }
+}
+
+fn class_of(kind: ComplaintKind) -> Class {
+    match kind {
+        ComplaintKind::Abuse
+        | ComplaintKind::Fraud
+        | ComplaintKind::Virus
+        | ComplaintKind::OptOut
+        | ComplaintKind::Other => Class::Complaint,
+        ComplaintKind::NotSpam | ComplaintKind::AuthFailure => Class::Unknown,
+    }
+}
+
+fn is_of_hotmail(header: &Header, notice: &str) -> bool {
+    let subject = wording::folded(&header.subject);
+    let is_staff = header.from.as_ref().is_some_and(|from| {
+        from.local().eq_ignore_ascii_case("staff") && from.domain().as_str().contains("hotmail")
+    });
+    subject.starts_with("complaint about message from")
+        || (is_staff && wording::says(&wording::folded(notice), &["complaint", "junk"]))
+}
