@@ -21,8 +21,8 @@ use super::message::Message;
 use super::read::Reader;
 use super::stored::Record;
 use super::tally::{DAY_MS, Dimension, Tally, day, day_word, value_of, way};
-use super::writer::{Closing, Failure};
 use super::watermark::{News, Sources, UNTIL, Until};
+use super::writer::{Closing, Failure};
 use super::{Archive, ArchiveError, Filter};
 use crate::model::{AppName, Channel, Direction, MessageId, Sequence, Timestamp};
 

@@ -86,7 +86,10 @@ mod tests {
         let ses = "0102018f2f7c5e1a-1b2c3d4e-0000-0000-0000-000000000000-000000";
         check(&format!("Ok {ses}"), &[ses]);
         check("Ok: queued as tq2vvLw8Q1-0abc.", &["tq2vvLw8Q1-0abc"]);
-        check("OK: queued as <201798300811.57@relay.example.com>", &["201798300811.57@relay.example.com"]);
+        check(
+            "OK: queued as <201798300811.57@relay.example.com>",
+            &["201798300811.57@relay.example.com"],
+        );
         check(
             "OK queued as 883953f4-6105-42a2-a16a-77a8eac79483\nid=12345678901234",
             &["883953f4-6105-42a2-a16a-77a8eac79483", "12345678901234"],

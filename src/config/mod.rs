@@ -205,7 +205,8 @@ fn read(top: &Section<'_, '_>, environment: &Environment) -> Config {
     let flows = feedback::read_flows(top);
     let (apps, later_apps) = read_apps.into_iter().map(|read| (read.app, read.later)).unzip();
     let (mut upstreams, mut sms_upstreams, mut smpp) = (Vec::new(), Vec::new(), Vec::new());
-    let events = read_upstreams.iter().filter_map(|read| read.name.clone().zip(read.events.clone()));
+    let events =
+        read_upstreams.iter().filter_map(|read| read.name.clone().zip(read.events.clone()));
     let mail_events = events.collect();
     for settings in read_upstreams.into_iter().filter_map(|read| read.settings) {
         match settings {

@@ -267,7 +267,8 @@ fn the_proxies_that_are_trusted_are_taken_as_they_are_written() {
 #[test]
 fn the_events_of_an_upstream_are_proven_by_what_is_written() {
     let events = |keys: &str| {
-        let source = format!("[[upstream]]\nname = 'm'\nhost = 'a.example'\nevents = {{ {keys} }}\n");
+        let source =
+            format!("[[upstream]]\nname = 'm'\nhost = 'a.example'\nevents = {{ {keys} }}\n");
         load(&source).map(|loaded| loaded.config.mail_events)
     };
     for wrong in [

@@ -125,7 +125,7 @@ fn own_hosts(config: &Config) -> Vec<String> {
 
 /// Fetches over TLS from public addresses only; no document that is fetched so is long.
 fn fetcher(client: HttpClient) -> Fetch {
-    Arc::new(move |url| {
+    Arc::new(move |url: url::Url| {
         let client = client.clone();
         Box::pin(async move {
             let request = http::Request::get(url.as_str()).body(Bytes::new());

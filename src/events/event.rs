@@ -24,16 +24,27 @@ pub struct MailEvent {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MailEventKind {
     /// The recipient's server took it.
-    Delivered { response: Option<String> },
+    Delivered {
+        response: Option<String>,
+    },
     /// It did not arrive, and the provider tries no more. `is_permanent`: nor would another message.
     /// `status`: an enhanced code (RFC 3463).
-    Bounced { is_permanent: bool, status: Option<String>, diagnostic: Option<String> },
+    Bounced {
+        is_permanent: bool,
+        status: Option<String>,
+        diagnostic: Option<String>,
+    },
     /// The recipient said that it is spam.
-    Complained { kind: Option<String> },
+    Complained {
+        kind: Option<String>,
+    },
     /// The recipient wants no more.
     Unsubscribed,
     Opened(Visit),
-    Clicked { url: String, visit: Visit },
+    Clicked {
+        url: String,
+        visit: Visit,
+    },
 }
 
 /// Who was there when something was opened or clicked.

@@ -86,7 +86,8 @@ pub(super) fn status(text: &str) -> Option<String> {
     let is_code = |word: &&str| {
         let numbers: Vec<&str> = word.split('.').collect();
         let [class, rest @ ..] = &numbers[..] else { return false };
-        let is_number = |n: &&str| (1..=3).contains(&n.len()) && n.bytes().all(|b| b.is_ascii_digit());
+        let is_number =
+            |n: &&str| (1..=3).contains(&n.len()) && n.bytes().all(|b| b.is_ascii_digit());
         matches!(*class, "2" | "4" | "5") && rest.len() == 2 && rest.iter().all(is_number)
     };
     let mut words = text.split(|c: char| !c.is_ascii_digit() && c != '.').take(200);
@@ -120,8 +121,12 @@ pub(super) mod tests {
 
     #[test]
     fn what_is_not_what_it_should_be_is_absent() {
-        let value = json!({"n": 7, "t": " a\r\nb ", "e": "", "long": "x".repeat(400), "z": "a\u{0}b"});
-        assert_eq!((text(&value, "/n"), text(&value, "/e"), text(&value, "/no")), (None, None, None));
+        let value =
+            json!({"n": 7, "t": " a\r\nb ", "e": "", "long": "x".repeat(400), "z": "a\u{0}b"});
+        assert_eq!(
+            (text(&value, "/n"), text(&value, "/e"), text(&value, "/no")),
+            (None, None, None)
+        );
         assert_eq!(text(&value, "/t").as_deref(), Some("a  b"));
         assert_eq!((id(&value, "/long"), id(&value, "/z")), (None, None));
         assert_eq!(id(&value, "/n").as_deref(), Some("7"));
@@ -135,7 +140,10 @@ pub(super) mod tests {
         let now = Timestamp::from_millis(NOW);
         let value = json!({"a": 1_700_000_000, "b": 1_700_000_000.25, "c": "1700000000", "d": 9e99, "e": -1});
         let at = |pointer| seconds(&value, pointer, now).as_millis();
-        assert_eq!((at("/a"), at("/b"), at("/c")), (1_700_000_000_000, 1_700_000_000_250, 1_700_000_000_000));
+        assert_eq!(
+            (at("/a"), at("/b"), at("/c")),
+            (1_700_000_000_000, 1_700_000_000_250, 1_700_000_000_000)
+        );
         assert_eq!((at("/d"), at("/e"), at("/f")), (NOW, NOW, NOW));
     }
 

@@ -133,13 +133,14 @@ mod tests {
     fn a_signature_is_of_the_key_and_of_these_hours() {
         let now = NOW / 1000;
         let data = json!({"event": "complained", "id": "e1"});
-        for (at, secret) in [
-            (now, "key-2"),
-            (now - 13 * 3600, "key-1"),
-            (now + 3600, "key-1"),
-            (i64::MAX, "key-1"),
-        ] {
-            assert_eq!(read_one(&body(at, secret, data.clone())), Err(EventRefusal::Forged), "{at}");
+        for (at, secret) in
+            [(now, "key-2"), (now - 13 * 3600, "key-1"), (now + 3600, "key-1"), (i64::MAX, "key-1")]
+        {
+            assert_eq!(
+                read_one(&body(at, secret, data.clone())),
+                Err(EventRefusal::Forged),
+                "{at}"
+            );
         }
         assert_eq!(read_one(b"{}"), Err(EventRefusal::Forged));
         assert_eq!(read_one(b"x"), Err(EventRefusal::Malformed));

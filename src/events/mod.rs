@@ -37,13 +37,25 @@ const MAX_EVENTS: usize = 5_000;
 #[derive(Clone, Debug)]
 pub enum EventSource {
     /// Amazon SES through SNS.
-    Ses { topic: Topic },
-    SendGrid { key: SendGridKey },
+    Ses {
+        topic: Topic,
+    },
+    SendGrid {
+        key: SendGridKey,
+    },
     /// The key that signs its webhooks.
-    Mailgun { key: Secret },
-    Postmark { proof: Proof },
-    Mailjet { proof: Proof },
-    Brevo { proof: Proof },
+    Mailgun {
+        key: Secret,
+    },
+    Postmark {
+        proof: Proof,
+    },
+    Mailjet {
+        proof: Proof,
+    },
+    Brevo {
+        proof: Proof,
+    },
 }
 
 /// One call, as it came.

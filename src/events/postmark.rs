@@ -120,7 +120,8 @@ mod tests {
         };
         assert_eq!(change("Admin"), []);
         assert_eq!(change("Recipient")[0].what, MailEventKind::Unsubscribed);
-        let click = told(&json!({"RecordType": "Click", "OriginalLink": "https://example.com/?a=1",
+        let click =
+            told(&json!({"RecordType": "Click", "OriginalLink": "https://example.com/?a=1",
             "UserAgent": "Mozilla/5.0", "Geo": {"IP": "188.2.95.4"}}));
         let MailEventKind::Clicked { url, visit } = &click[0].what else { panic!() };
         assert_eq!(url, "https://example.com/?a=1");

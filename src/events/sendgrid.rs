@@ -109,9 +109,9 @@ fn ids(whole: String) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
     use aws_lc_rs::rand::SystemRandom;
     use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair};
-    use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
     use http::HeaderMap;
 
     use super::super::field::tests::{call, with_header};

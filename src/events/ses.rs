@@ -19,15 +19,16 @@ pub(super) fn read(
     let Ok(data) = serde_json::from_str::<Value>(message) else { return Ok(Vec::new()) };
     let found = found(&data, now).unwrap_or_default();
     let many = found.len();
-    let event = |(index, (recipient, at, what)): (usize, (Option<String>, Timestamp, _))| MailEvent {
-        key: if many == 1 { key.to_owned() } else { format!("{key}.{index}") },
-        provider_ids: field::id(&data, "/mail/messageId").into_iter().collect(),
-        // SES puts its own Message-ID in its place, but says what was in the header.
-        message_id: header(&data, "message-id"),
-        recipient,
-        at,
-        what,
-    };
+    let event =
+        |(index, (recipient, at, what)): (usize, (Option<String>, Timestamp, _))| MailEvent {
+            key: if many == 1 { key.to_owned() } else { format!("{key}.{index}") },
+            provider_ids: field::id(&data, "/mail/messageId").into_iter().collect(),
+            // SES puts its own Message-ID in its place, but says what was in the header.
+            message_id: header(&data, "message-id"),
+            recipient,
+            at,
+            what,
+        };
     Ok(found.into_iter().enumerate().map(event).collect())
 }
 
@@ -59,7 +60,8 @@ fn found(data: &Value, now: Timestamp) -> Option<Found> {
         }
         "Bounce" => bounced(data, at("/bounce/timestamp")),
         "Reject" => {
-            let diagnostic = field::text(data, "/reject/reason").map(|why| format!("rejected: {why}"));
+            let diagnostic =
+                field::text(data, "/reject/reason").map(|why| format!("rejected: {why}"));
             let what = MailEventKind::Bounced { is_permanent: false, status: None, diagnostic };
             let to = addresses(data.pointer("/mail/destination"), "");
             to.into_iter().map(|to| (Some(to), now, what.clone())).collect()
@@ -150,7 +152,10 @@ mod tests {
         }
         let not_spam = json!({"complaintFeedbackType": "not-spam",
             "complainedRecipients": [{"emailAddress": "kim@example.org"}]});
-        assert_eq!(told(json!({"eventType": "Complaint", "mail": mail(), "complaint": not_spam})), []);
+        assert_eq!(
+            told(json!({"eventType": "Complaint", "mail": mail(), "complaint": not_spam})),
+            []
+        );
         assert_eq!(told(json!({"eventType": "Bounce", "bounce": {"bouncedRecipients": 7}})), []);
     }
 
@@ -163,7 +168,8 @@ mod tests {
                  "diagnosticCode": "smtp; 550 5.1.1 user unknown"},
                 {"emailAddress": "B <b@example.org>"}]
         });
-        let told_bounce = told(json!({"notificationType": "Bounce", "mail": mail(), "bounce": bounce}));
+        let told_bounce =
+            told(json!({"notificationType": "Bounce", "mail": mail(), "bounce": bounce}));
         assert_eq!(told_bounce.len(), 2);
         assert_eq!((&*told_bounce[0].key, &*told_bounce[1].key), ("n-1.0", "n-1.1"));
         assert_eq!(told_bounce[0].provider_ids, ["EXAMPLE7c191be45-e9aedb9a-000000"]);
@@ -179,7 +185,8 @@ mod tests {
         assert_eq!((&*opened[0].key, opened[0].at.as_millis()), ("n-1", 1_502_316_019_652));
         let delivery = json!({"timestamp": "2016-10-19T23:21:04.133Z", "smtpResponse": "250 2.6.0 ok",
             "recipients": ["kim@example.org"]});
-        let delivered = told(json!({"eventType": "Delivery", "mail": mail(), "delivery": delivery}));
+        let delivered =
+            told(json!({"eventType": "Delivery", "mail": mail(), "delivery": delivery}));
         let response = Some("250 2.6.0 ok".to_owned());
         assert_eq!(delivered[0].what, MailEventKind::Delivered { response });
     }

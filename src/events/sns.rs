@@ -23,6 +23,9 @@ use super::event::MailEvent;
 use super::{EventCall, EventRefusal, field, ses};
 use crate::model::Timestamp;
 
+/// What a URL asks SNS to do that confirms a subscription.
+const CONFIRM: &str = "ConfirmSubscription";
+
 /// A topic by its full name: `arn:aws:sns:eu-west-1:123456789012:waybill`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Topic {
@@ -95,6 +98,20 @@ enum Kind {
     Farewell,
 }
 
+impl Kind {
+    /// The names of what is signed, in order.
+    fn signed(&self) -> &'static [&'static str] {
+        match self {
+            Kind::Notification(_) => {
+                &["Message", "MessageId", "Subject", "Timestamp", "TopicArn", "Type"]
+            }
+            Kind::Confirmation(_) | Kind::Farewell => {
+                &["Message", "MessageId", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type"]
+            }
+        }
+    }
+}
+
 /// What a proven call says.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Proven {
@@ -114,7 +131,7 @@ pub(super) fn read(topic: &Topic, call: &EventCall<'_>) -> Result<Box<SnsMessage
         let url = of(name).and_then(|url| Url::parse(url).ok());
         url.filter(|url| topic.is_at_home(url)).ok_or(EventRefusal::Forged)
     };
-    let certificate_url = home("SigningCertURL").or_else(|_| home("SigningCertUrl"))?;
+    let certificate_url = home("SigningCertURL")?;
     if !is_certificate(&certificate_url) {
         return Err(EventRefusal::Forged);
     }
@@ -124,32 +141,28 @@ pub(super) fn read(topic: &Topic, call: &EventCall<'_>) -> Result<Box<SnsMessage
         Some(_) | None => return Err(EventRefusal::Forged),
     };
     let signature = of("Signature").and_then(|text| BASE64_STANDARD.decode(text).ok());
-    let confirmation = ["Message", "MessageId", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type"];
-    let (kind, names): (Kind, &[&str]) = match of("Type") {
+    let kind = match of("Type") {
         Some("Notification") => {
-            let message = of("Message").ok_or(EventRefusal::Malformed)?.to_owned();
-            let names = ["Message", "MessageId", "Subject", "Timestamp", "TopicArn", "Type"];
-            (Kind::Notification(message), &names.clone())
+            Kind::Notification(of("Message").ok_or(EventRefusal::Malformed)?.to_owned())
         }
         Some("SubscriptionConfirmation") => {
             let url = home("SubscribeURL")?;
-            let is_asked = url.query_pairs().any(|pair| pair == ("Action".into(), "ConfirmSubscription".into()));
-            if !is_asked {
+            if !url.query_pairs().any(|(name, value)| name == "Action" && value == CONFIRM) {
                 return Err(EventRefusal::Forged);
             }
-            (Kind::Confirmation(url), &confirmation)
+            Kind::Confirmation(url)
         }
-        Some("UnsubscribeConfirmation") => (Kind::Farewell, &confirmation),
+        Some("UnsubscribeConfirmation") => Kind::Farewell,
         Some(_) | None => return Err(EventRefusal::Malformed),
     };
     // A notification without a subject is signed without one.
-    let lines = names.iter().filter_map(|name| Some(format!("{name}\n{}\n", of(name)?)));
+    let lines = kind.signed().iter().filter_map(|name| Some(format!("{name}\n{}\n", of(name)?)));
     Ok(Box::new(SnsMessage {
-        kind,
         certificate_url,
         signature: signature.ok_or(EventRefusal::Forged)?,
         is_sha256,
         signed: lines.collect(),
+        kind,
         key: field::id(&document, "/MessageId").ok_or(EventRefusal::Malformed)?,
         now: call.now,
     }))
@@ -216,7 +229,8 @@ mod tests {
     }
 
     fn sign(signer: &RsaKeyPair, mut message: Value, names: &[&str]) -> Vec<u8> {
-        let lines = names.iter().filter_map(|n| Some(format!("{n}\n{}\n", message.get(n)?.as_str()?)));
+        let lines =
+            names.iter().filter_map(|n| Some(format!("{n}\n{}\n", message.get(n)?.as_str()?)));
         let text: String = lines.collect();
         let mut signature = vec![0; signer.public_modulus_len()];
         let random = SystemRandom::new();
@@ -263,8 +277,13 @@ mod tests {
             let refused = take(message.to_string().as_bytes(), "");
             assert_eq!(refused, Err(EventRefusal::Forged), "{wrong}");
         }
-        for wrong in ["", "arn:aws:sns:eu-west-1:123456789012", "arn:aws:sqs:eu-west-1:123456789012:x",
-            "arn:aws:sns:evil.example/:123456789012:x", "arn:other:sns:eu-west-1:123456789012:x"] {
+        for wrong in [
+            "",
+            "arn:aws:sns:eu-west-1:123456789012",
+            "arn:aws:sqs:eu-west-1:123456789012:x",
+            "arn:aws:sns:evil.example/:123456789012:x",
+            "arn:other:sns:eu-west-1:123456789012:x",
+        ] {
             assert_eq!(Topic::parse(wrong), None, "{wrong}");
         }
         let china = Topic::parse("arn:aws-cn:sns:cn-north-1:123456789012:x").unwrap();
@@ -317,7 +336,8 @@ mod tests {
         ] {
             assert_eq!(ask(wrong), Err(EventRefusal::Forged), "{wrong}");
         }
-        let good = "https://sns.eu-west-1.amazonaws.com/?Action=ConfirmSubscription&Token=2336412f37f";
+        let good =
+            "https://sns.eu-west-1.amazonaws.com/?Action=ConfirmSubscription&Token=2336412f37f";
         assert_eq!(ask(good), Ok(Proven::Confirm(Url::parse(good).unwrap())));
     }
 }

@@ -87,7 +87,8 @@ mod tests {
                 }
             })
         });
-        let (good, bad) = (Url::parse("https://a.example/good"), Url::parse("https://a.example/bad"));
+        let (good, bad) =
+            (Url::parse("https://a.example/good"), Url::parse("https://a.example/bad"));
         let (good, bad) = (good.unwrap(), bad.unwrap());
         let at = |seconds: i64| Timestamp::from_millis(seconds * 1000);
         let certificates = Certificates::default();

@@ -78,7 +78,7 @@ pub(super) async fn status(
     request: Request,
 ) -> Response {
     if desk.teller(&upstream).is_some() {
-        return events::answer(desk, upstream, peer.ip(), request).await;
+        return events::answer(&desk, &upstream, peer.ip(), request).await;
     }
     let taken = match read(&desk, &upstream, peer.ip(), request, true).await {
         Ok(hook) => status::take(&desk, &hook).await.map(|()| hook.caller.provider.taken()),

@@ -19,6 +19,7 @@ mod masking;
 mod parts;
 mod recorder;
 mod status;
+mod tellings;
 
 use std::collections::HashMap;
 use std::fmt;

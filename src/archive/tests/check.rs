@@ -119,8 +119,11 @@ fn hits(snapshot: &ReadTransaction, messages: &[Message], findings: &mut Finding
         findings.same("the number of a tracked mail", found, Some(number.value()));
     }
     let told = snapshot.open_table(TOLD).unwrap();
-    let told: BTreeSet<(u64, [u8; 16])> =
-        told.iter().unwrap().map(|row| row.map(|(key, at)| (at.value(), key.value())).unwrap()).collect();
+    let told: BTreeSet<(u64, [u8; 16])> = told
+        .iter()
+        .unwrap()
+        .map(|row| row.map(|(key, at)| (at.value(), key.value())).unwrap())
+        .collect();
     let by_time = snapshot.open_table(TOLD_AT).unwrap();
     let by_time = by_time.iter().unwrap().map(|row| row.unwrap().0.value()).collect();
     findings.same("what was told, by time", told, by_time);

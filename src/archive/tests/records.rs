@@ -34,8 +34,8 @@ use crate::archive::{
 };
 use crate::model::envelope::{DsnReturn, FutureRelease, Notify, OriginalRecipient};
 use crate::model::{
-    AppName, Channel, Digest, Hit, HitKind, HitMethod, Medium, MessageId, Named, ReceiptRequest, ReceiptState, Reference,
-    Sequence, Tag,
+    AppName, Channel, Digest, Hit, HitKind, HitMethod, Medium, MessageId, Named, ReceiptRequest,
+    ReceiptState, Reference, Sequence, Tag,
 };
 
 /// A message with every field that it can have.
