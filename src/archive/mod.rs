@@ -27,6 +27,7 @@ mod mail_report;
 mod memory;
 pub mod message;
 mod narrowing;
+mod numbers;
 mod open;
 mod outbox;
 mod provider_ids;
@@ -68,7 +69,7 @@ pub use entries::{EntriesOf, MAX_ENTRIES_OF_ONE, NewThreadEntry, ThreadEntry};
 pub use erase::{Erasure, ErasureKind};
 pub use hits::{HitCounts, HitOf, KeptHit, NewHit, ToldHit};
 pub use keys::KeyRing;
-pub use ledger::{Tallies, Thread};
+pub use ledger::Thread;
 pub use mail_report::{MailReport, MailReportKind};
 pub use message::{Acceptance, Attachment, Client, Event, Message, MessagePolicy, NewRecipient};
 pub use message::{Part, Recipient, Summary};
@@ -83,7 +84,7 @@ pub use search::{SearchOrder, SearchProgress, SearchRequest};
 pub use sessions::{EndedSessions, SessionChange, SessionRecord};
 pub use settings::{ArchiveSettings, StagingLimits};
 pub use suppressions::Suppression;
-pub use tally::{Dimension, Tally, value_of};
+pub use tally::{Dimension, Ranking, Tallies, Tally, TallyPlace, value_of};
 
 use crate::lifecycle::RetrySchedule;
 use crate::model::{

@@ -17,11 +17,10 @@ use super::writer::Failure;
 pub(super) const UNTIL: TableDefinition<u8, u64> = TableDefinition::new("ledger_until");
 const EVENTS_UNTIL: u8 = 0;
 const ENTRIES_UNTIL: u8 = 1;
-const RECOUNTED_UNTIL: u8 = 2;
-/// By which rules it was counted.
-const RULES: u8 = 3;
-/// Of the shapes and counts in `ledger` and `tally`: what others counted is counted anew.
-const RULES_NOW: u64 = 2;
+/// Beside the watermarks: how the tables are laid out and counted. Another layout is counted anew.
+const LAYOUT: u8 = 2;
+const LAYOUT_NOW: u64 = 3;
+const RECOUNTED_UNTIL: u8 = 3;
 
 /// Rows of each table in one transaction.
 const BATCH: usize = 2_000;
@@ -49,7 +48,7 @@ impl Until {
                     events: of(EVENTS_UNTIL)?,
                     entries: of(ENTRIES_UNTIL)?,
                     recounted: of(RECOUNTED_UNTIL)?,
-                    is_by_these_rules: of(RULES)? == RULES_NOW,
+                    is_by_these_rules: of(LAYOUT)? == LAYOUT_NOW,
                 })
             }
             Err(TableError::TableDoesNotExist(_)) => Ok(Until::default()),
@@ -62,7 +61,7 @@ impl Until {
         table.insert(EVENTS_UNTIL, self.events)?;
         table.insert(ENTRIES_UNTIL, self.entries)?;
         table.insert(RECOUNTED_UNTIL, self.recounted)?;
-        table.insert(RULES, RULES_NOW)?;
+        table.insert(LAYOUT, LAYOUT_NOW)?;
         Ok(())
     }
 

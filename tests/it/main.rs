@@ -52,6 +52,7 @@ mod relay_refusals;
 mod relay_tls;
 mod relay_wire;
 mod report_corpus;
+mod search_survives;
 mod slow_clients;
 mod sms_control_characters;
 mod sms_feedback_early;
