@@ -8,7 +8,7 @@
 //! it is complete; should the records be older than that, or the tables be laid out as they were once, it
 //! is counted anew. What the numbers answer is in `numbers`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
