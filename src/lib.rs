@@ -12,6 +12,7 @@ pub mod config;
 pub mod daemon;
 pub mod dispatch;
 pub mod evidence;
+pub mod events;
 pub mod feedback;
 pub mod flow;
 pub mod intake;

@@ -18,12 +18,14 @@ use super::views::MessageView;
 use crate::account::Identity;
 use crate::archive::{Action, ActionKind, ActionRefusal, Erasure, ErasureKind};
 
-/// `{"recipients": [0, 2]}`; without it, all recipients for which the action is possible.
+/// `{"recipients": [0, 2], "reason": "asked for by telephone"}`; without recipients, all of them for
+/// which the action is possible. A restart with a reason goes past the suppression list.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ActionBody {
     #[schema(value_type = Option<Vec<u16>>)]
     recipients: Option<Vec<Index>>,
+    reason: Option<String>,
 }
 
 /// Everything of an action's request but its kind.
@@ -64,7 +66,8 @@ async fn act(kind: ActionKind, wish: Wish) -> Result<Json<MessageView>, Problem>
     let (State(state), Extension(identity), Segment(id), uri, OptionalJsonBody(body)) = wish;
     parameters::none(&uri)?;
     let message = message_id(&id)?;
-    let recipients = body.and_then(|body| body.recipients);
+    let (recipients, reason) = body.map_or((None, None), |body| (body.recipients, body.reason));
+    check_reason(reason.as_deref())?;
     let recipients: Option<Vec<u16>> =
         recipients.map(|list| list.into_iter().map(|Index(index)| index).collect());
     if recipients.as_ref().is_some_and(Vec::is_empty) {
@@ -76,7 +79,7 @@ async fn act(kind: ActionKind, wish: Wish) -> Result<Json<MessageView>, Problem>
     state.read(move |state| state.message(message, &scope).map(drop)).await?;
     let by = identity.actor.to_string();
     let (wanted, at) = (recipients.clone(), super::now());
-    let action = Action { kind, message, recipients: wanted, by: by.clone(), at };
+    let action = Action { kind, message, recipients: wanted, by: by.clone(), reason, at };
     match state.archive.act(action).await? {
         Ok(changed) => {
             let recipients = recipients.as_ref().map(tracing::field::debug);
@@ -87,7 +90,7 @@ async fn act(kind: ActionKind, wish: Wish) -> Result<Json<MessageView>, Problem>
     }
 }
 
-/// Longest reason for a deletion; the archive keeps no more.
+/// Longest reason for an action; the archive keeps no more.
 const MAX_REASON_CHARS: usize = 500;
 
 /// `{"reason": "…"}`
@@ -128,6 +131,17 @@ pub(super) async fn delete(
         }
         Err(refusal) => Err(refused(&refusal)),
     }
+}
+
+fn check_reason(reason: Option<&str>) -> Result<(), Problem> {
+    let is_bad = |reason: &str| {
+        reason.chars().any(char::is_control) || reason.chars().count() > MAX_REASON_CHARS
+    };
+    if reason.is_some_and(is_bad) {
+        let detail = format!("reason is one line of at most {MAX_REASON_CHARS} characters.");
+        return Err(Problem::of_field(ProblemKind::InvalidBody, "reason", detail));
+    }
+    Ok(())
 }
 
 fn refused(refusal: &ActionRefusal) -> Problem {

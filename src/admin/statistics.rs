@@ -75,10 +75,10 @@ impl NumbersView {
             stopped: tally.stopped,
             failed: tally.failed,
             delivered: tally.delivered,
-            opened: 0,
-            clicked: 0,
-            opened_by_machines: 0,
-            clicked_by_machines: 0,
+            opened: tally.opened,
+            clicked: tally.clicked,
+            opened_by_machines: tally.opened_by_machines,
+            clicked_by_machines: tally.clicked_by_machines,
         }
     }
 }

@@ -19,7 +19,7 @@ use super::state::AdminState;
 use super::views::PageView;
 use crate::account::Identity;
 use crate::archive::Suppression;
-use crate::model::{Channel, Destination, Mailbox, Originator};
+use crate::model::{Channel, Destination, Mailbox, Originator, Timestamp};
 
 /// Longest reason.
 const MAX_REASON_CHARS: usize = 200;
@@ -36,6 +36,8 @@ pub(super) struct SuppressionView {
     reason: String,
     by: String,
     created_at: String,
+    /// From when on it does not count; `null` is never.
+    expires_at: Option<String>,
 }
 
 /// `POST /suppressions`.
@@ -46,6 +48,8 @@ pub(super) struct NewSuppressionBody {
     recipient: String,
     originator: Option<String>,
     reason: Option<String>,
+    /// RFC 3339; left out, it holds until somebody takes it away.
+    expires_at: Option<String>,
 }
 
 /// What an entry is found by.
@@ -65,6 +69,7 @@ impl SuppressionView {
             reason: entry.reason.clone(),
             by: entry.by.clone(),
             created_at: entry.at.to_string(),
+            expires_at: entry.expires_at.map(|at| at.to_string()),
         }
     }
 }
@@ -162,9 +167,14 @@ fn entry(body: NewSuppressionBody, by: String) -> Result<Suppression, Problem> {
     if reason.chars().count() > MAX_REASON_CHARS || reason.chars().any(char::is_control) {
         wrong("reason", "reason is one line of at most 200 characters.");
     }
+    let expires_at = body.expires_at.as_deref().map(Timestamp::parse_rfc3339);
+    if expires_at == Some(None) {
+        wrong("expires_at", "expires_at is a time such as 2027-01-31T00:00:00Z.");
+    }
+    let expires_at = expires_at.flatten();
     match channel {
         Some(channel) if errors.is_empty() => {
-            Ok(Suppression { channel, recipient, originator, reason, by, at: super::now() })
+            Ok(Suppression { channel, recipient, originator, reason, by, at: super::now(), expires_at })
         }
         Some(_) | None => Err(Problem::of_fields(ProblemKind::InvalidBody, errors)),
     }
@@ -195,6 +205,7 @@ mod tests {
             recipient: recipient.into(),
             originator: originator.map(str::to_owned),
             reason: None,
+            expires_at: None,
         }
     }
 

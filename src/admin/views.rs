@@ -361,7 +361,7 @@ impl RecipientView {
             possible_duplicate: recipient.possible_duplicate,
             sent_at: sent_at(&recipient.state).map(time),
             delivered_at: recipient.delivered_at.map(time),
-            bounced_at: None,
+            bounced_at: bounced_at(&recipient.state).map(time),
             opened_at: seen.opened_at.map(time),
             opens: seen.opens,
             automated_opens: seen.automated_opens,
@@ -382,6 +382,19 @@ fn hold_of(state: &RecipientState) -> Option<Hold> {
         | RecipientState::Sent { .. }
         | RecipientState::Stopped { .. }
         | RecipientState::Failed { .. }
+        | RecipientState::NotSent { .. } => None,
+    }
+}
+
+fn bounced_at(state: &RecipientState) -> Option<Timestamp> {
+    match state {
+        RecipientState::Failed { at, cause: Cause::Bounced { .. } } => Some(*at),
+        RecipientState::Failed { .. }
+        | RecipientState::Held { .. }
+        | RecipientState::Due { .. }
+        | RecipientState::Claimed { .. }
+        | RecipientState::Sent { .. }
+        | RecipientState::Stopped { .. }
         | RecipientState::NotSent { .. } => None,
     }
 }
@@ -416,6 +429,10 @@ fn reason(state: &RecipientState) -> Option<String> {
                 format!("{detail}; the last reply was {reply}")
             }
             Cause::Expired { last_reply: None, detail } => detail.clone(),
+            Cause::Bounced { reply, is_hard: true } => format!("it bounced: {reply}"),
+            Cause::Bounced { reply, is_hard: false } => {
+                format!("it bounced, which may be over later: {reply}")
+            }
             Cause::Undelivered { upstream, reason, code } => {
                 let code = code.as_ref().map(|code| format!(" ({code})")).unwrap_or_default();
                 format!("{upstream} could not deliver it: {}{code}", reason.as_str())

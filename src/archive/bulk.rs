@@ -386,6 +386,7 @@ fn take_step(batch: &mut Batch<'_>, id: u64, step: &BulkStep) -> Result<Option<B
             message: *message,
             recipients: None,
             by: bulk.what.by.clone(),
+            reason: None,
             at: step.at,
         };
         let refusal = match bulk.what.dry_run {

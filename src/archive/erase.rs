@@ -20,7 +20,7 @@ use super::stored::{Record, StoredEvent, StoredMessage};
 use super::volume::Location;
 use super::wipe::Wipe;
 use super::writer::{Batch, Failure};
-use super::{ActionRefusal, Archive, ArchiveError, Inner, Message, storage, tables};
+use super::{ActionRefusal, Archive, ArchiveError, Inner, Message, hits, storage, tables};
 use crate::lifecycle::Note;
 use crate::model::{Channel, EventKind, MessageId, Status, Timestamp};
 
@@ -175,6 +175,7 @@ fn erase(
         None => true,
     };
     batch.messages.insert(id.as_u128(), &stored.encode()[..])?;
+    hits::forget(batch, id, stored.sequence)?;
     let erased = StoredErasure {
         own: body.own.filter(|_| !is_theirs),
         shared: body.shared.into_iter().map(|(_, location)| location).collect(),

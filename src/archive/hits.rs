@@ -3,19 +3,22 @@
 //! Two records for each recipient that was hit: the facts, of which a bounded number is kept, and their
 //! sum, which is read with the message. What comes beyond the bound is judged, counted and forgotten, so
 //! that a flood on one link grows nothing. Each hit that is kept is an event of its message. The verdicts
-//! are made of the facts again when the rules of judging have changed.
+//! are made of the facts again when the rules of judging have changed. Of an erased message only the
+//! numbers stay and grow. What providers tell of comes again, so the keys of what was told are kept for
+//! some weeks.
 //! How a hit is judged is `lifecycle`'s; what is asked over HTTP and what is answered, `feedback`'s.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use redb::{ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition};
-use serde::{Deserialize, Serialize};
 
 use super::standing::{Standing, event_of};
-use super::stored::{Record, StoredEvent};
+use super::stored::{Record, StoredEvent, StoredHit, StoredHits, StoredTrace};
 use super::writer::{Batch, Failure, Urgency};
 use super::{Archive, ArchiveError, tables};
 use crate::lifecycle::{JUDGEMENT_VERSION, Note, Verdict, engagement, judge_hits};
+use crate::model::hit::{FIRST_FOREIGN_LINK, HONEYPOT_LINK};
 use crate::model::{
     Engagement, EventKind, Hit, HitKind, HitMethod, MessageId, RecipientState, Sequence, Timestamp,
 };
@@ -26,6 +29,13 @@ pub(super) const HITS: TableDefinition<(u128, u16), &[u8]> = TableDefinition::ne
 pub(super) const TRACES: TableDefinition<(u128, u16), &[u8]> = TableDefinition::new("traces");
 /// Sequence number of a tracked mail to its id; only acceptances of tracked mail write it.
 pub(super) const TRACKED: TableDefinition<u64, u128> = TableDefinition::new("tracked");
+/// Number to a message of which other hits count than before, although no event says so. Only ever added
+/// to; the numbers of statistics follow it.
+pub(super) const RECOUNTED: TableDefinition<u64, u128> = TableDefinition::new("recounted");
+/// The key of what a provider told to when (ms).
+pub(super) const TOLD: TableDefinition<[u8; 16], u64> = TableDefinition::new("told");
+/// When (ms) which key was told.
+pub(super) const TOLD_AT: TableDefinition<(u64, [u8; 16]), ()> = TableDefinition::new("told_at");
 /// In `META`: by which rules all hits are judged.
 const JUDGED_BY: &str = "hits_judged_by";
 
@@ -35,6 +45,10 @@ const MAX_KEPT_OPENS: usize = 24;
 const MAX_KEPT_OF_LINK: usize = 6;
 /// Longest text of a client that is kept, in bytes.
 const MAX_TEXT_BYTES: usize = 300;
+/// How long a provider may tell the same again; none tries for more than some days.
+const TOLD_FOR: Duration = Duration::from_secs(30 * 86_400);
+/// Keys that are forgotten with each new one, so that they never gather.
+const FORGOTTEN_AT_ONCE: usize = 4;
 /// Recipients whose hits are judged anew in one transaction.
 const REJUDGED_AT_ONCE: usize = 200;
 
@@ -52,6 +66,14 @@ pub struct NewHit {
     pub of: HitOf,
     pub recipient: u16,
     pub hit: Hit,
+}
+
+/// A hit of which a provider told, perhaps again.
+#[derive(Clone, Debug)]
+pub struct ToldHit {
+    /// What the provider tells this event from others by, hashed with the provider's name.
+    pub key: [u8; 16],
+    pub hit: NewHit,
 }
 
 /// What a batch of hits came to.
@@ -74,132 +96,29 @@ pub struct KeptHit {
     pub reasons: Vec<String>,
 }
 
-/// The facts of one recipient.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(super) struct StoredHits {
-    hits: Vec<StoredHit>,
-}
-
-impl Record for StoredHits {
-    const KIND: &'static str = "hit";
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct StoredHit {
-    /// The number of the link; `None` is the pixel.
-    link: Option<u16>,
-    at: i64,
-    client: Option<String>,
-    user_agent: String,
-    is_head: bool,
-    purpose: Option<String>,
-    delay_ms: Option<i64>,
-    told_automated: Option<bool>,
-    visitor: String,
-    reasons: Vec<String>,
-}
-
-impl StoredHit {
-    fn new(hit: &Hit, verdict: &Verdict) -> StoredHit {
-        StoredHit {
-            link: match hit.kind {
-                HitKind::Open => None,
-                HitKind::Click { link } => Some(link),
-            },
-            at: hit.at.as_millis(),
-            client: hit.client.map(|client| client.to_string()),
-            user_agent: hit.user_agent.clone(),
-            is_head: match hit.method {
-                HitMethod::Head => true,
-                HitMethod::Get => false,
-            },
-            purpose: hit.purpose.clone(),
-            delay_ms: hit.delay_ms,
-            told_automated: hit.told_automated,
-            visitor: verdict.visitor.as_str().to_owned(),
-            reasons: verdict.reasons.iter().map(|reason| reason.as_str().to_owned()).collect(),
-        }
-    }
-
-    fn hit(&self) -> Hit {
-        Hit {
-            kind: self.link.map_or(HitKind::Open, |link| HitKind::Click { link }),
-            at: Timestamp::from_millis(self.at),
-            client: self.client.as_deref().and_then(|client| client.parse().ok()),
-            user_agent: self.user_agent.clone(),
-            method: if self.is_head { HitMethod::Head } else { HitMethod::Get },
-            purpose: self.purpose.clone(),
-            delay_ms: self.delay_ms,
-            told_automated: self.told_automated,
-        }
-    }
-}
-
-/// What the hits of one recipient come to.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(super) struct StoredTrace {
-    judged_by: u8,
-    opened_at: Option<i64>,
-    clicked_at: Option<i64>,
-    device: Option<String>,
-    kept: StoredCounts,
-    beyond: StoredCounts,
-}
-
-impl Record for StoredTrace {
-    const KIND: &'static str = "trace";
-}
-
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
-struct StoredCounts {
-    opens: u64,
-    automated_opens: u64,
-    clicks: u64,
-    automated_clicks: u64,
-}
-
-impl StoredCounts {
-    fn of(sum: &Engagement) -> StoredCounts {
-        StoredCounts {
-            opens: sum.opens,
-            automated_opens: sum.automated_opens,
-            clicks: sum.clicks,
-            automated_clicks: sum.automated_clicks,
-        }
-    }
-}
-
-impl StoredTrace {
-    fn new(sum: &Engagement, beyond: StoredCounts) -> StoredTrace {
-        StoredTrace {
-            judged_by: JUDGEMENT_VERSION,
-            opened_at: sum.opened_at.map(Timestamp::as_millis),
-            clicked_at: sum.clicked_at.map(Timestamp::as_millis),
-            device: sum.device.clone(),
-            kept: StoredCounts::of(sum),
-            beyond,
-        }
-    }
-
-    pub(super) fn engagement(&self) -> Engagement {
-        let (kept, beyond) = (self.kept, self.beyond);
-        Engagement {
-            opened_at: self.opened_at.map(Timestamp::from_millis),
-            opens: kept.opens.saturating_add(beyond.opens),
-            automated_opens: kept.automated_opens.saturating_add(beyond.automated_opens),
-            clicked_at: self.clicked_at.map(Timestamp::from_millis),
-            clicks: kept.clicks.saturating_add(beyond.clicks),
-            automated_clicks: kept.automated_clicks.saturating_add(beyond.automated_clicks),
-            device: self.device.clone(),
-        }
-    }
-}
-
 impl Archive {
     /// Records hits, all in one transaction; the steps of the queue may ride with it, and it waits for
     /// company as they do.
     pub async fn record_hits(&self, hits: Vec<NewHit>) -> Result<HitCounts, ArchiveError> {
         self.write(Urgency::Soon, move |batch| record(batch, &hits)).await
+    }
+
+    /// Records hits that a provider told of just now; those that were told before change nothing.
+    pub async fn record_told_hits(
+        &self,
+        told: Vec<ToldHit>,
+        now: Timestamp,
+    ) -> Result<HitCounts, ArchiveError> {
+        let change = move |batch: &mut Batch<'_>| {
+            let mut hits = Vec::new();
+            for one in &told {
+                if is_news(batch, one.key, now)? {
+                    hits.push(one.hit.clone());
+                }
+            }
+            record(batch, &hits)
+        };
+        self.write(Urgency::Now, change).await
     }
 
     /// The hits that are kept of a message, by recipient and in the order in which they came.
@@ -266,8 +185,9 @@ impl Traces {
             // A damaged one marks nothing.
             let Ok(trace) = StoredTrace::decode(bytes.value()) else { continue };
             let mark: &mut (bool, bool) = marks.entry(key.value().0).or_default();
-            mark.0 |= trace.opened_at.is_some();
-            mark.1 |= trace.clicked_at.is_some();
+            let sum = trace.engagement();
+            mark.0 |= sum.opened_at.is_some();
+            mark.1 |= sum.clicked_at.is_some();
         }
         Ok(marks)
     }
@@ -307,6 +227,26 @@ fn tracked(batch: &Batch<'_>, sequence: Sequence) -> Result<Option<MessageId>, F
     Ok(table.get(sequence.0)?.map(|id| MessageId::from_u128(id.value())))
 }
 
+/// Whether a provider tells this for the first time. Notes it, and forgets what is older.
+fn is_news(batch: &Batch<'_>, key: [u8; 16], at: Timestamp) -> Result<bool, Failure> {
+    let mut told = batch.transaction.open_table(TOLD)?;
+    if told.get(key)?.is_some() {
+        return Ok(false);
+    }
+    let mut order = batch.transaction.open_table(TOLD_AT)?;
+    let at = at.as_millis().unsigned_abs();
+    told.insert(key, at)?;
+    order.insert((at, key), ())?;
+    let until = at.saturating_sub(TOLD_FOR.as_millis() as u64);
+    let old = order.range(..(until, [0; 16]))?.take(FORGOTTEN_AT_ONCE);
+    let old = old.map(|row| row.map(|(key, _)| key.value())).collect::<Result<Vec<_>, _>>()?;
+    for (at, key) in old {
+        order.remove((at, key))?;
+        told.remove(key)?;
+    }
+    Ok(true)
+}
+
 /// The hits of one recipient; false when there is no such recipient.
 fn record_of(
     batch: &mut Batch<'_>,
@@ -319,31 +259,33 @@ fn record_of(
     let Some(entry) = standing.entries.get(usize::from(recipient)) else { return Ok(false) };
     let left_at = left_at(&entry.progress.state);
     let key = (id.as_u128(), recipient);
-    let (mut kept, beyond) = load(batch, key)?;
+    let (mut kept, before) = load(batch, key)?;
     let known = kept.len();
     let mut further = Vec::new();
     for hit in hits {
         let hit = bounded(hit, left_at);
-        if has_room(&kept, hit.kind) { kept.push(hit) } else { further.push(hit) }
+        match !before.is_erased && has_room(&kept, hit.kind) {
+            true => kept.push(hit),
+            false => further.push(hit),
+        }
     }
     let verdicts = judge_hits(&kept);
+    let mut is_told = false;
     for (hit, verdict) in kept.iter().zip(&verdicts).skip(known) {
         count(counts, hit, verdict);
-        tell(batch, id, recipient, hit, verdict)?;
+        is_told |= tell(batch, id, recipient, hit, verdict)?;
     }
-    let mut beyond = beyond;
+    let mut trace = before.keeping(&engagement(&kept, &verdicts));
     if !further.is_empty() {
-        let all = [&kept[..], &further].concat();
-        let of_all = judge_hits(&all);
+        let of_all = judge_hits(&[&kept[..], &further].concat());
         let of_further = of_all.get(kept.len()..).unwrap_or_default();
-        let sum = engagement(&further, of_further);
-        beyond.opens = beyond.opens.saturating_add(sum.opens);
-        beyond.automated_opens = beyond.automated_opens.saturating_add(sum.automated_opens);
-        beyond.clicks = beyond.clicks.saturating_add(sum.clicks);
-        beyond.automated_clicks = beyond.automated_clicks.saturating_add(sum.automated_clicks);
+        trace = trace.and_beyond(&engagement(&further, of_further));
         further.iter().zip(of_further).for_each(|(hit, verdict)| count(counts, hit, verdict));
     }
-    save(batch, key, &kept, &verdicts, beyond, kept.len() > known)?;
+    if kept.len() > known {
+        save_hits(batch, key, &kept, &verdicts)?;
+    }
+    save_trace(batch, key, &before, &trace, is_told)?;
     Ok(true)
 }
 
@@ -381,30 +323,69 @@ fn has_room(kept: &[Hit], kind: HitKind) -> bool {
     kept.len() < MAX_KEPT && same < most
 }
 
-fn load(batch: &Batch<'_>, key: (u128, u16)) -> Result<(Vec<Hit>, StoredCounts), Failure> {
+fn load(batch: &Batch<'_>, key: (u128, u16)) -> Result<(Vec<Hit>, StoredTrace), Failure> {
     let (hits, traces) =
         (batch.transaction.open_table(HITS)?, batch.transaction.open_table(TRACES)?);
     let kept = hits.get(key)?.map(|bytes| StoredHits::decode(bytes.value())).transpose()?;
     let trace = traces.get(key)?.map(|bytes| StoredTrace::decode(bytes.value())).transpose()?;
     let kept = kept.unwrap_or_default().hits.iter().map(StoredHit::hit).collect();
-    Ok((kept, trace.unwrap_or_default().beyond))
+    Ok((kept, trace.unwrap_or_default()))
 }
 
-fn save(
+fn save_hits(
     batch: &Batch<'_>,
     key: (u128, u16),
     kept: &[Hit],
     verdicts: &[Verdict],
-    beyond: StoredCounts,
-    is_new: bool,
 ) -> Result<(), Failure> {
-    if is_new {
-        let hits = kept.iter().zip(verdicts).map(|(hit, verdict)| StoredHit::new(hit, verdict));
-        let stored = StoredHits { hits: hits.collect() };
-        batch.transaction.open_table(HITS)?.insert(key, &stored.encode()[..])?;
-    }
-    let trace = StoredTrace::new(&engagement(kept, verdicts), beyond);
+    let hits = kept.iter().zip(verdicts).map(|(hit, verdict)| StoredHit::new(hit, verdict));
+    let stored = StoredHits { hits: hits.collect() };
+    batch.transaction.open_table(HITS)?.insert(key, &stored.encode()[..])?;
+    Ok(())
+}
+
+/// What the hits come to now. The ledger follows the events; a change that has none is told it apart.
+fn save_trace(
+    batch: &Batch<'_>,
+    key: (u128, u16),
+    before: &StoredTrace,
+    trace: &StoredTrace,
+    is_told: bool,
+) -> Result<(), Failure> {
     batch.transaction.open_table(TRACES)?.insert(key, &trace.encode()[..])?;
+    if !is_told && marks(&before.engagement()) != marks(&trace.engagement()) {
+        let mut table = batch.transaction.open_table(RECOUNTED)?;
+        let next = table.last()?.map_or(1, |(number, _)| number.value().saturating_add(1));
+        table.insert(next, key.0)?;
+    }
+    Ok(())
+}
+
+/// What statistics count of a recipient.
+fn marks(sum: &Engagement) -> [bool; 4] {
+    [sum.opens, sum.clicks, sum.automated_opens, sum.automated_clicks].map(|count| count > 0)
+}
+
+/// Takes the facts of a message that is erased away, and has none kept later. The numbers stay.
+pub(super) fn forget(batch: &Batch<'_>, id: MessageId, number: u64) -> Result<(), Failure> {
+    let count = Standing::load(batch, id)?.map_or(0, |standing| standing.entries.len());
+    let id = id.as_u128();
+    let rows = (id, 0)..=(id, u16::MAX);
+    let (mut hits, mut traces) =
+        (batch.transaction.open_table(HITS)?, batch.transaction.open_table(TRACES)?);
+    hits.retain_in(rows.clone(), |_, _| false)?;
+    let of_rows = traces.range(rows)?.map(|row| row.map(|(key, _)| key.value().1));
+    let mut recipients = of_rows.collect::<Result<BTreeSet<u16>, _>>()?;
+    if batch.transaction.open_table(TRACKED)?.get(number)?.is_some() {
+        recipients.extend((0..count).map_while(|index| u16::try_from(index).ok()));
+    }
+    for recipient in recipients {
+        let key = (id, recipient);
+        let was = traces.get(key)?.map(|bytes| StoredTrace::decode(bytes.value())).transpose();
+        // What can not be read is erased all the same.
+        let erased = was.ok().flatten().unwrap_or_default().erased();
+        traces.insert(key, &erased.encode()[..])?;
+    }
     Ok(())
 }
 
@@ -421,25 +402,30 @@ fn count(counts: &mut HitCounts, hit: &Hit, verdict: &Verdict) {
 }
 
 /// The event of a hit: `link 3: scanner (several links at once)`. Who only asked for the header did
-/// neither open nor click.
+/// neither open nor click; false then.
 fn tell(
     batch: &mut Batch<'_>,
     id: MessageId,
     recipient: u16,
     hit: &Hit,
     verdict: &Verdict,
-) -> Result<(), Failure> {
+) -> Result<bool, Failure> {
     if hit.method == HitMethod::Head {
-        return Ok(());
+        return Ok(false);
     }
     let reasons: Vec<&str> = verdict.reasons.iter().map(|reason| reason.as_str()).collect();
     let who = format!("{} ({})", verdict.visitor.as_str(), reasons.join("; "));
     let (kind, detail) = match hit.kind {
         HitKind::Open => (EventKind::Opened, who),
-        HitKind::Click { link } => (EventKind::Clicked, format!("link {link}: {who}")),
+        HitKind::Click { link } => {
+            let is_ours = link < FIRST_FOREIGN_LINK || link == HONEYPOT_LINK;
+            let which = if is_ours { format!("link {link}") } else { "a link".to_owned() };
+            (EventKind::Clicked, format!("{which}: {who}"))
+        }
     };
     let note = Note { detail: Some(detail), ..Note::of(kind) };
-    StoredEvent::append(batch, event_of(id, hit.at, Some(recipient), note, None))
+    StoredEvent::append(batch, event_of(id, hit.at, Some(recipient), note, None))?;
+    Ok(true)
 }
 
 /// How many were judged anew, and where to go on.
@@ -458,8 +444,13 @@ fn rejudge_some(batch: &mut Batch<'_>, from: (u128, u16)) -> Result<Rejudged, Fa
     let mut count = 0;
     for key in rows.iter().take(REJUDGED_AT_ONCE) {
         match load(batch, *key) {
-            Ok((kept, beyond)) => {
-                save(batch, *key, &kept, &judge_hits(&kept), beyond, true)?;
+            Ok((kept, before)) => {
+                let verdicts = judge_hits(&kept);
+                let trace = before.keeping(&engagement(&kept, &verdicts));
+                if !kept.is_empty() {
+                    save_hits(batch, *key, &kept, &verdicts)?;
+                }
+                save_trace(batch, *key, &before, &trace, false)?;
                 count += 1;
             }
             Err(Failure::Corrupt(error)) => tracing::error!(%error, "hits can not be judged"),

@@ -8,7 +8,7 @@
 //! it is complete; should the records be older than that, or the tables be laid out as they were once, it
 //! is counted anew. What the numbers answer is in `numbers`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -18,13 +18,13 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::entries::StoredThreadEntry;
 use super::message::Message;
 use super::read::Reader;
-use super::stored::{Record, StoredEvent};
+use super::stored::Record;
 use super::tally::{Dimension, Tally, day, value_of, way};
+use super::watermark::{News, Sources, UNTIL, Until};
 use super::writer::{Closing, Failure};
-use super::{Archive, ArchiveError, tables};
+use super::{Archive, ArchiveError};
 use crate::model::{AppName, MessageId, Sequence, Timestamp};
 
 pub(super) const FACTS: TableDefinition<u128, &[u8]> = TableDefinition::new("facts");
@@ -39,15 +39,7 @@ const FIRST_TOTALS: TableDefinition<(u8, &str, u8, u32, &str), &[u8]> =
 const THREADS: TableDefinition<(&str, &str), &[u8]> = TableDefinition::new("threads");
 /// App (empty: all), last activity (ms) and reference.
 const ACTIVITY: TableDefinition<(&str, u64, &str), ()> = TableDefinition::new("activity");
-const UNTIL: TableDefinition<u8, u64> = TableDefinition::new("ledger_until");
-const EVENTS_UNTIL: u8 = 0;
-const ENTRIES_UNTIL: u8 = 1;
-/// Beside the watermarks: how the tables are laid out. Another layout is counted anew.
-const LAYOUT: u8 = 2;
-const LAYOUT_NOW: u64 = 2;
 
-/// Events in one transaction.
-const BATCH: usize = 2_000;
 /// Transactions that one question waits for at the most; behind more it is told what is known.
 const BATCHES_OF_A_QUESTION: usize = 20;
 /// Pause between batches while it keeps up, so that many messages share a commit.
@@ -135,55 +127,22 @@ impl Ledger {
         Ledger { database, feeding: Mutex::new(()) }
     }
 
-    /// How far it has counted, events and entries. `None`: in another layout.
-    fn until(&self) -> Result<Option<(u64, u64)>, Failure> {
-        match self.database.begin_read()?.open_table(UNTIL) {
-            Ok(table) => {
-                let of = |key| Ok::<_, Failure>(table.get(key)?.map_or(0, |until| until.value()));
-                let until = (of(EVENTS_UNTIL)?, of(ENTRIES_UNTIL)?);
-                Ok((of(LAYOUT)? == LAYOUT_NOW).then_some(until))
-            }
-            Err(TableError::TableDoesNotExist(_)) => Ok(Some((0, 0))),
-            Err(error) => Err(error.into()),
-        }
-    }
-
     /// Takes in the next events and entries; whether there may be more.
     pub(super) fn feed(&self, records: &Database) -> Result<bool, Failure> {
         let _one = self.feeding.lock().unwrap_or_else(PoisonError::into_inner);
         let snapshot = records.begin_read()?;
-        let (events, entries) =
-            (snapshot.open_table(tables::EVENTS)?, snapshot.open_table(tables::ENTRIES)?);
-        let last_event = events.last()?.map_or(0, |(number, _)| number.value());
-        let last_entry = entries.last()?.map_or(0, |(number, _)| number.value());
-        // Beyond the last: the records came back from a backup.
-        let is_good =
-            |(events, entries): &(u64, u64)| *events <= last_event && *entries <= last_entry;
-        let (mut until, mut entries_until) = match self.until()?.filter(is_good) {
-            Some(until) => until,
-            None => {
+        let sources = Sources::new(&snapshot)?;
+        let (mut until, last) = (Until::read(&self.database)?, Until::last(&sources)?);
+        if until.is_of_something_else(&last) {
+            if until != Until::default() {
                 self.clear()?;
-                (0, 0)
             }
-        };
-        if (until, entries_until) == (last_event, last_entry) {
+            until = Until::beginning();
+        }
+        if until == last {
             return Ok(false);
         }
-        let mut touched = BTreeSet::new();
-        for row in events.range(until.saturating_add(1)..)?.take(BATCH) {
-            let (number, bytes) = row?;
-            until = number.value();
-            if let Ok(event) = StoredEvent::decode(bytes.value()) {
-                touched.insert(event.message());
-            }
-        }
-        let mut added = Vec::new();
-        for row in entries.range(entries_until.saturating_add(1)..)?.take(BATCH) {
-            let (number, bytes) = row?;
-            entries_until = number.value();
-            let entry = StoredThreadEntry::decode(bytes.value());
-            added.extend(entry.and_then(|entry| entry.entry(entries_until)).ok());
-        }
+        let News { messages: touched, entries: added } = sources.next(&mut until)?;
         let reader = Reader::new(&snapshot)?;
         let mut transaction = self.database.begin_write()?;
         transaction.set_durability(Durability::Immediate)?;
@@ -208,13 +167,10 @@ impl Ledger {
                 threads.add(entry.what.app.as_ref(), &name, entry.what.at, (0, 1))?;
             }
             save_totals(&transaction, changes)?;
-            let mut table = transaction.open_table(UNTIL)?;
-            table.insert(EVENTS_UNTIL, until)?;
-            table.insert(ENTRIES_UNTIL, entries_until)?;
-            table.insert(LAYOUT, LAYOUT_NOW)?;
+            until.write(&transaction)?;
         }
         transaction.commit()?;
-        Ok((until, entries_until) != (last_event, last_entry))
+        Ok(until != last)
     }
 
     /// Follows the journal until the archive closes or `stop`. Trouble here stops the counting and
@@ -382,7 +338,7 @@ impl Archive {
 
     /// The last event that the ledger has counted.
     pub fn counted_until(&self) -> Result<Sequence, ArchiveError> {
-        Ok(Sequence(self.inner.ledger.until()?.unwrap_or_default().0))
+        Ok(Sequence(Until::read(&self.inner.ledger.database)?.events))
     }
 }
 

@@ -186,6 +186,6 @@ pub struct Event {
     pub reply: Option<String>,
     /// In words.
     pub detail: Option<String>,
-    /// SHA-256 of the bytes that were sent.
+    /// SHA-256 of the bytes that were sent; of what a report by mail says, of the report.
     pub digest: Option<Digest>,
 }

@@ -23,12 +23,14 @@ mod keys;
 mod leaf;
 mod ledger;
 mod list;
+mod mail_report;
 mod memory;
 pub mod message;
 mod narrowing;
 mod numbers;
 mod open;
 mod outbox;
+mod provider_ids;
 mod provider_report;
 mod queue;
 mod read;
@@ -47,6 +49,7 @@ mod tally;
 mod tests;
 mod touches;
 mod volume;
+mod watermark;
 mod wipe;
 mod writer;
 
@@ -54,6 +57,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use redb::{Database, ReadTransaction, ReadableDatabase};
 use tokio::sync::{oneshot, watch};
@@ -64,9 +68,10 @@ pub use audit::{Entry, Log, LogCheck, LogFilter, NewEntry, Slip};
 pub use bulk::{Bulk, BulkItem, BulkOutcome, BulkState, BulkStep, NewBulk};
 pub use entries::{EntriesOf, MAX_ENTRIES_OF_ONE, NewThreadEntry, ThreadEntry};
 pub use erase::{Erasure, ErasureKind};
-pub use hits::{HitCounts, HitOf, KeptHit, NewHit};
+pub use hits::{HitCounts, HitOf, KeptHit, NewHit, ToldHit};
 pub use keys::KeyRing;
 pub use ledger::Thread;
+pub use mail_report::{MailReport, MailReportKind};
 pub use message::{Acceptance, Attachment, Client, Event, Message, MessagePolicy, NewRecipient};
 pub use message::{Part, Recipient, Summary};
 pub use narrowing::Narrowing;
@@ -114,6 +119,7 @@ struct Inner {
     index: index::Index,
     ledger: Arc<ledger::Ledger>,
     search: Arc<search::Shared>,
+    tellers: ArcSwap<provider_ids::Tellers>,
     files: Arc<dyn Files>,
     reserve_bytes: u64,
     intake: std::sync::mpsc::Sender<VolumeOrder>,
@@ -207,6 +213,8 @@ pub struct Action {
     pub recipients: Option<Vec<u16>>,
     /// Who: `user anna`, `token 01J…`.
     pub by: String,
+    /// Why, for the history; with one, a restart overrides the suppression list.
+    pub reason: Option<String>,
     pub at: Timestamp,
 }
 
@@ -365,7 +373,11 @@ impl Archive {
         judgement: Judgement,
         schedule: Arc<RetrySchedule>,
     ) -> Result<Vec<Option<RecipientState>>, ArchiveError> {
-        self.write(Urgency::Soon, move |batch| queue::judge(batch, &judgement, &schedule)).await
+        let tellers = self.inner.tellers.load_full();
+        let change = move |batch: &mut Batch<'_>| {
+            queue::judge(batch, &judgement, &schedule, &tellers)
+        };
+        self.write(Urgency::Soon, change).await
     }
 
     /// Gives claims back of which nothing was sent.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::thread::{Builder, JoinHandle};
 
+use arc_swap::ArcSwap;
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -144,6 +145,7 @@ impl Archive {
             index,
             ledger,
             search,
+            tellers: ArcSwap::default(),
             files,
             reserve_bytes,
             intake,
@@ -270,6 +272,9 @@ fn prepare_tables(database: &Database) -> Result<(u64, bool), Failure> {
     transaction.open_table(hits::HITS)?;
     transaction.open_table(hits::TRACES)?;
     transaction.open_table(hits::TRACKED)?;
+    transaction.open_table(hits::RECOUNTED)?;
+    transaction.open_table(hits::TOLD)?;
+    transaction.open_table(hits::TOLD_AT)?;
     transaction.open_table(audit::SECURITY)?;
     transaction.open_table(audit::OPERATIONS)?;
     transaction.open_table(sessions::SESSIONS)?;

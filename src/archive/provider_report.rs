@@ -98,7 +98,7 @@ impl Archive {
 }
 
 /// The form in which ids are compared: providers are not of one mind about the case of theirs.
-fn folded(provider_id: &str) -> Option<String> {
+pub(super) fn folded(provider_id: &str) -> Option<String> {
     let is_kept = !provider_id.is_empty() && provider_id.len() <= MAX_PROVIDER_ID_BYTES;
     is_kept.then(|| provider_id.to_ascii_lowercase())
 }

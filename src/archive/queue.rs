@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use redb::ReadableTable;
 use serde::{Deserialize, Serialize};
 
+use super::provider_ids::{self, Tellers};
 use super::provider_report;
 use super::standing::{Standing, event_of};
 use super::stored::{Record, StoredEvent, StoredMessage};
@@ -76,6 +77,7 @@ pub(super) fn judge(
     batch: &mut Batch<'_>,
     judgement: &Judgement,
     schedule: &RetrySchedule,
+    tellers: &Tellers,
 ) -> Result<Vec<Option<RecipientState>>, Failure> {
     let mut judged = Vec::new();
     change(batch, judgement.message, |standing, batch| {
@@ -90,10 +92,11 @@ pub(super) fn judge(
             if let Err(refusal) = &step {
                 tracing::error!(id = %judgement.message, recipient, %refusal, "a judgement without a claim");
             }
-            if let Outcome::Sent { parts, .. } = outcome
+            if let Outcome::Sent { parts, reply, .. } = outcome
                 && let Ok(RecipientState::Sent { upstream, .. }) = &step
             {
                 provider_report::remember(batch, upstream, parts, judgement.message)?;
+                provider_ids::keep(batch, tellers, upstream, reply, judgement.message)?;
             }
             judged.push(step.ok());
         }
@@ -225,7 +228,8 @@ pub(super) fn act(
     };
     let (mut standing, mut refusals, mut done) = (before.clone(), Vec::new(), 0_usize);
     for recipient in chosen {
-        match standing.step(batch, recipient, action.at, &input, Some(&action.by))? {
+        let who = (Some(action.by.as_str()), action.reason.as_deref());
+        match standing.step_because(batch, recipient, action.at, &input, who)? {
             Ok(_) => done += 1,
             Err(refusal) => refusals.push((recipient, refusal.0)),
         }

@@ -80,6 +80,18 @@ impl Standing {
         input: &Input<'_>,
         by: Option<&str>,
     ) -> Result<Result<RecipientState, Refusal>, Failure> {
+        self.step_because(batch, recipient, now, input, (by, None))
+    }
+
+    /// The same, with who does it and why.
+    pub(super) fn step_because(
+        &mut self,
+        batch: &mut Batch<'_>,
+        recipient: u16,
+        now: Timestamp,
+        input: &Input<'_>,
+        (by, reason): (Option<&str>, Option<&str>),
+    ) -> Result<Result<RecipientState, Refusal>, Failure> {
         let Some(entry) = self.entries.get_mut(usize::from(recipient)) else {
             return Ok(Err(Refusal(format!("there is no recipient {recipient}"))));
         };
@@ -89,7 +101,8 @@ impl Standing {
         };
         let state = granted.next.state.clone();
         entry.progress = granted.next;
-        if let Some(note) = granted.note {
+        if let Some(mut note) = granted.note {
+            note.detail = note.detail.or(reason.map(str::to_owned));
             if note.upstream.is_some() {
                 entry.last_upstream = note.upstream.as_ref().map(ToString::to_string);
                 entry.last_reply = note.reply.as_ref().map(ToString::to_string);

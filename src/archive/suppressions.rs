@@ -1,7 +1,8 @@
 //! Who must not be written to.
 //!
 //! An entry holds for one channel and one recipient, and for all originators or one. Addresses are
-//! compared without case.
+//! compared without case. An entry may have an end; from then on it does not count, and a new one takes
+//! its place.
 
 use redb::{ReadTransaction, ReadableTable};
 use serde::{Deserialize, Serialize};
@@ -25,6 +26,14 @@ pub struct Suppression {
     /// `user anna`, `sms`, `upstream provider`.
     pub by: String,
     pub at: Timestamp,
+    /// From when on it does not count; `None` is never.
+    pub expires_at: Option<Timestamp>,
+}
+
+impl Suppression {
+    fn is_over(&self, now: Timestamp) -> bool {
+        self.expires_at.is_some_and(|end| end <= now)
+    }
 }
 
 /// An entry as it is stored; its key says for whom it holds, but for the case of letters.
@@ -35,22 +44,28 @@ pub(super) struct StoredSuppression {
     reason: String,
     by: String,
     at: i64,
+    // Appended with version 2.
+    expires_at: Option<i64>,
 }
 
 impl Record for StoredSuppression {
     const KIND: &'static str = "suppression";
+    const VERSION: u8 = 2;
+    const APPENDED: usize = 1;
 }
 
 impl StoredSuppression {
     fn new(entry: Suppression) -> StoredSuppression {
-        let Suppression { channel: _, recipient, originator, reason, by, at } = entry;
-        StoredSuppression { recipient, originator, reason, by, at: at.as_millis() }
+        let Suppression { channel: _, recipient, originator, reason, by, at, expires_at } = entry;
+        let expires_at = expires_at.map(Timestamp::as_millis);
+        StoredSuppression { recipient, originator, reason, by, at: at.as_millis(), expires_at }
     }
 
     fn suppression(self, channel: Channel) -> Suppression {
-        let StoredSuppression { recipient, originator, reason, by, at } = self;
+        let StoredSuppression { recipient, originator, reason, by, at, expires_at } = self;
         let at = Timestamp::from_millis(at);
-        Suppression { channel, recipient, originator, reason, by, at }
+        let expires_at = expires_at.map(Timestamp::from_millis);
+        Suppression { channel, recipient, originator, reason, by, at, expires_at }
     }
 }
 
@@ -101,13 +116,18 @@ fn channel(number: u8) -> Result<Channel, Corrupt> {
 }
 
 impl Archive {
-    /// Adds an entry, or leaves the one that is there; true when it is new.
+    /// Adds an entry, or leaves the one that is there and still counts; true when it is new.
     pub async fn suppress(&self, entry: Suppression) -> Result<bool, ArchiveError> {
         let key = Key::new(entry.channel, &entry.recipient, entry.originator.as_deref());
+        let (channel, now) = (entry.channel, entry.at);
         let bytes = StoredSuppression::new(entry).encode();
         let add = move |batch: &mut super::writer::Batch<'_>| {
             let mut table = batch.transaction.open_table(SUPPRESSIONS)?;
-            if table.get(key.row())?.is_some() {
+            let earlier = match table.get(key.row())? {
+                Some(bytes) => Some(StoredSuppression::decode(bytes.value())?.suppression(channel)),
+                None => None,
+            };
+            if earlier.is_some_and(|earlier| !earlier.is_over(now)) {
                 return Ok(false);
             }
             table.insert(key.row(), &bytes[..])?;
@@ -132,31 +152,41 @@ impl Archive {
         self.write_recorded(remove).await
     }
 
-    /// The entry that forbids a message from this originator to this recipient. Where the provider
-    /// picks the originator, every entry of the recipient does, because it may pick that one.
+    /// The entry that forbids a message from this originator to this recipient now. Where the
+    /// provider picks the originator, every entry of the recipient does, because it may pick that
+    /// one.
     pub fn suppressed(
         &self,
         channel: Channel,
         recipient: &str,
         originator: Option<&str>,
+        now: Timestamp,
     ) -> Result<Option<Suppression>, ArchiveError> {
-        let all = Key::new(channel, recipient, None);
         let look = |snapshot: &ReadTransaction| -> Result<Option<Suppression>, Failure> {
             let table = snapshot.open_table(SUPPRESSIONS)?;
-            let mut found = table.get(all.row())?;
-            if found.is_none() {
-                found = match originator {
-                    Some(_) => table.get(Key::new(channel, recipient, originator).row())?,
-                    None => match table.range(all.row()..)?.next().transpose()? {
-                        Some((key, bytes)) if (key.value().0, key.value().1) == (all.0, &all.1) => {
-                            Some(bytes)
-                        }
-                        Some(_) | None => None,
-                    },
-                };
+            let all = Key::new(channel, recipient, None);
+            if originator.is_none() {
+                for entry in table.range(all.row()..)? {
+                    let (key, bytes) = entry?;
+                    let (number, person, _) = key.value();
+                    if (number, person) != (all.0, &all.1) {
+                        break;
+                    }
+                    let found = StoredSuppression::decode(bytes.value())?.suppression(channel);
+                    if !found.is_over(now) {
+                        return Ok(Some(found));
+                    }
+                }
+                return Ok(None);
             }
-            let Some(bytes) = found else { return Ok(None) };
-            Ok(Some(StoredSuppression::decode(bytes.value())?.suppression(channel)))
+            for key in [all, Key::new(channel, recipient, originator)] {
+                let Some(bytes) = table.get(key.row())? else { continue };
+                let found = StoredSuppression::decode(bytes.value())?.suppression(channel);
+                if !found.is_over(now) {
+                    return Ok(Some(found));
+                }
+            }
+            Ok(None)
         };
         Ok(look(&self.snapshot()?)?)
     }
@@ -232,6 +262,7 @@ mod tests {
             reason: "STOP".into(),
             by: "sms".into(),
             at: at(1),
+            expires_at: None,
         }
     }
 
@@ -247,7 +278,7 @@ mod tests {
         archive.close().await;
         let archive = Archive::open(&settings(dir.path())).unwrap();
         let is = |channel, recipient, originator| {
-            archive.suppressed(channel, recipient, originator).unwrap().is_some()
+            archive.suppressed(channel, recipient, originator, at(1)).unwrap().is_some()
         };
         assert!(!is(Channel::Sms, "+4512345678", Some("Bank")));
         assert!(!is(Channel::Sms, "+451234567", None) && !is(Channel::Sms, "+45123456789", None));

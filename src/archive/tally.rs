@@ -74,6 +74,11 @@ pub struct Tally {
     pub stopped: u64,
     pub failed: u64,
     pub delivered: u64,
+    /// By persons, as far as hits tell.
+    pub opened: u64,
+    pub clicked: u64,
+    pub opened_by_machines: u64,
+    pub clicked_by_machines: u64,
 }
 
 impl Tally {
@@ -83,6 +88,11 @@ impl Tally {
         for recipient in &message.recipients {
             tally.recipients += 1;
             tally.delivered += u64::from(recipient.delivered_at.is_some());
+            let seen = &recipient.engagement;
+            tally.opened += u64::from(seen.opens > 0);
+            tally.clicked += u64::from(seen.clicks > 0);
+            tally.opened_by_machines += u64::from(seen.automated_opens > 0);
+            tally.clicked_by_machines += u64::from(seen.automated_clicks > 0);
             *match recipient.state {
                 RecipientState::Held { .. }
                 | RecipientState::Due { .. }
@@ -96,10 +106,36 @@ impl Tally {
         tally
     }
 
-    fn fields(&mut self) -> [&mut u64; 8] {
-        let Tally { messages, recipients, not_sent, pending, sent, stopped, failed, delivered } =
-            self;
-        [messages, recipients, not_sent, pending, sent, stopped, failed, delivered]
+    fn fields(&mut self) -> [&mut u64; 12] {
+        // All by name, so that none is forgotten.
+        let Tally {
+            messages,
+            recipients,
+            not_sent,
+            pending,
+            sent,
+            stopped,
+            failed,
+            delivered,
+            opened,
+            clicked,
+            opened_by_machines,
+            clicked_by_machines,
+        } = self;
+        [
+            messages,
+            recipients,
+            not_sent,
+            pending,
+            sent,
+            stopped,
+            failed,
+            delivered,
+            opened,
+            clicked,
+            opened_by_machines,
+            clicked_by_machines,
+        ]
     }
 
     /// Adds the numbers of another one.

@@ -110,7 +110,8 @@ fn judgement_of(id: MessageId, recipient: u16, outcome: Outcome) -> Judgement {
 }
 
 fn action_of(kind: ActionKind, id: MessageId) -> Action {
-    Action { kind, message: id, recipients: None, by: "user anna".into(), at: at(15) }
+    let by = "user anna".into();
+    Action { kind, message: id, recipients: None, by, reason: None, at: at(15) }
 }
 
 pub(super) async fn stop(archive: &Archive, id: MessageId, kind: ActionKind) {

@@ -10,7 +10,8 @@
 //!
 //! Modules in reading order: `problem` (what is wrong and where), `section` (one table, key by
 //! key), `kind`, `measure`, `address`, `pattern`, `secret`, `pem` (kinds of values), then the
-//! tables: `general`, `listener`, `sms`, `app`, `app_sms`, `upstream`, `upstream_sms`, `route`,
+//! tables: `general`, `listener`, `sms`, `app`, `app_sms`, `upstream`, `upstream_events`,
+//! `upstream_sms`, `route`,
 //! `feedback`; `later` holds the settings of rooms that do not exist yet.
 
 use std::fs::File;
@@ -41,6 +42,7 @@ mod secret;
 mod section;
 pub mod sms;
 mod upstream;
+mod upstream_events;
 mod upstream_sms;
 
 #[cfg(test)]
@@ -54,9 +56,11 @@ pub use problem::{Problem, Severity};
 
 use crate::admin::AdminSettings;
 use crate::archive::ArchiveSettings;
+use crate::events::EventSource;
 use crate::flow::Flow;
 use crate::intake::KeywordSettings;
 use crate::lifecycle::RetrySchedule;
+use crate::model::UpstreamName;
 use crate::net::TlsSettings;
 use crate::policy::{Apps, Routes};
 use crate::relay::SmtpUpstream;
@@ -87,6 +91,8 @@ pub struct Config {
     pub routes: Routes,
     /// Those of kind `smtp`, in the order of the file.
     pub upstreams: Vec<SmtpUpstream>,
+    /// Who tells what became of the mail of which of them.
+    pub mail_events: Vec<(UpstreamName, EventSource)>,
     /// Those of the SMS providers with an HTTP API.
     pub sms_upstreams: Vec<SmsUpstream>,
     pub flows: Vec<Flow>,
@@ -198,6 +204,7 @@ fn read(top: &Section<'_, '_>, environment: &Environment) -> Config {
     let tracking = feedback::read_tracking(top);
     public.url = public.url.or(tracking.as_ref().map(|tracking| tracking.public_url.clone()));
     upstream::check_receipts(top, &read_upstreams, &public);
+    upstream::check_events(top, &read_upstreams, &public);
     let speaks_sms = read_apps.iter().any(app::ReadApp::speaks_sms);
     upstream::check_channels(top, &read_upstreams, speaks_sms);
     app::check_tracking(top, &read_apps, top.is_set("tracking"));
@@ -205,6 +212,9 @@ fn read(top: &Section<'_, '_>, environment: &Environment) -> Config {
     let flows = feedback::read_flows(top);
     let (apps, later_apps) = read_apps.into_iter().map(|read| (read.app, read.later)).unzip();
     let (mut upstreams, mut sms_upstreams, mut smpp) = (Vec::new(), Vec::new(), Vec::new());
+    let events =
+        read_upstreams.iter().filter_map(|read| read.name.clone().zip(read.events.clone()));
+    let mail_events = events.collect();
     for settings in read_upstreams.into_iter().filter_map(|read| read.settings) {
         match settings {
             UpstreamSettings::Smtp(upstream) => upstreams.push(upstream),
@@ -224,6 +234,7 @@ fn read(top: &Section<'_, '_>, environment: &Environment) -> Config {
         apps,
         routes,
         upstreams,
+        mail_events,
         sms_upstreams,
         flows,
         sms,

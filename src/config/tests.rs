@@ -9,6 +9,7 @@ use toml::de::DeTable;
 use super::problem::Report;
 use super::section::{Context, Section};
 use super::{Config, Environment, Loaded, Problem, Severity};
+use crate::events::EventSource;
 use crate::model::Channel;
 use crate::policy::HoldRule;
 use crate::relay::settings::UpstreamTls;
@@ -73,6 +74,9 @@ fn write_files(folder: &Path) {
         "http.key",
         "smpp.password",
         "hook.secret",
+        "postmark.events",
+        "brevo.events",
+        "mailgun.events",
     ] {
         std::fs::write(folder.join(name), "hunter2\n").unwrap();
     }
@@ -249,6 +253,48 @@ fn relative_paths_start_at_the_file() {
     let path = Some(Path::new("/etc/waybill/w.toml"));
     let config = Config::parse(path, source, &environment()).unwrap().config;
     assert_eq!(config.data_dir, Path::new("/etc/waybill/data"));
+}
+
+#[test]
+fn the_proxies_that_are_trusted_are_taken_as_they_are_written() {
+    let config = good("[public]\ntrusted_proxies = ['10.0.0.0/8', '::1']\n").config;
+    let proxies: Vec<_> = config.public.trusted_proxies.iter().map(ToString::to_string).collect();
+    assert_eq!(proxies, ["10.0.0.0/8", "::1/128"]);
+    assert!(good("").config.public.trusted_proxies.is_empty());
+    assert!(load("[public]\ntrusted_proxies = ['proxy.example.com']\n").is_err());
+}
+
+#[test]
+fn the_events_of_an_upstream_are_proven_by_what_is_written() {
+    let events = |keys: &str| {
+        let source =
+            format!("[[upstream]]\nname = 'm'\nhost = 'a.example'\nevents = {{ {keys} }}\n");
+        load(&source).map(|loaded| loaded.config.mail_events)
+    };
+    for wrong in [
+        "",
+        "kind = 'other'",
+        "kind = 'ses'",
+        "kind = 'ses', topic = 'waybill'",
+        "kind = 'sendgrid', key = 'AAAA'",
+        "kind = 'mailgun'",
+        "kind = 'mailgun', key = 'k', token = 't'",
+        "kind = 'postmark'",
+        "kind = 'postmark', user = 'u'",
+        "kind = 'brevo', token = 't', user = 'u', password = 'p'",
+    ] {
+        assert!(events(wrong).is_err(), "{wrong}");
+    }
+    let topic = "topic = 'arn:aws:sns:eu-west-1:123456789012:waybill'";
+    let good = events(&format!("kind = 'ses', {topic}")).unwrap();
+    let [(name, EventSource::Ses { topic })] = &good[..] else { panic!("{good:?}") };
+    assert_eq!((name.as_str(), topic.as_str().len()), ("m", 42));
+    let good = events("kind = 'mailjet', user = 'u', password = 'hunter2'").unwrap();
+    assert!(!format!("{good:?}").contains("hunter2"));
+    assert!(events("kind = 'brevo', token = 't'").is_ok());
+    // An SMS provider has callbacks of its own.
+    let sms = "[[upstream]]\nkind = 'gatewayapi'\ntoken = 't'\nevents = { kind = 'ses' }\n";
+    assert!(load(sms).is_err());
 }
 
 proptest::proptest! {

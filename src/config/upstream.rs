@@ -9,7 +9,9 @@ use super::problem::Place;
 use super::secret::OneLine;
 use super::section::Section;
 use super::sms::PublicSettings;
+use super::upstream_events::read_events;
 use super::upstream_sms::{UpstreamKind, read_callbacks, read_protocol, read_smpp};
+use crate::events::EventSource;
 use crate::model::{Channel, UpstreamName};
 use crate::relay::settings::{RelayTimeouts, SmtpUpstream, UpstreamCredential, UpstreamTls};
 use crate::sms::{ProviderProtocol, SmsUpstream};
@@ -44,6 +46,8 @@ pub(super) struct ReadUpstream {
     /// `None` when its kind could not be read.
     pub(super) channel: Option<Channel>,
     pub(super) settings: Option<UpstreamSettings>,
+    /// Who tells what became of the mail that it took.
+    pub(super) events: Option<EventSource>,
     place: Place,
 }
 
@@ -79,7 +83,7 @@ fn read_upstream(section: &Section<'_, '_>, hostname: &str, ports: &Ports) -> Re
     if kind.is_none() && section.is_set("kind") {
         section.abandon();
         let place = section.place("name");
-        return ReadUpstream { name: written, channel: None, settings: None, place };
+        return ReadUpstream { name: written, channel: None, settings: None, events: None, place };
     }
     let kind = kind.unwrap_or(UpstreamKind::Smtp);
     section.show("kind", &KIND, &kind);
@@ -88,15 +92,17 @@ fn read_upstream(section: &Section<'_, '_>, hostname: &str, ports: &Ports) -> Re
     let has_host = matches!(kind, UpstreamKind::Smtp | UpstreamKind::Smpp);
     let host = if has_host { section.required("host", &HOST) } else { None };
     let name = name_of(section, written, host.as_deref(), &word);
+    let mut events = None;
     let settings = match kind.channel() {
         Channel::Email => {
+            events = read_events(section);
             let place = Peer { hostname, ports };
             read_smtp(section, name.clone(), host, place).map(UpstreamSettings::Smtp)
         }
         Channel::Sms => read_sms(section, name.clone(), kind, host),
     };
     let (channel, place) = (Some(kind.channel()), section.place("name"));
-    ReadUpstream { name, channel, settings, place }
+    ReadUpstream { name, channel, settings, events, place }
 }
 
 /// What no upstream takes is only archived. Who has no SMS need not hear of it.
@@ -110,6 +116,19 @@ pub(super) fn check_channels(top: &Section<'_, '_>, read: &[ReadUpstream], speak
         let what = "there is no [[upstream]] for SMS, so SMS are archived as not_sent";
         let advice = "write [[upstream]] with kind = \"twilio\" or another to have them relayed";
         top.context.report.notice(None, what, advice);
+    }
+}
+
+/// Events are told to the public port.
+pub(super) fn check_events(top: &Section<'_, '_>, read: &[ReadUpstream], public: &PublicSettings) {
+    if public.listen.is_some() {
+        return;
+    }
+    for upstream in read.iter().filter(|upstream| upstream.events.is_some()) {
+        let name = upstream.name.as_ref().map_or("", UpstreamName::as_str);
+        let what = format!("the events of {name:?} reach nobody, because [public] is off");
+        let advice = "write [public] with listen = \"127.0.0.1:8027\", or leave events out";
+        top.context.report.warning(upstream.place.clone(), what, advice);
     }
 }
 

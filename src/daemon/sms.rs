@@ -8,18 +8,20 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 use ipnet::IpNet;
 
 use super::start::StartError;
 use super::{Daemon, now};
 use crate::archive::{Archive, ArchiveError};
 use crate::config::Config;
-use crate::feedback::{self, Caller, FeedbackState};
+use crate::events::EventSource;
+use crate::feedback::{self, Caller, FeedbackState, Fetch};
 use crate::flow::{Flow, Flows};
 use crate::intake::{Intake, KeywordSettings};
 use crate::model::UpstreamName;
 use crate::net::Tls;
-use crate::net::client::HttpClient;
+use crate::net::client::{FetchLimits, HttpClient, Reach};
 use crate::net::http::HttpLimits;
 use crate::policy::Apps;
 use crate::relay::{Relay, SmsRelay, StatusUrls};
@@ -54,6 +56,8 @@ pub(super) struct SmsParts {
     pub tokens: TokenKeys,
     pub anonymize_ip: bool,
     pub trusted_proxies: Vec<IpNet>,
+    /// Who tells what became of the mail of which upstream.
+    pub events: HashMap<UpstreamName, EventSource>,
     /// Host names and addresses that are ours.
     pub own_hosts: Vec<String>,
 }
@@ -79,6 +83,7 @@ impl SmsParts {
             tokens: token_keys(archive).await?,
             anonymize_ip: config.tracking.as_ref().is_none_or(|t| t.anonymize_ip),
             trusted_proxies: public.trusted_proxies.clone(),
+            events: config.mail_events.iter().cloned().collect(),
         })
     }
 
@@ -116,6 +121,23 @@ fn own_hosts(config: &Config) -> Vec<String> {
     let named = config.public.url.as_ref().and_then(|url| url.host_str().map(str::to_owned));
     let unspecified = |ip: &std::net::IpAddr| !ip.is_unspecified();
     listened.filter(unspecified).map(|ip| ip.to_string()).chain(named).collect()
+}
+
+/// Fetches over TLS from public addresses only; no document that is fetched so is long.
+fn fetcher(client: HttpClient) -> Fetch {
+    Arc::new(move |url: url::Url| {
+        let client = client.clone();
+        Box::pin(async move {
+            let request = http::Request::get(url.as_str()).body(Bytes::new());
+            let request = request.map_err(|error| error.to_string())?;
+            let response = client.fetch(request, Reach::Public, FetchLimits::default()).await;
+            let response = response.map_err(|error| error.to_string())?;
+            match response.status() {
+                http::StatusCode::OK => Ok(response.into_body()),
+                status => Err(format!("the answer is {status}")),
+            }
+        })
+    })
 }
 
 /// The rooms that the SMS ports share with the rest.
@@ -165,6 +187,8 @@ impl Daemon {
                 tokens: parts.tokens,
                 anonymize_ip: parts.anonymize_ip,
                 trusted_proxies: parts.trusted_proxies,
+                events: parts.events,
+                fetch: fetcher(HttpClient::new(None)?),
                 clock: Arc::new(now),
             });
             // It ends with the port, and then writes what is left.

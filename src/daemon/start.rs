@@ -85,6 +85,11 @@ impl Daemon {
     pub async fn start(config: Config, metrics: Metrics) -> Result<Daemon, StartError> {
         let fixed = fixed_part(&config);
         let archive = Archive::open(&config.archive)?;
+        let rejudged = archive.rejudge_hits().await?;
+        if rejudged > 0 {
+            tracing::info!(recipients = rejudged, "hits were judged anew by the rules of today");
+        }
+        archive.keep_reply_ids_of(config.mail_events.iter().map(|(name, _)| name.clone()));
         let sms = SmsParts::new(&config, &archive).await?;
         let renderer = rendering::renderer(&config, &archive).await?;
         archive.rejudge_hits().await?;

@@ -2,15 +2,18 @@
 //!
 //! Asked right before a claim, not only at the door: a message may have waited for days, and who said
 //! STOP since then means it too. A suppressed recipient is stopped, as a person would stop it, and
-//! only what is left is claimed.
+//! only what is left is claimed. Who restarts it after that, and says why, has seen the entry: then it
+//! goes.
 
 use crate::archive::{
-    Action, ActionKind, Archive, ArchiveError, Message, MessageNote, Suppression,
+    Action, ActionKind, Archive, ArchiveError, Event, Message, MessageNote, Suppression,
 };
 use crate::model::{Channel, EventKind, FailureReason, Outcome, Timestamp, UpstreamName};
 
 /// Who stops what is suppressed.
 const BY: &str = "suppression list";
+/// Events that are looked at in one go.
+const PAGE: usize = 500;
 
 /// Stops what is suppressed of these recipients; gives the others.
 pub(super) async fn stop_suppressed(
@@ -28,12 +31,40 @@ pub(super) async fn stop_suppressed(
     for index in recipients.iter().copied() {
         let address = message.medium.recipient(index).unwrap_or_default();
         let address = normal(channel, &address);
-        match archive.suppressed(channel, &address, originator.as_deref())? {
+        match archive.suppressed(channel, &address, originator.as_deref(), now)? {
             None => left.push(index),
+            Some(entry) if is_overridden(archive, message, index, &entry)? => left.push(index),
             Some(entry) => stop(archive, message, index, &entry, now).await?,
         }
     }
     Ok(left)
+}
+
+/// A person restarted it with a reason since the entry is there.
+fn is_overridden(
+    archive: &Archive,
+    message: &Message,
+    index: u16,
+    entry: &Suppression,
+) -> Result<bool, ArchiveError> {
+    let mut after = None;
+    loop {
+        let page = archive.events(message.id, after, PAGE)?;
+        let overrides = |event: &Event| {
+            event.kind == EventKind::Restarted
+                && event.recipient == Some(index)
+                && event.at >= entry.at
+                && event.by.is_some()
+                && event.detail.as_ref().is_some_and(|reason| !reason.trim().is_empty())
+        };
+        if page.items.iter().any(overrides) {
+            return Ok(true);
+        }
+        after = page.next;
+        if after.is_none() {
+            return Ok(false);
+        }
+    }
 }
 
 async fn stop(
@@ -48,6 +79,7 @@ async fn stop(
         message: message.id,
         recipients: Some(vec![index]),
         by: BY.to_owned(),
+        reason: None,
         at: now,
     };
     // Refused when somebody else stopped or expired it first; then nobody sends it either.
@@ -86,6 +118,7 @@ pub(super) async fn learn(
             reason: "the provider says that the recipient opted out".into(),
             by: format!("upstream {upstream}"),
             at: now,
+            expires_at: None,
         };
         if let Err(error) = archive.suppress(entry).await {
             tracing::error!(id = %message.id, %error, "an opt-out can not be recorded");

@@ -150,7 +150,7 @@ fn field(headers: &HeaderMap, name: &str) -> Option<String> {
     Some(String::from_utf8_lossy(bytes).chars().filter(printable).collect())
 }
 
-fn kept_address(client: IpAddr, anonymize: bool) -> IpNet {
+pub(super) fn kept_address(client: IpAddr, anonymize: bool) -> IpNet {
     let bits = match (client, anonymize) {
         (IpAddr::V4(_), true) => KEPT_V4_BITS,
         (IpAddr::V6(_), true) => KEPT_V6_BITS,

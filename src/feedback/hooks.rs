@@ -13,7 +13,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::{Method, StatusCode};
 
-use super::{Caller, Desk, inbound, status};
+use super::{Caller, Desk, events, inbound, status};
 use crate::archive::ArchiveError;
 use crate::model::{MessageId, Timestamp, UpstreamName};
 use crate::net::client_behind;
@@ -70,13 +70,16 @@ impl From<ArchiveError> for HookError {
     }
 }
 
-/// `POST|GET /hooks/{upstream}/status`.
+/// `POST|GET /hooks/{upstream}/status`; of an upstream for mail, its events.
 pub(super) async fn status(
     State(desk): State<Arc<Desk>>,
     Path(upstream): Path<String>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: Request,
 ) -> Response {
+    if desk.teller(&upstream).is_some() {
+        return events::answer(&desk, &upstream, peer.ip(), request).await;
+    }
     let taken = match read(&desk, &upstream, peer.ip(), request, true).await {
         Ok(hook) => status::take(&desk, &hook).await.map(|()| hook.caller.provider.taken()),
         Err(error) => Err(error),
@@ -121,8 +124,7 @@ async fn read<'a>(
         return Err(HookError::Refused(CallbackRefusal::Forged));
     }
     let (head, body) = request.into_parts();
-    let body = tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, MAX_BODY_BYTES));
-    let body = body.await.map_err(|_| HookError::TooSlow)?.map_err(|_| HookError::TooLarge)?;
+    let body = whole(body, MAX_BODY_BYTES).await?;
     let mut request = http::Request::new(body);
     *request.method_mut() = head.method;
     *request.headers_mut() = head.headers;
@@ -139,7 +141,13 @@ async fn read<'a>(
     Ok(Hook { upstream: name.clone(), caller, request, peer, now, proven_message, has_token })
 }
 
-fn answer(
+/// The body, within its limits.
+pub(super) async fn whole(body: Body, most: usize) -> Result<Bytes, HookError> {
+    let body = tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, most));
+    body.await.map_err(|_| HookError::TooSlow)?.map_err(|_| HookError::TooLarge)
+}
+
+pub(super) fn answer(
     desk: &Desk,
     upstream: &str,
     peer: IpAddr,

@@ -127,6 +127,7 @@ async fn stop(desk: &Desk, arrival: &SmsArrival) -> Result<bool, ArchiveError> {
             reason: reason(arrival),
             by: BY.to_owned(),
             at: arrival.received_at,
+            expires_at: None,
         };
         changed |= desk.with.archive.suppress(entry).await?;
     }
@@ -155,7 +156,14 @@ async fn stop_pending(
         for message in page.items.iter().filter(|message| is_within(message, scope)) {
             let (id, at) = (message.id, arrival.received_at);
             let by = STOPPED_BY.to_owned();
-            let action = Action { kind: ActionKind::Stop, message: id, recipients: None, by, at };
+            let action = Action {
+                kind: ActionKind::Stop,
+                message: id,
+                recipients: None,
+                by,
+                reason: None,
+                at,
+            };
             // What is being sent at this moment can not be stopped any more.
             if archive.act(action).await?.is_ok() {
                 let (kind, detail) = (EventKind::Suppressed, Some(reason(arrival)));

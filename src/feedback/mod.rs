@@ -1,13 +1,15 @@
 //! The public port, where providers report what became of messages and hand over what came in, and
 //! where the pixels and links of tracked mail lead.
 //!
-//! Gives a router for `/hooks/{upstream}/status` and `/hooks/{upstream}/inbound`, and for the pixels and
+//! Gives a router for `/hooks/{upstream}/status`, `…/events` and `…/inbound`, and for the pixels and
 //! links of tracked mail, `/o/{token}` and `/c/{token}`; everything else is 404 with an empty body, so that a stranger learns nothing. What it keeps: nothing is believed
 //! before its origin is proven (the provider's signature over the configured public URL, our own
 //! proof in a status URL, or the upstream's token); nothing is answered with success before it is
 //! durable; a callback that comes again changes nothing; bodies, waits and waiters are bounded.
-//! How a provider's callback is read is `sms`'s; what a receipt means for a message is the archive's.
+//! How a provider's callback is read is `sms`'s, and a mail provider's event `events`'; what a receipt means for a message is the archive's.
 
+mod certificates;
+mod events;
 mod forgeries;
 mod hits;
 mod hooks;
@@ -17,6 +19,7 @@ mod masking;
 mod parts;
 mod recorder;
 mod status;
+mod tellings;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -29,12 +32,16 @@ use ipnet::IpNet;
 use tokio::sync::Semaphore;
 
 use crate::archive::Archive;
+use crate::events::EventSource;
 use crate::intake::{Intake, KeywordSettings};
 use crate::model::{Clock, UpstreamName};
 use crate::policy::Apps;
 use crate::rewrite::TokenKeys;
 use crate::sms::proof::ProofKey;
 use crate::sms::provider::{Provider, ProviderCallbacks};
+use certificates::Certificates;
+pub use certificates::Fetch;
+use events::Tokens;
 use forgeries::Forgeries;
 use parts::Parts;
 use recorder::HitQueue;
@@ -64,6 +71,10 @@ pub struct FeedbackState {
     /// the end. Signatures cover it.
     pub public_url: String,
     pub keywords: KeywordSettings,
+    /// Who tells what became of the mail that an upstream took.
+    pub events: HashMap<UpstreamName, EventSource>,
+    /// Fetches what Amazon's calls name, from Amazon alone.
+    pub fetch: Fetch,
     /// Of the tokens in links and pixels.
     pub tokens: TokenKeys,
     /// Of who hits one of them only the network is kept.
@@ -90,6 +101,15 @@ struct Desk {
     hits: HitQueue,
     parts: Parts,
     waiting: Arc<Semaphore>,
+    certificates: Certificates,
+    tokens: Tokens,
+}
+
+impl Desk {
+    /// The upstream for mail with this name, where it tells of events.
+    fn teller(&self, name: &str) -> Option<(&UpstreamName, &EventSource)> {
+        self.with.events.get_key_value(&UpstreamName::parse(name)?)
+    }
 }
 
 /// The routes, served with each client's address as `ConnectInfo<SocketAddr>`; and what records hits,
@@ -104,10 +124,13 @@ pub fn router(state: FeedbackState) -> (Router, HitRecorder) {
         hits: queue,
         parts: Parts::default(),
         waiting: Arc::new(Semaphore::new(MAX_WAITING)),
+        certificates: Certificates::default(),
+        tokens: Tokens::default(),
     });
     let routes = Router::new()
         .route("/o/{token}", any(hits::open))
         .route("/c/{token}", any(hits::click))
+        .route("/hooks/{upstream}/events", any(events::told))
         .route("/hooks/{upstream}/status", any(hooks::status))
         .route("/hooks/{upstream}/inbound", any(hooks::inbound));
     // A proxy before us may leave the prefix of the public URL in the path, or take it away.

@@ -126,6 +126,7 @@ async fn opted_out(desk: &Desk, hook: &Hook<'_>, id: MessageId) -> Result<(), Ho
         reason: "opted out at the provider".to_owned(),
         by: format!("upstream {}", hook.upstream),
         at: hook.now,
+        expires_at: None,
     };
     if desk.with.archive.suppress(entry).await? {
         tracing::info!(%id, upstream = %hook.upstream, "suppressed");

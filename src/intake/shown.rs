@@ -62,7 +62,7 @@ fn failed(cause: &Cause, recipient: &Recipient) -> ShownState {
     let lost = |state| recipient.parts.iter().any(|part| part.state == state);
     match cause {
         Cause::Refused { .. } => ShownState::Rejected,
-        Cause::Unanswered { .. } => ShownState::Undelivered,
+        Cause::Unanswered { .. } | Cause::Bounced { .. } => ShownState::Undelivered,
         Cause::Expired { .. } => ShownState::Expired,
         Cause::Undelivered { reason: FailureReason::Expired, .. } => ShownState::Expired,
         // Without parts the provider never took it.
@@ -77,7 +77,7 @@ fn failed(cause: &Cause, recipient: &Recipient) -> ShownState {
 fn failure(recipient: &Recipient) -> Option<FailureReason> {
     match &recipient.state {
         RecipientState::Failed { cause, .. } => Some(match cause {
-            Cause::Refused { .. } => FailureReason::Unknown,
+            Cause::Refused { .. } | Cause::Bounced { .. } => FailureReason::Unknown,
             Cause::Unanswered { .. } => FailureReason::NetworkError,
             Cause::Undelivered { reason, .. } => *reason,
             Cause::Expired { .. } => FailureReason::Expired,

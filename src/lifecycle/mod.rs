@@ -8,18 +8,20 @@
 //! |---|---|---|
 //! | `Held` | its time or a release, stop, expiry | `Claimed` or `Due`, `Stopped`, `Failed` |
 //! | `Due` | claim, stop, expiry | `Claimed`, `Stopped`, `Failed` |
-//! | `Held`, `Due` after an unknown outcome | a receipt too | `Sent`, `Failed` |
+//! | `Held`, `Due` after an unknown outcome | a receipt or a report by mail too | `Sent`, `Failed` |
 //! | `Claimed` | judgement, return, recovery | `Sent`, `Due`, `Held`, `Failed` |
-//! | `Sent` | a receipt that it was lost | `Failed` |
+//! | `Sent` | a receipt that it was lost, a bounce | `Failed` |
 //! | `Stopped`, `Failed`, `NotSent` | restart | `Due` |
 
 mod agent;
 mod judge;
+mod mail_report;
 mod receipt;
 pub mod retry;
 mod step;
 mod visitor;
 
+pub use mail_report::{MailNews, MailReportKind};
 pub use receipt::{Part, Receipt};
 pub use retry::RetrySchedule;
 pub use step::{Input, Note, Progress, Refusal, Step, step};

@@ -8,6 +8,7 @@ use crate::model::{
 };
 
 use super::judge;
+use super::mail_report::{self, MailNews};
 use super::receipt::{self, Part, Receipt};
 use super::retry::RetrySchedule;
 
@@ -85,6 +86,8 @@ pub enum Input<'a> {
     Release,
     /// A provider reports.
     Receipt(Receipt<'a>),
+    /// A report came back by mail.
+    MailReport(MailNews<'a>),
     /// The validity that the client asked for is over.
     Expire,
 }
@@ -152,6 +155,7 @@ pub fn step(progress: &Progress, now: Timestamp, input: &Input<'_>) -> Result<St
         Input::Restart => restart(progress, now),
         Input::Release => release(progress, now),
         Input::Receipt(said) => receipt::receipt(progress, now, said),
+        Input::MailReport(news) => mail_report::mail_report(progress, now, news),
         Input::Expire => expire(progress, now),
     }
 }

@@ -7,6 +7,9 @@ use super::time::Timestamp;
 /// The number of the link that no person sees: whoever follows it follows everything.
 pub const HONEYPOT_LINK: u16 = u16::MAX;
 
+/// From here on numbers stand for links that an upstream rewrote and counted itself.
+pub const FIRST_FOREIGN_LINK: u16 = 1 << 15;
+
 /// What was fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum HitKind {

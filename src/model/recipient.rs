@@ -92,6 +92,9 @@ pub enum Cause {
     /// An SMS provider refused it, or its receipt said that it did not arrive; `code` is the
     /// provider's own, in clean characters.
     Undelivered { upstream: UpstreamName, reason: FailureReason, code: Option<String> },
+    /// It came back after an upstream had taken it. `is_hard`: the address does not work and will
+    /// not. `reply` is what the other side said, as far as the report tells it.
+    Bounced { reply: Reply, is_hard: bool },
     /// The last temporary failure came after the expiry; the last reply, if there was one.
     Expired { last_reply: Option<Reply>, detail: String },
 }

@@ -162,6 +162,7 @@ impl Doing<'_> {
                 message: message.id,
                 recipients: None,
                 by: format!("app {}", self.caller.app.name),
+                reason: None,
                 at: self.now,
             };
             let done = self.archive.act(action).await.map_err(|error| not_now(&error))?;

@@ -42,6 +42,7 @@ mod interop_sms_twilio;
 mod interop_sms_vonage;
 mod interop_smtp_source;
 mod interop_swaks;
+mod mail_events;
 mod milestones_are_told;
 mod mime_corpus;
 mod preview_is_inert;

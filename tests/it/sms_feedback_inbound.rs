@@ -18,7 +18,7 @@ async fn gateway(dir: &tempfile::TempDir) -> Gateway {
 }
 
 fn suppressed(gateway: &Gateway, originator: Option<&str>) -> Option<Suppression> {
-    gateway.archive.suppressed(Channel::Sms, DESTINATION, originator).unwrap()
+    gateway.archive.suppressed(Channel::Sms, DESTINATION, originator, gateway.clock.now()).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -136,6 +136,7 @@ async fn an_entry_that_a_person_made_is_not_taken_away_by_start() {
         reason: "asked by telephone".into(),
         by: "user anna".into(),
         at: gateway.clock.now(),
+        expires_at: None,
     };
     gateway.archive.suppress(entry).await.unwrap();
     gateway.comes_in("SM1", "START").await;
@@ -186,7 +187,8 @@ async fn a_name_is_never_answered_or_suppressed() {
     }
     assert_eq!(gateway.inbound().len(), 2);
     assert!(gateway.outbound().is_empty());
-    let entry = gateway.archive.suppressed(Channel::Sms, "Bank", Some(ORIGINATOR)).unwrap();
+    let now = gateway.clock.now();
+    let entry = gateway.archive.suppressed(Channel::Sms, "Bank", Some(ORIGINATOR), now).unwrap();
     assert!(entry.is_none());
 }
 
@@ -201,6 +203,6 @@ async fn a_message_is_in_the_dialect_of_what_it_answers() {
     assert_eq!(second.medium.sms().unwrap().dialect, Dialect::Waybill);
     let by = "user anna".to_owned();
     let at = gateway.clock.now();
-    let action = Action { kind: ActionKind::Stop, message: second.id, recipients: None, by, at };
+    let action = Action { kind: ActionKind::Stop, message: second.id, recipients: None, by, reason: None, at };
     assert!(gateway.archive.act(action).await.unwrap().is_err(), "what came in can not be stopped");
 }

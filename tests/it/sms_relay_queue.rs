@@ -31,6 +31,7 @@ async fn suppress(archive: &Archive, channel: Channel, recipient: &str, originat
         reason: "STOP".into(),
         by: "user anna".into(),
         at: now(),
+        expires_at: None,
     };
     assert!(archive.suppress(entry).await.unwrap());
 }
@@ -191,10 +192,11 @@ async fn who_opted_out_at_the_provider_is_not_written_to_again() {
     let work = one(&provider).start(&archive);
     let first = accept(&archive, message(sms("first"))).await;
     until(&archive, "learned", |a| {
-        a.suppressed(Channel::Sms, DESTINATION, Some(ORIGINATOR)).unwrap().is_some()
+        a.suppressed(Channel::Sms, DESTINATION, Some(ORIGINATOR), now()).unwrap().is_some()
     })
     .await;
-    let entry = archive.suppressed(Channel::Sms, DESTINATION, Some(ORIGINATOR)).unwrap().unwrap();
+    let entry = archive.suppressed(Channel::Sms, DESTINATION, Some(ORIGINATOR), now());
+    let entry = entry.unwrap().unwrap();
     assert_eq!(entry.by, "upstream p");
     assert_eq!(entry.reason, "the provider says that the recipient opted out");
     let RecipientState::Failed { cause, .. } = &get(&archive, first).recipients[0].state else {

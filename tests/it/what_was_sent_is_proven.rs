@@ -87,6 +87,7 @@ async fn what_was_sent_and_did_not_arrive_is_shown() {
         message: id,
         recipients: None,
         by: "user anna".into(),
+        reason: None,
         at: now(),
     };
     gateway.archive.act(action).await.unwrap().unwrap();

@@ -26,12 +26,13 @@ const fn top(floor: u8, room: &'static str) -> Row {
 }
 
 /// The house, from the ground up, as `src/ARCHITECTURE.md` shows it.
-const ROWS: [Row; 23] = [
+const ROWS: [Row; 24] = [
     row(0, "model", &[]),
     row(0, "telemetry", &[]),
     row(1, "smtp", &[]),
     row(1, "mime", &[]),
     row(1, "sms", &[]),
+    row(1, "events", &[]),
     row(2, "lifecycle", &[]),
     row(2, "policy", &["sms"]),
     row(2, "report", &["mime"]),
@@ -44,7 +45,7 @@ const ROWS: [Row; 23] = [
     row(4, "evidence", &["archive", "rewrite"]),
     row(5, "submission", &["net", "smtp", "sms", "policy", "intake", "archive"]),
     row(5, "dispatch", &["archive", "lifecycle", "policy", "relay", "evidence"]),
-    row(5, "feedback", &["net", "sms", "policy", "rewrite", "intake", "archive"]),
+    row(5, "feedback", &["net", "sms", "events", "policy", "rewrite", "intake", "archive"]),
     row(5, "flow", &["archive", "net", "intake", "policy", "sms"]),
     row(5, "admin", &["net", "archive", "account", "evidence", "mime", "intake"]),
     top(6, "config"),

@@ -16,7 +16,7 @@ use crate::archive::standing::status_key;
 use crate::archive::stored::{Record, StoredEvent};
 use crate::archive::tables;
 use crate::archive::writer::Failure;
-use crate::model::{MessageId, RecipientState, Sequence, Status};
+use crate::model::{Cause, MessageId, RecipientState, Sequence, Status};
 
 /// Events that are followed before the rest is built anew: then that costs less.
 const MAX_FOLLOWED: u64 = 200_000;
@@ -42,11 +42,17 @@ impl Standing {
     const CLICKED: u8 = 1 << 5;
     const BOUNCED: u8 = 1 << 6;
 
-    /// Nothing that this version records bounces a message: that mark is asked for and never there.
     pub(super) fn of(message: &Message) -> Standing {
         let is_held = |r: &Recipient| matches!(r.state, RecipientState::Held { .. });
         let held = match message.recipients.iter().any(is_held) {
             true => Standing::HELD,
+            false => 0,
+        };
+        let is_bounced = |r: &Recipient| {
+            matches!(r.state, RecipientState::Failed { cause: Cause::Bounced { .. }, .. })
+        };
+        let bounced = match message.recipients.iter().any(is_bounced) {
+            true => Standing::BOUNCED,
             false => 0,
         };
         let is_opened = |r: &Recipient| r.engagement.opened_at.is_some();
@@ -55,7 +61,7 @@ impl Standing {
             message.recipients.iter().any(is_opened),
             message.recipients.iter().any(is_clicked),
         );
-        Standing(status_key(message.status()) | held | marks)
+        Standing(status_key(message.status()) | held | bounced | marks)
     }
 
     fn marks(is_opened: bool, is_clicked: bool) -> u8 {
@@ -141,7 +147,7 @@ impl Standings {
 }
 
 /// From the index of statuses, whose rows are small: the n-th id of all is the message with the
-/// number n. Only what is pending is looked at closer.
+/// number n. Only what is pending or failed is looked at closer: nothing else is held or has bounced.
 fn build(snapshot: &ReadTransaction) -> Result<Vec<u8>, Failure> {
     let table = snapshot.open_table(tables::BY_STATUS)?;
     let reader = Reader::new(snapshot)?;
@@ -152,7 +158,7 @@ fn build(snapshot: &ReadTransaction) -> Result<Vec<u8>, Failure> {
         for entry in table.range((key, 0)..=(key, u128::MAX))? {
             let (_, id) = entry?.0.value();
             let mut standing = Standing(key);
-            if status == Status::Pending
+            if matches!(status, Status::Pending | Status::Failed)
                 && let Some(message) = reader.readable(MessageId::from_u128(id))?
             {
                 standing = Standing::of(&message);

@@ -6,6 +6,7 @@
 //! panic.
 
 mod event;
+mod hit;
 mod message;
 mod sms;
 mod state;
@@ -14,6 +15,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub(super) use event::StoredEvent;
+pub(super) use hit::{StoredHit, StoredHits, StoredTrace};
 pub(super) use message::{Place, StoredBody, StoredMessage};
 pub(super) use state::{StoredProgress, StoredReceipts, StoredStates};
 

@@ -130,6 +130,7 @@ enum StoredState {
     Expired { at: i64, last_reply: Option<StoredReply>, detail: String },
     NotSent { why: String },
     Undelivered { at: i64, upstream: String, reason: String, code: Option<String> },
+    Bounced { at: i64, reply: StoredReply, is_hard: bool },
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -219,6 +220,9 @@ impl StoredState {
                 reason: reason.as_str().to_owned(),
                 code: code.clone(),
             },
+            Cause::Bounced { reply, is_hard } => {
+                StoredState::Bounced { at, reply: StoredReply::new(reply), is_hard: *is_hard }
+            }
             Cause::Expired { last_reply, detail } => StoredState::Expired {
                 at,
                 last_reply: last_reply.as_ref().map(StoredReply::new),
@@ -268,6 +272,9 @@ impl StoredState {
                     code: code.clone(),
                 },
             ),
+            StoredState::Bounced { at, reply, is_hard } => {
+                failed(at, Cause::Bounced { reply: reply.reply(), is_hard: *is_hard })
+            }
             StoredState::NotSent { why } => RecipientState::NotSent { why: why.clone() },
         })
     }
@@ -315,6 +322,7 @@ mod tests {
             RecipientState::Stopped { at, by: "user anna".into() },
             failed(Cause::Refused { upstream: upstream.clone(), reply: reply.clone() }),
             failed(Cause::Unanswered { upstream, detail: "no route".into() }),
+            failed(Cause::Bounced { reply: reply.clone(), is_hard: true }),
             failed(Cause::Expired { last_reply: Some(reply), detail: String::new() }),
             RecipientState::NotSent { why: "no upstream".into() },
         ];

@@ -10,12 +10,13 @@ use redb::{ReadTransaction, ReadableTable};
 
 use super::disk::Disk;
 use crate::archive::files::Files;
+use crate::archive::hits::{HITS, TOLD, TOLD_AT, TRACES, TRACKED};
 use crate::archive::leaf::leaf;
 use crate::archive::memory::Counters;
 use crate::archive::read::{self, Reader};
 use crate::archive::runs::StoredRun;
 use crate::archive::standing::status_key;
-use crate::archive::stored::{Record, StoredEvent};
+use crate::archive::stored::{Record, StoredEvent, StoredHits, StoredTrace};
 use crate::archive::volume::Location;
 use crate::archive::{Archive, Event, Filter, Log, Message, Order, tables};
 use crate::model::{
@@ -56,6 +57,7 @@ pub(super) fn check(archive: &Archive) {
     outbox(archive, &snapshot, &events, &mut findings);
     moved(archive, &snapshot, &mut findings);
     runs(&snapshot, &mut findings);
+    hits(&snapshot, &messages, &mut findings);
     findings.same("the journal", *archive.journal().borrow(), Sequence(events.len() as u64));
     lists(archive, &messages, &mut findings);
     for log in Log::ALL {
@@ -86,6 +88,45 @@ fn runs(snapshot: &ReadTransaction, findings: &mut Findings) {
         findings.holds(is_good, format!("run {number} is damaged"));
         before = Some(number);
     }
+}
+
+/// That hits are of recipients that are there, that no facts of an erased message are left, and that
+/// what was told is found by its time.
+fn hits(snapshot: &ReadTransaction, messages: &[Message], findings: &mut Findings) {
+    let recipients: BTreeMap<u128, &Message> =
+        messages.iter().map(|message| (message.id.as_u128(), message)).collect();
+    let traces = snapshot.open_table(TRACES).unwrap();
+    for row in snapshot.open_table(HITS).unwrap().iter().unwrap() {
+        let (key, bytes) = row.unwrap();
+        let (id, index) = key.value();
+        let is_there = recipients.get(&id).is_some_and(|message| {
+            message.recipients.len() > usize::from(index) && message.redacted_at.is_none()
+        });
+        findings.holds(is_there, format!("hits of {id} {index}, which is not there"));
+        findings.holds(StoredHits::decode(bytes.value()).is_ok(), format!("hits of {id}"));
+        let has_sum = traces.get((id, index)).unwrap().is_some();
+        findings.holds(has_sum, format!("hits of {id} {index} have no sum"));
+    }
+    for row in traces.iter().unwrap() {
+        let (key, bytes) = row.unwrap();
+        let (id, index) = key.value();
+        findings.holds(recipients.contains_key(&id), format!("a sum of {id} {index}"));
+        findings.holds(StoredTrace::decode(bytes.value()).is_ok(), format!("the sum of {id}"));
+    }
+    for row in snapshot.open_table(TRACKED).unwrap().iter().unwrap() {
+        let (number, id) = row.unwrap();
+        let found = recipients.get(&id.value()).map(|message| message.sequence.0);
+        findings.same("the number of a tracked mail", found, Some(number.value()));
+    }
+    let told = snapshot.open_table(TOLD).unwrap();
+    let told: BTreeSet<(u64, [u8; 16])> = told
+        .iter()
+        .unwrap()
+        .map(|row| row.map(|(key, at)| (at.value(), key.value())).unwrap())
+        .collect();
+    let by_time = snapshot.open_table(TOLD_AT).unwrap();
+    let by_time = by_time.iter().unwrap().map(|row| row.unwrap().0.value()).collect();
+    findings.same("what was told, by time", told, by_time);
 }
 
 /// Every message: its number, leaf, bytes, and one state for each recipient.
@@ -199,7 +240,12 @@ fn stories(messages: &[Message], events: &[Event], findings: &mut Findings) {
         let erased = story.iter().any(|event| event.kind == EventKind::Deleted);
         findings.same(&format!("{id} is erased"), message.redacted_at.is_some(), erased);
         for recipient in &message.recipients {
-            let last = story.iter().rev().find(|event| event.recipient == Some(recipient.index));
+            // What a reader did moves nothing.
+            let moves = |event: &&&Event| {
+                event.recipient == Some(recipient.index)
+                    && !matches!(event.kind, EventKind::Opened | EventKind::Clicked)
+            };
+            let last = story.iter().rev().find(moves);
             let last = last.map(|event| (event.kind, event.digest));
             let fits = match (&recipient.state, last) {
                 (RecipientState::Sent { digest, .. }, Some((EventKind::Sent, of))) => {

@@ -1,7 +1,12 @@
 //! Hits are kept as facts, bounded, counted by person and machine, and judged again.
 
+use redb::ReadableTable;
+
+use super::check::check;
 use super::*;
-use crate::archive::{HitCounts, HitOf, NewHit};
+use crate::archive::{
+    ActionKind, Dimension, Erasure, ErasureKind, Filter, HitCounts, HitOf, NewHit, Ranking, ToldHit,
+};
 use crate::model::{EventKind, Hit, HitKind, HitMethod};
 
 const CHROME: &str = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36";
@@ -108,4 +113,109 @@ async fn a_ring_of_keys_keeps_the_old_ones() {
     let archive = Archive::open(&settings(dir.path())).unwrap();
     assert_eq!(archive.key_ring("links").await.unwrap(), turned);
     assert_ne!(archive.key_ring("others").await.unwrap(), first);
+}
+
+fn counted(archive: &Archive) -> [u64; 4] {
+    let ranking = Ranking::new(Dimension::App, None, 10);
+    let (tallies, is_complete) = archive.tallies(&Filter::default(), ranking).unwrap().unwrap();
+    assert!(is_complete);
+    let tally = tallies.total;
+    [tally.opened, tally.clicked, tally.opened_by_machines, tally.clicked_by_machines]
+}
+
+fn erasure(message: MessageId) -> Erasure {
+    let by = "user anna".to_owned();
+    Erasure { message, kind: ErasureKind::Delete, by, reason: None, at: at(99) }
+}
+
+#[tokio::test]
+async fn statistics_count_recipients_who_opened_and_clicked() {
+    let dir = tempfile::tempdir().unwrap();
+    let archive = Archive::open(&settings(dir.path())).unwrap();
+    let id = tracked(&archive).await;
+    assert_eq!(counted(&archive), [0; 4]);
+    let opens = vec![hit(HitKind::Open, 60_000, CHROME), hit(HitKind::Open, 61_000, CHROME)];
+    archive.record_hits(opens).await.unwrap();
+    assert_eq!(counted(&archive), [1, 0, 0, 0]);
+    archive.record_hits(vec![hit(HitKind::Open, 70_000, "Mozilla/5.0")]).await.unwrap();
+    assert_eq!(counted(&archive), [1, 0, 1, 0]);
+    archive.record_hits(vec![hit(HitKind::Click { link: 1 }, 80_000, CHROME)]).await.unwrap();
+    assert_eq!(counted(&archive), [1, 1, 1, 0]);
+    // Who only asks for the headers of two links at once shows that the click was no person's. No event
+    // says so.
+    let mut head = hit(HitKind::Click { link: 2 }, 80_100, CHROME);
+    head.hit.method = HitMethod::Head;
+    archive.record_hits(vec![head]).await.unwrap();
+    assert_eq!(counted(&archive), [0, 0, 1, 1]);
+    check(&archive);
+    archive.close().await;
+    let archive = Archive::open(&settings(dir.path())).unwrap();
+    assert_eq!(counted(&archive), [0, 0, 1, 1]);
+    stop(&archive, id, ActionKind::Stop).await;
+    archive.erase(erasure(id)).await.unwrap().unwrap();
+    assert_eq!(counted(&archive), [0, 0, 1, 1]);
+    archive.close().await;
+    // The numbers are made anew from the records.
+    std::fs::remove_file(dir.path().join("index.redb")).unwrap();
+    let archive = Archive::open(&settings(dir.path())).unwrap();
+    assert_eq!(counted(&archive), [0, 0, 1, 1]);
+}
+
+#[tokio::test]
+async fn an_erased_message_keeps_its_numbers_and_no_facts() {
+    let dir = tempfile::tempdir().unwrap();
+    let archive = Archive::open(&settings(dir.path())).unwrap();
+    let id = tracked(&archive).await;
+    archive.record_hits(vec![hit(HitKind::Open, 60_000, CHROME)]).await.unwrap();
+    stop(&archive, id, ActionKind::Stop).await;
+    archive.erase(erasure(id)).await.unwrap().unwrap();
+    assert_eq!(archive.hits(id).unwrap(), []);
+    let other = NewHit { recipient: 1, ..hit(HitKind::Open, 61_000, CHROME) };
+    let more = vec![hit(HitKind::Click { link: 1 }, 62_000, CHROME), other];
+    archive.record_hits(more).await.unwrap();
+    assert_eq!(archive.hits(id).unwrap(), []);
+    assert_eq!(archive.rejudge_hits().await.unwrap(), 2);
+    let message = archive.message(id).unwrap().unwrap();
+    let seen = &message.recipients[0].engagement;
+    assert_eq!((seen.opens, seen.clicks, seen.device.as_deref()), (1, 1, None));
+    assert_eq!((seen.opened_at, seen.clicked_at), (Some(at(60_000)), Some(at(62_000))));
+    let of_other = &message.recipients[1].engagement;
+    assert_eq!(of_other.opens + of_other.automated_opens, 1);
+    check(&archive);
+    let snapshot = archive.snapshot().unwrap();
+    let traces = snapshot.open_table(crate::archive::hits::TRACES).unwrap();
+    for row in traces.iter().unwrap() {
+        let bytes = row.unwrap().1.value().to_vec();
+        assert!(!bytes.windows(6).any(|part| part == b"Chrome" || part == b"192.0."));
+    }
+}
+
+#[tokio::test]
+async fn what_a_provider_tells_twice_counts_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let archive = Archive::open(&settings(dir.path())).unwrap();
+    let id = tracked(&archive).await;
+    let told = |key: u8, ms| {
+        let mut new = NewHit { of: HitOf::Id(id), ..hit(HitKind::Open, ms, CHROME) };
+        new.hit.told_automated = Some(false);
+        ToldHit { key: [key; 16], hit: new }
+    };
+    let opens = || archive.message(id).unwrap().unwrap().recipients[0].engagement.opens;
+    archive.record_told_hits(vec![told(1, 60_000), told(1, 60_000)], at(0)).await.unwrap();
+    archive.record_told_hits(vec![told(1, 60_000), told(2, 70_000)], at(1)).await.unwrap();
+    assert_eq!(opens(), 2);
+    check(&archive);
+    archive.close().await;
+    let archive = Archive::open(&settings(dir.path())).unwrap();
+    let opens = || archive.message(id).unwrap().unwrap().recipients[0].engagement.opens;
+    archive.record_told_hits(vec![told(2, 70_000)], at(2)).await.unwrap();
+    assert_eq!(opens(), 2);
+    // After a month nobody tells again, and what was told is forgotten.
+    let later = at(40 * 86_400_000);
+    archive.record_told_hits(vec![told(3, 80_000)], later).await.unwrap();
+    let snapshot = archive.snapshot().unwrap();
+    let rows = snapshot.open_table(crate::archive::hits::TOLD).unwrap();
+    assert_eq!(redb::ReadableTableMetadata::len(&rows).unwrap(), 1);
+    assert_eq!(opens(), 3);
+    check(&archive);
 }

@@ -13,6 +13,7 @@ use crate::archive::audit::{SECURITY, StoredEntry};
 use crate::archive::bulk::{StoredBulk, StoredBulkItem};
 use crate::archive::entries::StoredThreadEntry;
 use crate::archive::erase::StoredErasure;
+use crate::archive::hits::{HITS, HitOf, NewHit, TRACES};
 use crate::archive::memory::Counters;
 use crate::archive::outbox::StoredDelivery;
 use crate::archive::queue::StoredPause;
@@ -21,7 +22,9 @@ use crate::archive::repeats::StoredRepeat;
 use crate::archive::runs::StoredRun;
 use crate::archive::sessions::{SESSIONS, StoredSession};
 use crate::archive::standing::Standing;
-use crate::archive::stored::{Record, StoredEvent, StoredMessage, StoredStates};
+use crate::archive::stored::{
+    Record, StoredEvent, StoredHit, StoredHits, StoredMessage, StoredStates, StoredTrace,
+};
 use crate::archive::suppressions::StoredSuppression;
 use crate::archive::volume::Location;
 use crate::archive::{
@@ -31,8 +34,8 @@ use crate::archive::{
 };
 use crate::model::envelope::{DsnReturn, FutureRelease, Notify, OriginalRecipient};
 use crate::model::{
-    AppName, Channel, Digest, Medium, MessageId, Named, ReceiptRequest, ReceiptState, Reference,
-    Sequence, Tag,
+    AppName, Channel, Digest, Hit, HitKind, HitMethod, Medium, MessageId, Named, ReceiptRequest,
+    ReceiptState, Reference, Sequence, Tag,
 };
 
 /// A message with every field that it can have.
@@ -85,11 +88,35 @@ fn samples() -> Vec<Vec<u8>> {
         let mut samples: Vec<Vec<u8>> = events.collect();
         samples.extend([of_id(tables::MESSAGES), of_id(tables::STATES)]);
         samples.extend(sms_samples(&archive).await);
+        samples.extend(hit_samples(&archive, id).await);
         samples.extend(people_samples(&archive).await);
         samples.push(Counters::default().encode());
         samples.push(StoredPause { by: "user anna".into(), at: 5 }.encode());
         samples
     })
+}
+
+/// What is stored of an open and a click.
+async fn hit_samples(archive: &Archive, id: MessageId) -> Vec<Vec<u8>> {
+    let hit = |kind| Hit {
+        kind,
+        at: at(90),
+        client: Some("192.0.2.0/24".parse().unwrap()),
+        user_agent: "Mozilla/5.0 (Windows NT 10.0) Firefox/140.0".into(),
+        method: HitMethod::Get,
+        purpose: Some("prefetch".into()),
+        delay_ms: None,
+        told_automated: Some(true),
+    };
+    let new = |kind| NewHit { of: HitOf::Id(id), recipient: 0, hit: hit(kind) };
+    let hits = vec![new(HitKind::Open), new(HitKind::Click { link: 7 })];
+    archive.record_hits(hits).await.unwrap();
+    let snapshot = archive.inner.database.begin_read().unwrap();
+    let first = |table: redb::TableDefinition<(u128, u16), &'static [u8]>| {
+        let table = snapshot.open_table(table).unwrap();
+        table.first().unwrap().unwrap().1.value().to_vec()
+    };
+    vec![first(HITS), first(TRACES)]
 }
 
 /// What is stored of people and of what they did.
@@ -172,6 +199,7 @@ async fn sms_samples(archive: &Archive) -> Vec<Vec<u8>> {
         reason: "STOP".into(),
         by: "sms".into(),
         at: at(1),
+        expires_at: None,
     };
     archive.suppress(entry).await.unwrap();
     let what = NewDelivery {
@@ -260,6 +288,8 @@ fn read(bytes: &[u8]) {
     let _ = StoredThreadEntry::decode(bytes).and_then(|entry| entry.entry(7));
     let _ = StoredBulk::decode(bytes).and_then(|bulk| bulk.bulk(7));
     let _ = (StoredBulkItem::decode(bytes), StoredRun::decode(bytes));
+    let _ = StoredHits::decode(bytes).map(|stored| stored.hits.iter().map(StoredHit::hit).count());
+    let _ = StoredTrace::decode(bytes).map(|trace| trace.engagement());
     let _ = postcard::from_bytes::<Location>(bytes);
 }
 

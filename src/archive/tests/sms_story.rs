@@ -181,6 +181,7 @@ async fn live(settings: &ArchiveSettings) -> Lived {
                     reason: "STOP".into(),
                     by: "sms".into(),
                     at: at(1),
+                    expires_at: None,
                 };
                 day.archive.suppress(entry.clone()).await.unwrap();
                 day.note(Fact::Suppressed(entry.recipient));
@@ -219,7 +220,7 @@ fn holds(archive: &Archive, fact: &Fact, erased: &BTreeSet<MessageId>) {
             assert!(found == *kind || found == EventKind::Deleted, "{id}: {found:?}");
         }
         Fact::Suppressed(number) => {
-            let found = archive.suppressed(Channel::Sms, number, Some("Example")).unwrap();
+            let found = archive.suppressed(Channel::Sms, number, Some("Example"), at(1)).unwrap();
             assert!(found.is_some(), "{number}");
         }
         Fact::Planned(until) => assert!(archive.planned_until().unwrap().0 >= *until),

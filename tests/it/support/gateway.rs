@@ -17,6 +17,7 @@ use waybill::archive::{
     Acceptance, Archive, ArchiveError, ArchiveSettings, ClaimRequest, Client, Judgement, Message,
     MessagePolicy, NewRecipient, StagingLimits, Summary,
 };
+use waybill::events::{EventSource, Proof};
 use waybill::feedback::{Caller, FeedbackState, router};
 use waybill::flow::{Flow, Flows};
 use waybill::intake::{Intake, KeywordSettings};
@@ -197,6 +198,13 @@ impl Gateway {
             (UpstreamName::parse("far").unwrap(), caller(&["192.0.2.0/24"])),
         ]);
         let time = clock.clone();
+        let told =
+            |token: &str| EventSource::Postmark { proof: Proof::Token(Secret::new(token.into())) };
+        let events = HashMap::from([
+            (UpstreamName::parse("mail").unwrap(), told(CALLBACK_TOKEN)),
+            (UpstreamName::parse("other-mail").unwrap(), told("another")),
+        ]);
+        archive.keep_reply_ids_of(events.keys().cloned());
         let state = FeedbackState {
             archive: archive.clone(),
             intake: intake.clone(),
@@ -206,6 +214,8 @@ impl Gateway {
             public_url: PUBLIC_URL.into(),
             keywords,
             tokens: tokens(),
+            events,
+            fetch: Arc::new(|_| Box::pin(async { Err("nothing is fetched here".into()) })),
             anonymize_ip: true,
             trusted_proxies: vec!["127.0.0.2/32".parse().unwrap()],
             clock: Arc::new(move || time.now()),

@@ -143,7 +143,7 @@ pub async fn act(
     id: MessageId,
 ) -> Result<Message, ActionRefusal> {
     let by = "user anna".to_owned();
-    let action = Action { kind, message: id, recipients: None, by, at: now() };
+    let action = Action { kind, message: id, recipients: None, by, reason: None, at: now() };
     archive.act(action).await.unwrap()
 }
 

@@ -1,0 +1,232 @@
+//! What came back by mail about a message: bounces, delays, deliveries, read receipts, complaints; and
+//! finding the message that is meant by its sequence number or its Message-ID.
+//!
+//! What a report makes of a recipient is decided by `lifecycle`, in the transaction that records it.
+//! The event bears the digest of the report, so that the same report twice changes nothing.
+
+use redb::{ReadableDatabase, ReadableTable};
+
+use super::index::Term;
+use super::message::Message;
+use super::read::Reader;
+use super::standing::Standing;
+use super::stored::{Record, StoredEvent, StoredMessage};
+use super::tables;
+use super::writer::{Batch, Failure, Urgency};
+use super::{Archive, ArchiveError, Reported};
+use crate::lifecycle::{Input, MailNews};
+pub use crate::lifecycle::MailReportKind;
+use crate::model::{
+    Digest, EnhancedCode, MessageId, RecipientState, Reply, Sequence, Timestamp, UpstreamName,
+};
+
+/// Events of a message, the last ones, among which the same report is looked for. What a bounce or a
+/// delivery changes is known without them.
+const EVENTS_LOOKED_AT: usize = 1_000;
+/// Events of one kind that reports add to one recipient; whoever sends more wants to do harm.
+const MAX_EVENTS_OF_A_KIND: usize = 50;
+/// What the index does not know yet is scanned; more than this is never behind for long.
+const MAX_SCANNED: usize = 20_000;
+/// Longest words about a report, in characters.
+const MAX_DETAIL_CHARS: usize = 1_000;
+
+/// What a report says of one recipient of one message of ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MailReport {
+    pub message: MessageId,
+    pub recipient: u16,
+    pub kind: MailReportKind,
+    pub status: Option<EnhancedCode>,
+    /// What the other side said.
+    pub diagnostic: String,
+    /// In words, for the history: where the report is.
+    pub detail: String,
+    /// When it came.
+    pub at: Timestamp,
+    /// SHA-256 of the report's bytes: what is the same report.
+    pub key: Digest,
+}
+
+impl Archive {
+    /// Records a report: a bounce ends what was sent, a delivery is noted beside it, everything else
+    /// is told in the history. The same report twice changes nothing.
+    pub async fn record_mail_report(&self, report: MailReport) -> Result<Reported, ArchiveError> {
+        self.write(Urgency::Now, move |batch| record(batch, &report)).await
+    }
+
+    /// The message with this number. Ids and numbers both grow, so a bisection by id finds it.
+    pub fn message_by_sequence(
+        &self,
+        sequence: Sequence,
+    ) -> Result<Option<MessageId>, ArchiveError> {
+        let look = || -> Result<Option<MessageId>, Failure> {
+            let table = self.inner.database.begin_read()?.open_table(tables::MESSAGES)?;
+            let (mut from, mut to) = (0, u128::MAX);
+            while from <= to {
+                let middle = from + (to - from) / 2;
+                // The first one in the upper half that can be read.
+                let mut found = None;
+                for entry in table.range(middle..=to)? {
+                    let (id, bytes) = entry?;
+                    if let Ok(stored) = StoredMessage::decode(bytes.value()) {
+                        found = Some((id.value(), stored.sequence));
+                        break;
+                    }
+                }
+                match found {
+                    Some((id, number)) if number == sequence.0 => {
+                        return Ok(Some(MessageId::from_u128(id)));
+                    }
+                    Some((id, number)) if number < sequence.0 => match id.checked_add(1) {
+                        Some(next) => from = next,
+                        None => return Ok(None),
+                    },
+                    // It is too high, or there is none: what is wanted lies below the middle.
+                    Some(_) | None => match middle.checked_sub(1) {
+                        Some(next) => to = next,
+                        None => return Ok(None),
+                    },
+                }
+            }
+            Ok(None)
+        };
+        Ok(look()?)
+    }
+
+    /// Messages with this Message-ID (without brackets), newest first.
+    pub fn with_message_id(
+        &self,
+        message_id: &str,
+        limit: usize,
+    ) -> Result<Vec<Message>, ArchiveError> {
+        let snapshot = self.snapshot()?;
+        let look = || -> Result<Vec<Message>, Failure> {
+            let reader = Reader::new(&snapshot)?;
+            let watermark = self.inner.index.watermark()?.as_u128();
+            let behind = reader.messages().range(watermark.saturating_add(1)..)?.rev();
+            let behind = behind.take(MAX_SCANNED).map(|entry| Ok(entry.map(|(id, _)| id.value())?));
+            let term = Term::MessageId(message_id).hash();
+            let known = self.inner.index.candidates(term, (0, watermark), true)?;
+            let mut found = Vec::new();
+            for id in behind.chain(known.take(MAX_SCANNED)) {
+                if found.len() == limit {
+                    break;
+                }
+                let Some(message) = reader.readable(MessageId::from_u128(id?))? else { continue };
+                if message.summary.message_id.as_deref() == Some(message_id) {
+                    found.push(message);
+                }
+            }
+            Ok(found)
+        };
+        Ok(look()?)
+    }
+}
+
+fn record(batch: &mut Batch<'_>, report: &MailReport) -> Result<Reported, Failure> {
+    let id = report.message;
+    let Some(before) = Standing::load(batch, id)? else { return Ok(Reported::Unknown) };
+    let Some(entry) = before.entries.get(usize::from(report.recipient)) else {
+        return Ok(Reported::Unknown);
+    };
+    if matches!(entry.progress.state, RecipientState::Claimed { .. }) {
+        return Ok(Reported::TooEarly);
+    }
+    if is_told(batch, report)? {
+        return Ok(Reported::Unchanged(id));
+    }
+    let upstream = entry.last_upstream.as_deref().and_then(UpstreamName::parse);
+    let reply = reply(report);
+    let detail: String = report.detail.chars().take(MAX_DETAIL_CHARS).collect();
+    let input = Input::MailReport(MailNews {
+        kind: report.kind,
+        reply: &reply,
+        detail: &detail,
+        upstream: upstream.as_ref(),
+        digest: report.key,
+    });
+    let mut standing = before.clone();
+    if standing.step(batch, report.recipient, report.at, &input, None)?.is_err() {
+        return Ok(Reported::Unchanged(id));
+    }
+    standing.save(batch, Some(&before))?;
+    Ok(Reported::Changed(id))
+}
+
+/// Whether the history has it already, or has enough of its kind.
+fn is_told(batch: &Batch<'_>, report: &MailReport) -> Result<bool, Failure> {
+    let id = report.message.as_u128();
+    let mut of_its_kind = 0;
+    for entry in batch.events_of.range((id, 0)..=(id, u64::MAX))?.rev().take(EVENTS_LOOKED_AT) {
+        let (_, number) = entry?.0.value();
+        let Some(bytes) = batch.events.get(number)? else { continue };
+        // A damaged event is no reason to lose a bounce.
+        let Ok(stored) = StoredEvent::decode(bytes.value()) else { continue };
+        let Ok(event) = stored.event(Sequence(number)) else { continue };
+        let is_its_kind =
+            event.kind == report.kind.event() && event.recipient == Some(report.recipient);
+        if is_its_kind && event.digest == Some(report.key) {
+            return Ok(true);
+        }
+        of_its_kind += usize::from(is_its_kind && event.digest.is_some());
+    }
+    Ok(of_its_kind >= MAX_EVENTS_OF_A_KIND)
+}
+
+/// The diagnostic as the reply that it quotes: `550 5.1.1 no such user`.
+fn reply(report: &MailReport) -> Reply {
+    let text = report.diagnostic.replace(['\r', '\n'], " ");
+    let text = text.trim();
+    let class = match report.kind {
+        MailReportKind::Failed { is_hard: true } => 550,
+        MailReportKind::Failed { is_hard: false } | MailReportKind::Delayed => 450,
+        MailReportKind::Delivered
+        | MailReportKind::Displayed
+        | MailReportKind::Complained => 250,
+    };
+    let (code, rest) = match text.split_at_checked(3) {
+        Some((digits, rest)) if is_code(digits) && rest.starts_with([' ', '-']) => {
+            (digits.parse().unwrap_or(class), rest[1..].trim_start())
+        }
+        Some(_) | None => (class, text),
+    };
+    let (word, behind) = rest.split_once(' ').unwrap_or((rest, ""));
+    match EnhancedCode::parse(word) {
+        Some(enhanced) => Reply::new(code, report.status.or(Some(enhanced)), behind.trim_start()),
+        None => Reply::new(code, report.status, rest),
+    }
+}
+
+fn is_code(digits: &str) -> bool {
+    matches!(digits.as_bytes(), [b'2' | b'4' | b'5', b'0'..=b'9', b'0'..=b'9'])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_diagnostic_is_told_as_the_reply_that_it_quotes() {
+        let check = |is_hard: bool, status: &str, diagnostic: &str, expected: &str| {
+            let report = MailReport {
+                message: MessageId::MIN,
+                recipient: 0,
+                kind: MailReportKind::Failed { is_hard },
+                status: EnhancedCode::parse(status),
+                diagnostic: diagnostic.into(),
+                detail: String::new(),
+                at: Timestamp::from_millis(0),
+                key: Digest::of(b""),
+            };
+            assert_eq!(reply(&report).to_string(), expected);
+        };
+        check(true, "", "", "550");
+        check(false, "", "é", "450 é");
+        check(true, "", "9550 no", "550 9550 no");
+        check(true, "", "650 no", "550 650 no");
+        check(true, "5.1.1", "no such\r\nuser", "550 5.1.1 no such  user");
+        check(true, "5.1.1", "553-5.1.1 no such user", "553 5.1.1 no such user");
+        check(false, "5.0.0", "552 5.2.2 full", "552 5.0.0 full");
+        check(false, "", "552 5.2.2", "552 5.2.2");
+    }
+}

@@ -1,0 +1,90 @@
+//! Brevo's transactional webhooks: one event or an array of them, behind a login or a token.
+//!
+//! A first open is told twice where both kinds are subscribed, so they have the same key.
+
+use serde_json::Value;
+
+use super::event::{MailEvent, MailEventKind, Visit};
+use super::{EventCall, EventRefusal, Proof, field};
+
+pub(super) fn read(proof: &Proof, call: &EventCall<'_>) -> Result<Vec<MailEvent>, EventRefusal> {
+    proof.check(call)?;
+    let objects = field::objects(field::document(call.body)?)?;
+    Ok(objects.iter().filter_map(|object| event(object, call)).collect())
+}
+
+fn event(data: &Value, call: &EventCall<'_>) -> Option<MailEvent> {
+    let visit = |is_automated| Visit {
+        client: field::client(data, "/ip"),
+        user_agent: field::text(data, "/user_agent").unwrap_or_default(),
+        is_automated,
+    };
+    let (word, what) = match field::raw(data, "/event")? {
+        "delivered" => ("delivered", MailEventKind::Delivered { response: None }),
+        "hard_bounce" | "invalid_email" | "invalid" => ("bounced", bounced(data, true)),
+        "soft_bounce" | "blocked" => ("bounced", bounced(data, false)),
+        "spam" | "complaint" => ("complained", MailEventKind::Complained { kind: None }),
+        "unsubscribed" | "unsubscribe" => ("unsubscribed", MailEventKind::Unsubscribed),
+        "opened" | "unique_opened" => ("opened", MailEventKind::Opened(visit(false))),
+        // Apple's privacy protection.
+        "proxy_open" | "unique_proxy_open" => ("proxy", MailEventKind::Opened(visit(true))),
+        "click" => {
+            let url = field::url(data, "/link").unwrap_or_default();
+            ("clicked", MailEventKind::Clicked { url, visit: visit(false) })
+        }
+        _ => return None,
+    };
+    let (message_id, recipient) = (field::id(data, "/message-id"), field::id(data, "/email"));
+    let ts = field::id(data, "/ts_event").or_else(|| field::id(data, "/ts"));
+    let link = field::raw(data, "/link").unwrap_or_default();
+    let told = [Some(word), message_id.as_deref(), recipient.as_deref(), ts.as_deref(), Some(link)];
+    Some(MailEvent {
+        key: field::fingerprint(&Value::from(
+            told.map(|part| Value::from(part.unwrap_or_default())).to_vec(),
+        )),
+        provider_ids: message_id.clone().into_iter().collect(),
+        message_id,
+        recipient,
+        at: match field::id(data, "/ts_event") {
+            Some(_) => field::seconds(data, "/ts_event", call.now),
+            None => field::seconds(data, "/ts", call.now),
+        },
+        what,
+    })
+}
+
+fn bounced(data: &Value, is_permanent: bool) -> MailEventKind {
+    let diagnostic = field::text(data, "/reason");
+    let status = diagnostic.as_deref().and_then(field::status);
+    MailEventKind::Bounced { is_permanent, status, diagnostic }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::field::tests::{call, with_header};
+    use super::*;
+    use crate::model::Secret;
+
+    #[test]
+    fn events_are_told_in_our_words_and_a_first_open_once() {
+        let proof = Proof::Token(Secret::new("t0ken".into()));
+        let body = br#"[{"event":"hard_bounce","email":"no@example.com","id":7,"ts_event":1604933654,
+             "message-id":"<201798300811.5787683@relay.example.com>","reason":"550 5.1.1 unknown"},
+            {"event":"unique_opened","email":"kim@example.com","ts_event":1604933700,"message-id":"<a@b>"},
+            {"event":"opened","email":"kim@example.com","ts_event":1604933700,"message-id":"<a@b>"},
+            {"event":"proxy_open","email":"kim@example.com","ts_event":1604933700,"message-id":"<a@b>"},
+            {"event":"request","email":"kim@example.com"},{"event":"deferred"}]"#;
+        let wrong = with_header("authorization", "Bearer other");
+        assert_eq!(read(&proof, &call(&wrong, body)), Err(EventRefusal::Forged));
+        let headers = with_header("authorization", "Bearer t0ken");
+        let told = read(&proof, &call(&headers, body)).unwrap();
+        assert_eq!(told.len(), 4);
+        assert_eq!(told[0].message_id.as_deref(), Some("201798300811.5787683@relay.example.com"));
+        assert_eq!(told[0].at.as_millis(), 1_604_933_654_000);
+        assert!(matches!(told[0].what, MailEventKind::Bounced { is_permanent: true, .. }));
+        assert_eq!(told[1].key, told[2].key);
+        assert_ne!(told[2].key, told[3].key);
+        let MailEventKind::Opened(visit) = &told[3].what else { panic!() };
+        assert!(visit.is_automated);
+    }
+}

@@ -1,0 +1,193 @@
+//! What SES says inside a notification of SNS: one event for one or several recipients.
+//!
+//! Event publishing names the event `eventType`, and the older notifications of an identity
+//! `notificationType`; the rest is the same.
+
+use serde_json::Value;
+
+use super::event::{MailEvent, MailEventKind, Visit};
+use super::{EventRefusal, field};
+use crate::model::Timestamp;
+
+/// `key`: the id of the notification, which comes again with it.
+pub(super) fn read(
+    message: &str,
+    key: &str,
+    now: Timestamp,
+) -> Result<Vec<MailEvent>, EventRefusal> {
+    // SES greets a topic with a sentence that is no document.
+    let Ok(data) = serde_json::from_str::<Value>(message) else { return Ok(Vec::new()) };
+    let found = found(&data, now).unwrap_or_default();
+    let many = found.len();
+    let event =
+        |(index, (recipient, at, what)): (usize, (Option<String>, Timestamp, _))| MailEvent {
+            key: if many == 1 { key.to_owned() } else { format!("{key}.{index}") },
+            provider_ids: field::id(&data, "/mail/messageId").into_iter().collect(),
+            // SES puts its own Message-ID in its place, but says what was in the header.
+            message_id: header(&data, "message-id"),
+            recipient,
+            at,
+            what,
+        };
+    Ok(found.into_iter().enumerate().map(event).collect())
+}
+
+/// A header field as we sent it, where SES is asked to include them.
+fn header(data: &Value, wanted: &str) -> Option<String> {
+    let headers = data.pointer("/mail/headers")?.as_array()?;
+    let is_it = |header: &&Value| {
+        field::raw(header, "/name").is_some_and(|name| name.eq_ignore_ascii_case(wanted))
+    };
+    field::id(headers.iter().find(is_it)?, "/value")
+}
+
+type Found = Vec<(Option<String>, Timestamp, MailEventKind)>;
+
+fn found(data: &Value, now: Timestamp) -> Option<Found> {
+    let kind = field::raw(data, "/eventType").or_else(|| field::raw(data, "/notificationType"))?;
+    let at = |pointer| field::time(data, pointer, now);
+    let visit = |part: &Value| Visit {
+        client: field::client(part, "/ipAddress"),
+        user_agent: field::text(part, "/userAgent").unwrap_or_default(),
+        is_automated: false,
+    };
+    Some(match kind {
+        "Delivery" => {
+            let response = field::text(data, "/delivery/smtpResponse");
+            let to = addresses(data.pointer("/delivery/recipients"), "");
+            let what = MailEventKind::Delivered { response };
+            to.into_iter().map(|to| (Some(to), at("/delivery/timestamp"), what.clone())).collect()
+        }
+        "Bounce" => bounced(data, at("/bounce/timestamp")),
+        "Reject" => {
+            let diagnostic =
+                field::text(data, "/reject/reason").map(|why| format!("rejected: {why}"));
+            let what = MailEventKind::Bounced { is_permanent: false, status: None, diagnostic };
+            let to = addresses(data.pointer("/mail/destination"), "");
+            to.into_iter().map(|to| (Some(to), now, what.clone())).collect()
+        }
+        "Complaint" => complained(data, at("/complaint/timestamp")),
+        "Open" => {
+            let what = MailEventKind::Opened(visit(data.get("open")?));
+            vec![(only_one(data), at("/open/timestamp"), what)]
+        }
+        "Click" => {
+            let url = field::url(data, "/click/link").unwrap_or_default();
+            let what = MailEventKind::Clicked { url, visit: visit(data.get("click")?) };
+            vec![(only_one(data), at("/click/timestamp"), what)]
+        }
+        "Subscription" if field::flag(data, "/subscription/newTopicPreferences/unsubscribeAll") => {
+            vec![(only_one(data), at("/subscription/timestamp"), MailEventKind::Unsubscribed)]
+        }
+        _ => return None,
+    })
+}
+
+fn bounced(data: &Value, at: Timestamp) -> Found {
+    let is_permanent = field::raw(data, "/bounce/bounceType") == Some("Permanent");
+    let recipients = data.pointer("/bounce/bouncedRecipients").and_then(Value::as_array);
+    let one = |recipient: &Value| {
+        let diagnostic = field::text(recipient, "/diagnosticCode")
+            .or_else(|| field::text(data, "/bounce/bounceSubType"));
+        let status = field::raw(recipient, "/status").and_then(field::status);
+        let what = MailEventKind::Bounced { is_permanent, status, diagnostic };
+        Some((Some(field::id(recipient, "/emailAddress").map(bare)?), at, what))
+    };
+    recipients.into_iter().flatten().filter_map(one).collect()
+}
+
+fn complained(data: &Value, at: Timestamp) -> Found {
+    let kind = field::text(data, "/complaint/complaintFeedbackType");
+    // The contrary of a complaint (RFC 6650 §3.1 leaves the list open).
+    if kind.as_deref() == Some("not-spam") {
+        return Found::new();
+    }
+    let to = addresses(data.pointer("/complaint/complainedRecipients"), "/emailAddress");
+    let what = MailEventKind::Complained { kind };
+    to.into_iter().map(|to| (Some(to), at, what.clone())).collect()
+}
+
+fn addresses(list: Option<&Value>, pointer: &str) -> Vec<String> {
+    let list = list.and_then(Value::as_array).into_iter().flatten();
+    list.filter_map(|value| field::id(value, pointer).map(bare)).collect()
+}
+
+/// The address of `Kim <kim@example.org>`; `id` took a bracket at the end away.
+fn bare(text: String) -> String {
+    text.rsplit_once('<').map(|(_, address)| address.to_owned()).unwrap_or(text)
+}
+
+/// Of opens and clicks SES does not say whose they are.
+fn only_one(data: &Value) -> Option<String> {
+    match &addresses(data.pointer("/mail/destination"), "")[..] {
+        [one] => Some(one.clone()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn told(data: Value) -> Vec<MailEvent> {
+        read(&data.to_string(), "n-1", Timestamp::from_millis(1_800_000_000_000)).unwrap()
+    }
+
+    fn mail() -> Value {
+        json!({
+            "timestamp": "2017-08-05T00:40:02.012Z", "messageId": "EXAMPLE7c191be45-e9aedb9a-000000",
+            "destination": ["Kim <kim@example.org>"],
+            "headers": [{"name": "Message-ID", "value": "<7.a@example.com>"}]
+        })
+    }
+
+    #[test]
+    fn what_is_no_event_of_ours_is_none() {
+        let now = Timestamp::from_millis(0);
+        assert_eq!(read("Successfully validated SNS topic", "k", now), Ok(Vec::new()));
+        for kind in ["Send", "DeliveryDelay", "Rendering Failure", "New"] {
+            assert_eq!(told(json!({"eventType": kind, "mail": mail()})), [], "{kind}");
+        }
+        let not_spam = json!({"complaintFeedbackType": "not-spam",
+            "complainedRecipients": [{"emailAddress": "kim@example.org"}]});
+        assert_eq!(
+            told(json!({"eventType": "Complaint", "mail": mail(), "complaint": not_spam})),
+            []
+        );
+        assert_eq!(told(json!({"eventType": "Bounce", "bounce": {"bouncedRecipients": 7}})), []);
+    }
+
+    #[test]
+    fn events_are_told_in_our_words() {
+        let bounce = json!({
+            "bounceType": "Permanent", "bounceSubType": "General", "timestamp": "2017-08-05T00:41:02.669Z",
+            "bouncedRecipients": [
+                {"emailAddress": "a@example.org", "action": "failed", "status": "5.1.1",
+                 "diagnosticCode": "smtp; 550 5.1.1 user unknown"},
+                {"emailAddress": "B <b@example.org>"}]
+        });
+        let told_bounce =
+            told(json!({"notificationType": "Bounce", "mail": mail(), "bounce": bounce}));
+        assert_eq!(told_bounce.len(), 2);
+        assert_eq!((&*told_bounce[0].key, &*told_bounce[1].key), ("n-1.0", "n-1.1"));
+        assert_eq!(told_bounce[0].provider_ids, ["EXAMPLE7c191be45-e9aedb9a-000000"]);
+        assert_eq!(told_bounce[0].message_id.as_deref(), Some("7.a@example.com"));
+        assert_eq!(told_bounce[1].recipient.as_deref(), Some("b@example.org"));
+        let diagnostic = Some("General".to_owned());
+        let what = MailEventKind::Bounced { is_permanent: true, status: None, diagnostic };
+        assert_eq!(told_bounce[1].what, what);
+        let open = json!({"ipAddress": "192.0.2.1", "timestamp": "2017-08-09T22:00:19.652Z",
+            "userAgent": "Mozilla/5.0 (iPhone)"});
+        let opened = told(json!({"eventType": "Open", "mail": mail(), "open": open}));
+        assert_eq!(opened[0].recipient.as_deref(), Some("kim@example.org"));
+        assert_eq!((&*opened[0].key, opened[0].at.as_millis()), ("n-1", 1_502_316_019_652));
+        let delivery = json!({"timestamp": "2016-10-19T23:21:04.133Z", "smtpResponse": "250 2.6.0 ok",
+            "recipients": ["kim@example.org"]});
+        let delivered =
+            told(json!({"eventType": "Delivery", "mail": mail(), "delivery": delivery}));
+        let response = Some("250 2.6.0 ok".to_owned());
+        assert_eq!(delivered[0].what, MailEventKind::Delivered { response });
+    }
+}

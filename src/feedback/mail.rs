@@ -1,0 +1,273 @@
+//! What comes to the return path by mail: matched, archived, and then recorded.
+//!
+//! The message is archived first, in the thread of the one it is about; then what it says is recorded
+//! of each recipient, and who must not be written to again is put on the suppression list. `Ok` means
+//! that all of it is durable. Whoever sends it again changes nothing. How a report is read is
+//! `report`'s, what it makes of a recipient the archive's, which message is meant `mail_match`'s.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+use super::mail_match::{Match, Verdict, find, verdicts};
+use crate::archive::{
+    Accepted, Archive, ArchiveError, Client, Durable, MailReport, MailReportKind, MessageNote,
+    Reported, Suppression,
+};
+use crate::intake::{Intake, MailArrival};
+use crate::model::{
+    Channel, Clock, Digest, Envelope, EventKind, Mailbox, MessageId, ReversePath, Timestamp,
+};
+use crate::policy::Apps;
+use crate::report::{self, Class, Finding, Report};
+use crate::rewrite::VerpKeys;
+use crate::telemetry;
+
+/// Messages that are read and archived at one time.
+const MAX_AT_ONCE: usize = 8;
+/// How long a report waits for the attempt that it is about to be judged.
+const EARLY_TIMEOUT: Duration = Duration::from_secs(10);
+const EARLY_PAUSE: Duration = Duration::from_millis(100);
+/// A mailbox that does not exist may exist again: providers give names out anew after months, and
+/// a domain may have been broken for some days.
+const BOUNCE_KEPT: Duration = Duration::from_secs(90 * 86_400);
+/// Longest reason of a suppression, in characters.
+const MAX_REASON_CHARS: usize = 200;
+
+/// What the return path needs.
+pub struct MailDesk {
+    archive: Archive,
+    intake: Intake,
+    apps: std::sync::Arc<arc_swap::ArcSwap<Apps>>,
+    keys: VerpKeys,
+    return_path: Mailbox,
+    clock: Clock,
+    at_once: Semaphore,
+}
+
+/// A message as it came.
+pub(super) struct Piece {
+    pub envelope: Envelope,
+    /// The one recipient, an address of ours.
+    pub forward: Mailbox,
+    pub raw: Bytes,
+    pub newlines_fixed: bool,
+    pub client: Client,
+}
+
+/// It could not be stored; the cause is in the log.
+pub(super) struct NotNow;
+
+impl From<ArchiveError> for NotNow {
+    fn from(error: ArchiveError) -> NotNow {
+        tracing::error!(%error, "mail to the return path could not be stored");
+        NotNow
+    }
+}
+
+impl MailDesk {
+    /// A desk for mail to this address and those made from it with these keys.
+    pub fn new(
+        archive: Archive,
+        intake: Intake,
+        apps: std::sync::Arc<arc_swap::ArcSwap<Apps>>,
+        keys: VerpKeys,
+        return_path: Mailbox,
+        clock: Clock,
+    ) -> MailDesk {
+        let at_once = Semaphore::new(MAX_AT_ONCE);
+        MailDesk { archive, intake, apps, keys, return_path, clock, at_once }
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        (self.clock)()
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        self.intake.has_room()
+    }
+
+    /// Reads, archives and records a message; `Ok` means that all of it is durable.
+    pub(super) async fn take(&self, piece: Piece) -> Result<Durable<MessageId>, NotNow> {
+        let _place = self.at_once.acquire().await.map_err(|_| NotNow)?;
+        let (raw, now) = (piece.raw.clone(), self.now());
+        let (reverse, forward) = (piece.envelope.reverse_path.clone(), piece.forward.clone());
+        // Reading is linear, but megabytes of it would keep other sessions waiting.
+        let reading = tokio::task::spawn_blocking(move || {
+            let report = report::read_envelope(&raw, &reverse, &forward);
+            (report, Digest::of(&raw))
+        });
+        let (report, digest) = reading.await.map_err(|_| NotNow)?;
+        let keys = (&self.keys, &self.return_path);
+        let found = find(&self.archive, keys, report.as_ref(), &piece.forward, &piece.raw, now)?;
+        let is_machine = report.is_some() || piece.envelope.reverse_path == ReversePath::Null;
+        let verdicts = match (&report, &found) {
+            (Some(report), Some(found)) => verdicts(report, found),
+            (None, _) | (_, None) => Vec::new(),
+        };
+        let arrival = MailArrival {
+            envelope: piece.envelope,
+            raw: piece.raw,
+            newlines_fixed: piece.newlines_fixed,
+            client: piece.client,
+            about: found.as_ref().map(|found| found.message.id),
+            tag: tag(report.as_ref(), found.as_ref(), &verdicts, is_machine),
+            received_at: now,
+        };
+        let accepted = self.intake.receive_mail(arrival, &self.apps.load_full()).await?;
+        let (ids, is_new) = match accepted {
+            Accepted::New(ids) => (ids, true),
+            Accepted::Repeated(ids) => (ids, false),
+            Accepted::Conflict => return Err(NotNow),
+        };
+        let id = ids.into_iter().next().ok_or(NotNow)?;
+        telemetry::record::feedback(if found.is_some() { "mail" } else { "unmatched_mail" });
+        if let Some(found) = &found {
+            for verdict in &verdicts {
+                self.record(found, verdict, id.get(), digest, now).await?;
+            }
+            if is_new && !is_machine {
+                self.replied(found, id.get(), now).await?;
+            }
+        }
+        Ok(id)
+    }
+
+    async fn record(
+        &self,
+        found: &Match,
+        verdict: &Verdict,
+        id: MessageId,
+        digest: Digest,
+        now: Timestamp,
+    ) -> Result<(), NotNow> {
+        let report = MailReport {
+            message: found.message.id,
+            recipient: verdict.recipient,
+            kind: verdict.kind,
+            status: verdict.status,
+            diagnostic: verdict.diagnostic.clone(),
+            detail: format!("{}, told by {id}", verdict.words),
+            at: now,
+            key: digest,
+        };
+        let reported = self.settled(report).await?;
+        let (message, recipient) = (found.message.id, verdict.recipient);
+        match reported {
+            Reported::Changed(_) => {
+                let kind = verdict.kind.event().as_str();
+                telemetry::record::feedback(kind);
+                tracing::info!(id = %message, recipient, kind, report = %id, "report by mail");
+            }
+            Reported::Unchanged(_) | Reported::Unknown => {}
+            Reported::TooEarly => return Err(NotNow),
+        }
+        // A crash may have come between the first time and this.
+        match found.is_proven {
+            true => self.suppress(found, verdict, now).await,
+            // Anybody can write a report that names a Message-ID, and must not silence others.
+            false => Ok(()),
+        }
+    }
+
+    /// Records it, waiting for an attempt that is still to be judged.
+    async fn settled(&self, report: MailReport) -> Result<Reported, ArchiveError> {
+        let deadline = Instant::now() + EARLY_TIMEOUT;
+        loop {
+            let reported = self.archive.record_mail_report(report.clone()).await?;
+            if reported != Reported::TooEarly || Instant::now() >= deadline {
+                return Ok(reported);
+            }
+            tokio::time::sleep(EARLY_PAUSE).await;
+        }
+    }
+
+    /// An address that does not work is not written to for a while, and who complained is not
+    /// written to by the same sender again.
+    async fn suppress(
+        &self,
+        found: &Match,
+        verdict: &Verdict,
+        now: Timestamp,
+    ) -> Result<(), NotNow> {
+        let (word, originator, expires_at) = match verdict.kind {
+            MailReportKind::Failed { is_hard: true } => {
+                ("bounce", None, Some(now.plus(BOUNCE_KEPT)))
+            }
+            MailReportKind::Complained => ("complaint", found.message.medium.sender(), None),
+            MailReportKind::Failed { is_hard: false }
+            | MailReportKind::Delayed
+            | MailReportKind::Delivered
+            | MailReportKind::Displayed => return Ok(()),
+        };
+        let Some(recipient) = found.message.medium.recipient(verdict.recipient) else {
+            return Ok(());
+        };
+        let reason = format!("{word}: {}", verdict.words);
+        let entry = Suppression {
+            channel: Channel::Email,
+            recipient: recipient.to_lowercase(),
+            originator: originator.map(|address| address.to_lowercase()),
+            reason: reason.chars().take(MAX_REASON_CHARS).collect(),
+            by: word.to_owned(),
+            at: now,
+            expires_at,
+        };
+        if self.archive.suppress(entry).await? {
+            tracing::info!(id = %found.message.id, recipient = verdict.recipient, word, "suppressed");
+        }
+        Ok(())
+    }
+
+    /// A person answered.
+    async fn replied(&self, found: &Match, id: MessageId, at: Timestamp) -> Result<(), NotNow> {
+        let note = MessageNote {
+            message: found.message.id,
+            kind: EventKind::Replied,
+            by: None,
+            detail: Some(format!("by {id}")),
+            at,
+        };
+        Ok(self.archive.note(note).await?)
+    }
+}
+
+/// What the message is found by later: its kind, or that nobody knows what it is about.
+fn tag(
+    report: Option<&Report>,
+    found: Option<&Match>,
+    verdicts: &[Verdict],
+    is_machine: bool,
+) -> &'static str {
+    let is_auto_reply =
+        report.is_some_and(|report| matches!(report.finding, Finding::AutoReply(_)));
+    match (found, report) {
+        (_, _) if is_auto_reply => "auto-reply",
+        (None, _) => "unmatched",
+        (Some(_), None) if is_machine => "unmatched",
+        (Some(_), None) => "reply",
+        (Some(_), Some(_)) => match verdicts.first().map(|verdict| verdict.kind) {
+            Some(MailReportKind::Failed { .. }) => "bounce",
+            Some(MailReportKind::Delayed) => "delay",
+            Some(MailReportKind::Delivered) => "delivery",
+            Some(MailReportKind::Displayed) => "read-receipt",
+            Some(MailReportKind::Complained) => "complaint",
+            None => "unmatched",
+        },
+    }
+}
+
+/// What the archive is told of a class; `None` is nothing.
+pub(super) fn kind_of(class: Class) -> Option<MailReportKind> {
+    match class {
+        Class::Hard => Some(MailReportKind::Failed { is_hard: true }),
+        Class::Soft => Some(MailReportKind::Failed { is_hard: false }),
+        Class::Delayed => Some(MailReportKind::Delayed),
+        Class::Delivered => Some(MailReportKind::Delivered),
+        Class::Complaint => Some(MailReportKind::Complained),
+        Class::Displayed => Some(MailReportKind::Displayed),
+        Class::AutoReply | Class::Unknown => None,
+    }
+}
