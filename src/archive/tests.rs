@@ -5,6 +5,7 @@ mod check;
 mod corpus;
 mod disk;
 mod errors;
+mod mail_reports;
 mod power;
 mod receipts;
 mod records;

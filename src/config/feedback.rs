@@ -1,17 +1,19 @@
 //! What follows a message after it left: `[tracking]`, `[dkim]`, `[feedback]`, `[[flow]]`.
-//! Of these only flows and the public URL have an effect yet.
+//! Of these only `[feedback]`, flows and the public URL have an effect yet.
 
 use super::address::{DOMAIN, LISTEN, MAILBOX};
 use super::kind::{Complaint, Flag, List, Word};
-use super::later::{DkimKey, FeedbackListener, FeedbackSettings, TrackingSettings};
+use super::later::{DkimKey, TrackingSettings};
 use super::listener::{Ports, read_listener_tls};
 use super::pattern::{GLOB, Glob, HTTP_URL, REGEX};
 use super::problem::closest;
 use super::secret::{OneLine, PemKey};
 use super::section::Section;
 use super::sms::REPLY;
+use crate::feedback::settings::{ReturnPathListener, ReturnPathSettings, ReturnPathTls};
 use crate::flow::{Flow, FlowAction, FlowMatcher};
 use crate::model::{Channel, EventKind, Secret};
+use crate::submission::settings::ListenerTls;
 use url::Url;
 
 pub(super) fn read_tracking(top: &Section<'_, '_>) -> Option<TrackingSettings> {
@@ -60,20 +62,23 @@ pub(super) fn read_feedback(
     top: &Section<'_, '_>,
     has_tls: bool,
     ports: &mut Ports,
-) -> Option<FeedbackSettings> {
-    top.no_effect_yet("feedback");
+) -> Option<ReturnPathSettings> {
     top.optional_table("feedback", |feedback| {
         let return_path = feedback.required("return_path", &MAILBOX);
         let listeners = feedback.tables("listener", |listener| {
             let listen = listener.required("listen", &LISTEN).flatten();
-            let tls = read_listener_tls(listener, has_tls);
+            let tls = match read_listener_tls(listener, has_tls) {
+                ListenerTls::Off => ReturnPathTls::Off,
+                ListenerTls::StartTls => ReturnPathTls::StartTls,
+                ListenerTls::Implicit => ReturnPathTls::Implicit,
+            };
             if let Some(listen) = listen {
                 ports.take(listen, listener);
             }
-            listen.map(|listen| FeedbackListener { listen, tls })
+            listen.map(|listen| ReturnPathListener { listen, tls })
         });
         let listeners = listeners.into_iter().flatten().collect();
-        Some(FeedbackSettings { return_path: return_path?, listeners })
+        Some(ReturnPathSettings { return_path: return_path?, listeners })
     })
 }
 

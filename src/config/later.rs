@@ -2,14 +2,12 @@
 //! form, so that a room can take its own over when it is built. Until then `waybill check` says of
 //! each of them that it has no effect.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use url::Url;
 
 use super::pattern::Glob;
-use crate::model::{AppName, Domain, Mailbox, Secret, UpstreamName};
-use crate::submission::settings::ListenerTls;
+use crate::model::{AppName, Domain, Secret, UpstreamName};
 
 /// Everything without effect yet.
 #[derive(Clone, Debug)]
@@ -22,7 +20,6 @@ pub struct Later {
     pub upstreams: Vec<SmppUpstream>,
     pub tracking: Option<TrackingSettings>,
     pub dkim: Vec<DkimKey>,
-    pub feedback: Option<FeedbackSettings>,
 }
 
 /// How long messages are kept.
@@ -77,18 +74,4 @@ pub struct DkimKey {
     pub selector: Domain,
     /// PEM
     pub private_key: Secret,
-}
-
-/// `[feedback]`.
-#[derive(Clone, Debug)]
-pub struct FeedbackSettings {
-    pub return_path: Mailbox,
-    pub listeners: Vec<FeedbackListener>,
-}
-
-/// One `[[feedback.listener]]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FeedbackListener {
-    pub listen: SocketAddr,
-    pub tls: ListenerTls,
 }

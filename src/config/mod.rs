@@ -57,6 +57,7 @@ use crate::intake::KeywordSettings;
 use crate::lifecycle::RetrySchedule;
 use crate::net::TlsSettings;
 use crate::policy::{Apps, Routes};
+use crate::feedback::settings::ReturnPathSettings;
 use crate::relay::SmtpUpstream;
 use crate::sms::SmsUpstream;
 use crate::submission::{SmsPortSettings, SmtpSettings};
@@ -91,6 +92,8 @@ pub struct Config {
     pub sms: Option<SmsPortSettings>,
     pub keywords: KeywordSettings,
     pub public: PublicSettings,
+    /// `None` is off: bounces go where the application said.
+    pub feedback: Option<ReturnPathSettings>,
     pub queue: RetrySchedule,
     /// `None` is off.
     pub admin: Option<AdminSettings>,
@@ -205,7 +208,7 @@ fn read(top: &Section<'_, '_>, environment: &Environment) -> Config {
             UpstreamSettings::Smpp(upstream) => smpp.push(upstream),
         }
     }
-    let later = Later { retention, apps: later_apps, upstreams: smpp, tracking, dkim, feedback };
+    let later = Later { retention, apps: later_apps, upstreams: smpp, tracking, dkim };
     let apps = Apps(apps);
     Config {
         data_dir,
@@ -222,6 +225,7 @@ fn read(top: &Section<'_, '_>, environment: &Environment) -> Config {
         sms,
         keywords,
         public,
+        feedback,
         queue,
         admin,
         metrics,

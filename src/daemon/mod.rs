@@ -9,6 +9,7 @@ mod alive;
 pub(crate) mod control;
 mod gauges;
 mod reload;
+mod return_path;
 mod service;
 mod sms;
 mod start;

@@ -1,18 +1,24 @@
-//! The public port, where providers report what became of messages and hand over what came in.
+//! The public port, where providers report what became of messages and hand over what came in; and the
+//! SMTP port of the return path, where mail comes back.
 //!
 //! Gives a router for `/hooks/{upstream}/status` and `/hooks/{upstream}/inbound`; everything else is
 //! 404 with an empty body, so that a stranger learns nothing. What it keeps: nothing is believed
 //! before its origin is proven (the provider's signature over the configured public URL, our own
 //! proof in a status URL, or the upstream's token); nothing is answered with success before it is
 //! durable; a callback that comes again changes nothing; bodies, waits and waiters are bounded.
-//! How a provider's callback is read is `sms`'s; what a receipt means for a message is the archive's.
+//! How a provider's callback is read is `sms`'s, how a bounce is read `report`'s; what either means for a
+//! message is the archive's.
 
 mod forgeries;
 mod hooks;
 mod inbound;
 mod keywords;
+mod mail;
+mod mail_match;
+mod mail_port;
 mod masking;
 mod parts;
+pub mod settings;
 mod status;
 
 use std::collections::HashMap;
@@ -31,6 +37,8 @@ use crate::policy::Apps;
 use crate::sms::proof::ProofKey;
 use crate::sms::provider::{Provider, ProviderCallbacks};
 use forgeries::Forgeries;
+pub use mail::MailDesk;
+pub use mail_port::{MailPort, MailPortError};
 use parts::Parts;
 
 /// Callbacks that wait at one time, for an attempt to be judged or for the other parts of a

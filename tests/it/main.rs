@@ -51,6 +51,8 @@ mod relay_refusals;
 mod relay_tls;
 mod relay_wire;
 mod report_corpus;
+mod return_path;
+mod return_path_daemon;
 mod slow_clients;
 mod sms_control_characters;
 mod sms_feedback_early;
