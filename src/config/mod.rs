@@ -52,12 +52,12 @@ pub use problem::{Problem, Severity};
 
 use crate::admin::AdminSettings;
 use crate::archive::ArchiveSettings;
+use crate::feedback::settings::ReturnPathSettings;
 use crate::flow::Flow;
 use crate::intake::KeywordSettings;
 use crate::lifecycle::RetrySchedule;
 use crate::net::TlsSettings;
 use crate::policy::{Apps, Routes};
-use crate::feedback::settings::ReturnPathSettings;
 use crate::relay::SmtpUpstream;
 use crate::sms::SmsUpstream;
 use crate::submission::{SmsPortSettings, SmtpSettings};

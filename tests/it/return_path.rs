@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use waybill::archive::{
-    Archive, ClaimRequest, Filter, Judgement, Message, Order, Question, SearchOrder,
-    SearchRequest, Suppression,
+    Archive, ClaimRequest, Filter, Judgement, Message, Order, Question, SearchOrder, SearchRequest,
+    Suppression,
 };
 use waybill::feedback::settings::{ReturnPathListener, ReturnPathSettings, ReturnPathTls};
 use waybill::feedback::{MailDesk, MailPort};

@@ -44,7 +44,11 @@ const ROWS: [Row; 23] = [
     row(4, "evidence", &["archive", "rewrite"]),
     row(5, "submission", &["net", "smtp", "sms", "policy", "intake", "archive"]),
     row(5, "dispatch", &["archive", "lifecycle", "policy", "relay", "evidence"]),
-    row(5, "feedback", &["net", "smtp", "sms", "mime", "report", "rewrite", "policy", "intake", "archive"]),
+    row(
+        5,
+        "feedback",
+        &["net", "smtp", "sms", "mime", "report", "rewrite", "policy", "intake", "archive"],
+    ),
     row(5, "flow", &["archive", "net", "intake", "policy", "sms"]),
     row(5, "admin", &["net", "archive", "account", "evidence", "mime", "intake"]),
     top(6, "config"),
