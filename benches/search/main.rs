@@ -3,9 +3,12 @@
 //! `cargo bench --bench search`. Fills an archive with messages of one seed, asks 200 mixed questions while the index is
 //! still behind, waits for it, builds it anew once for its rate, then asks the questions again: each for its first page,
 //! and for the page a thousand pages deep (or its last one), six in ten newest first, two oldest first, two by relevance.
-//! It tells p50 and p99, and resident memory with the part that is only mapped from files. With `--throughput` it
-//! compares how fast messages are accepted with the index and without, in turns.
+//! It tells p50 and p99 by the clock and in time of a processor, and resident memory with the part that is only mapped
+//! from files; for what a process needs that only answers, ask again with `--keep` and the same `--dir`. With
+//! `--throughput` it compares how fast messages are accepted with the index and without, in turns. With `--burst` it
+//! looks for messages during a burst of others, each as soon as it was accepted.
 
+mod meter;
 mod story;
 
 use std::path::{Path, PathBuf};
@@ -18,6 +21,7 @@ use waybill::archive::{
     Archive, ArchiveSettings, Filter, Place, Question, SearchOrder, SearchRequest, StagingLimits,
 };
 
+use meter::Meter;
 use story::Story;
 
 const USAGE: &str = "\
@@ -27,7 +31,8 @@ cargo bench --bench search -- [OPTIONS]
   --text N         bytes of text of a message (default 5120)
   --dir DIR        keep the archive in DIR, and use the one that is there
   --keep           do not build the index anew
-  --throughput     only compare how fast messages are accepted with the index and without";
+  --throughput     only compare how fast messages are accepted with the index and without
+  --burst          only look for messages while all others are accepted";
 
 /// Accepts under way while the archive is filled.
 const TOGETHER: usize = 400;
@@ -35,6 +40,8 @@ const TOGETHER: usize = 400;
 const PAGE: usize = 50;
 const DEEP: usize = 1_000;
 const QUESTIONS: usize = 200;
+/// Between two messages of a burst that are looked for.
+const PROBE_PAUSE: Duration = Duration::from_millis(100);
 /// Turns that medians are taken of.
 const ROUNDS: usize = 3;
 
@@ -46,6 +53,7 @@ struct Options {
     dir: Option<PathBuf>,
     keep: bool,
     throughput: bool,
+    burst: bool,
 }
 
 fn main() -> ExitCode {
@@ -72,6 +80,9 @@ async fn run(options: &Options) -> Result<(), Trouble> {
     if options.throughput {
         return throughput(options).await;
     }
+    if options.burst {
+        return burst(options).await;
+    }
     let temporary = TempDir::new()?;
     let dir = options.dir.as_deref().unwrap_or(temporary.path());
     let archive = open(dir)?;
@@ -92,12 +103,49 @@ async fn run(options: &Options) -> Result<(), Trouble> {
     for (kind, bytes) in archive.disk_usage() {
         println!("{kind:>9}: {} MiB", bytes >> 20);
     }
-    memory("before");
+    meter::memory("before");
     ask(&archive, &questions, "first page", false)?;
     ask(&archive, &questions, "again", false)?;
-    memory("after first pages");
+    meter::memory("after first pages");
     ask(&archive, &questions, "deep page", true)?;
-    memory("after deep pages");
+    meter::memory("after deep pages");
+    archive.close().await;
+    Ok(())
+}
+
+/// Accepts all messages, and now and then one more that is looked for at once; then asks everything
+/// while the index is behind.
+async fn burst(options: &Options) -> Result<(), Trouble> {
+    let dir = TempDir::new()?;
+    let archive = open(dir.path())?;
+    let others = archive.clone();
+    let (count, text_bytes) = (options.messages, options.text_bytes);
+    let filling = tokio::spawn(async move {
+        fill(&others, 0..count, text_bytes).await.map_err(|trouble| trouble.to_string())
+    });
+    let (mut clock, mut busy, mut missed) = (Vec::new(), Vec::new(), 0);
+    while !filling.is_finished() {
+        tokio::time::sleep(PROBE_PAUSE).await;
+        let number = count + clock.len() as u64;
+        let message = Story::new(number).message(text_bytes);
+        archive.accept(message).await?;
+        let question = Question::parse(&format!("INV-{}", number / 3)).map_err(|e| e.detail)?;
+        let meter = Meter::start();
+        let found = page(&archive, &question, SearchOrder::Newest, None, PAGE)?.0;
+        let (wall, cost) = meter.end();
+        missed += usize::from(found == 0);
+        clock.push(wall);
+        busy.push(cost);
+    }
+    let rate = filling.await??;
+    let progress = archive.search_progress()?;
+    let behind = progress.total - progress.indexed;
+    println!("{rate:.0} a second, then the index is {behind} behind");
+    println!("{} looked for as soon as accepted, {missed} not found:", clock.len());
+    tell("by the clock", &mut clock);
+    tell("processor", &mut busy);
+    ask(&archive, &Story::questions(QUESTIONS), "behind", false)?;
+    meter::memory("after the burst");
     archive.close().await;
     Ok(())
 }
@@ -155,33 +203,34 @@ async fn fill(
 /// Waits for the index, and tells what it cost: by the clock, and in time of a processor, which does
 /// not depend on what else the machine does.
 async fn settle(archive: &Archive, what: &str) -> Result<(), Trouble> {
-    let (begin, busy) = (Instant::now(), processor_seconds());
-    let from = archive.search_progress()?.indexed;
+    let (begin, busy) = (Instant::now(), meter::indexing_seconds());
+    let mut from = None;
     loop {
         let progress = archive.search_progress()?;
         if progress.is_given_up {
             return Err("the index was given up".into());
         }
+        // At the start it is not known yet what the index has; while it is built anew, it has nothing.
+        if from.is_none() && (progress.indexed > 0 || progress.is_rebuilding) {
+            from = Some(progress.indexed);
+        }
         if !progress.is_rebuilding && progress.indexed == progress.total {
-            let (seconds, busy) = (begin.elapsed().as_secs_f64(), processor_seconds() - busy);
-            let count = (progress.total - from) as f64;
+            let seconds = begin.elapsed().as_secs_f64();
+            let busy = meter::indexing_seconds() - busy;
+            let count = progress.total - from.unwrap_or(progress.total);
+            if count == 0 {
+                println!("{what}: the index had everything");
+                return Ok(());
+            }
             println!(
                 "{what}: {count} messages in {seconds:.1} s, {:.0} a second; {:.0} a second of a processor",
-                count / seconds,
-                count / busy,
+                count as f64 / seconds,
+                count as f64 / busy,
             );
             return Ok(());
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-}
-
-/// User and system time of this process (proc(5)), with the usual hundred ticks a second.
-fn processor_seconds() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let after_name = stat.rsplit(')').next().unwrap_or_default();
-    let ticks = after_name.split_whitespace().skip(11).take(2);
-    ticks.filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
 }
 
 /// Where the page a thousand pages deep begins, or the last one.
@@ -217,7 +266,8 @@ fn page(
 /// Asks everything, each three times: the first answer is what a person waits for, the fastest one is
 /// what it costs where others use the machine too.
 fn ask(archive: &Archive, questions: &[String], what: &str, is_deep: bool) -> Result<(), Trouble> {
-    let (mut first, mut fastest) = (Vec::new(), Vec::new());
+    let (mut first, mut fastest, mut busy) = (Vec::new(), Vec::new(), Vec::new());
+    let mut slowest = Vec::new();
     for (number, q) in questions.iter().enumerate() {
         let question = Question::parse(q).map_err(|error| format!("{q}: {}", error.detail))?;
         let order = match number % 10 {
@@ -229,38 +279,36 @@ fn ask(archive: &Archive, questions: &[String], what: &str, is_deep: bool) -> Re
         let mut times = Vec::new();
         let mut found = 0;
         for _ in 0..3 {
-            let begin = Instant::now();
+            let meter = Meter::start();
             found = page(archive, &question, order, after, PAGE)?.0;
-            times.push(begin.elapsed());
+            times.push(meter.end());
         }
-        first.push((times[0], q.as_str(), order, found));
-        fastest.push((times.iter().min().copied().unwrap_or_default(), q.as_str(), order, found));
+        first.push(times[0].0);
+        busy.push(times[0].1);
+        let least = times.iter().map(|(wall, _)| *wall).min().unwrap_or_default();
+        fastest.push(least);
+        slowest.push((times[0].1, q.as_str(), order, found));
     }
-    for (name, times) in [("first", &mut first), ("fastest", &mut fastest)] {
-        times.sort_by_key(|asked| asked.0);
-        let at = |part: usize| {
-            times[(times.len() * part / 100).min(times.len() - 1)].0.as_secs_f64() * 1e3
-        };
-        let (p50, p99, most) = (at(50), at(99), at(100));
-        println!("{what:>10}, {name:<7}: p50 {p50:.2} ms, p99 {p99:.2} ms, most {most:.2} ms");
-    }
-    for (time, q, order, found) in fastest.iter().rev().take(6) {
+    println!("{what}:");
+    tell("by the clock", &mut first);
+    tell("processor", &mut busy);
+    tell("fastest", &mut fastest);
+    slowest.sort_by_key(|asked| asked.0);
+    for (time, q, order, found) in slowest.iter().rev().take(6) {
         let time = time.as_secs_f64() * 1e3;
         println!("{time:>22.2} ms  {found:>3} found  {order:?}  {q}");
     }
     Ok(())
 }
 
-/// What is resident, and the parts of it that are its own and that are mapped from files.
-fn memory(when: &str) {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mut line = format!("memory {when}:");
-    for field in ["VmHWM", "VmRSS", "RssAnon", "RssFile"] {
-        let kib = status.lines().find_map(|l| l.strip_prefix(field)?.split_whitespace().nth(1));
-        let kib: u64 = kib.and_then(|kib| kib.parse().ok()).unwrap_or_default();
-        line.push_str(&format!(" {field} {} MiB", kib >> 10));
-    }
-    println!("{line}");
+fn tell(name: &str, times: &mut [Duration]) {
+    times.sort();
+    let at = |part: usize| match times.get((times.len() * part / 100).min(times.len().max(1) - 1)) {
+        Some(time) => time.as_secs_f64() * 1e3,
+        None => 0.0,
+    };
+    let (p50, p99, most) = (at(50), at(99), at(100));
+    println!("{name:>14}: p50 {p50:.2} ms, p99 {p99:.2} ms, most {most:.2} ms");
 }
 
 fn open(dir: &Path) -> Result<Archive, Trouble> {
@@ -283,6 +331,7 @@ fn options(mut arguments: impl Iterator<Item = String>) -> Result<Options, Strin
         dir: None,
         keep: false,
         throughput: false,
+        burst: false,
     };
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().ok_or(format!("{argument} needs a value"));
@@ -295,6 +344,7 @@ fn options(mut arguments: impl Iterator<Item = String>) -> Result<Options, Strin
             "--text" => options.text_bytes = number(value()?)?.clamp(64, 1 << 20) as usize,
             "--keep" => options.keep = true,
             "--throughput" => options.throughput = true,
+            "--burst" => options.burst = true,
             "--dir" => options.dir = Some(value()?.into()),
             other => return Err(format!("there is no option {other}")),
         }

@@ -71,6 +71,9 @@ pub(super) struct Hasher {
     jobs: Sender<Job>,
     /// Hashes under way, and whoever waits for one.
     queue: Arc<Semaphore>,
+    /// How many were computed.
+    #[cfg(test)]
+    pub(super) computed: Arc<std::sync::atomic::AtomicU64>,
 }
 
 impl Hasher {
@@ -85,7 +88,12 @@ impl Hasher {
                 tracing::error!(%error, "a thread for passwords could not be started");
             }
         }
-        Hasher { jobs, queue: Arc::new(Semaphore::new(parallel + MAX_WAITING)) }
+        Hasher {
+            jobs,
+            queue: Arc::new(Semaphore::new(parallel + MAX_WAITING)),
+            #[cfg(test)]
+            computed: Arc::default(),
+        }
     }
 
     /// Whether a stored hash is as costly as those of today.
@@ -122,6 +130,8 @@ impl Hasher {
         work: impl FnOnce() -> Result<T, AccountError> + Send + 'static,
     ) -> Result<T, AccountError> {
         let place = self.queue.clone().try_acquire_owned().map_err(|_| AccountError::Busy)?;
+        #[cfg(test)]
+        self.computed.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let (reply, answer) = oneshot::channel();
         let job = move || {
             // Whoever asked may be gone.
@@ -182,6 +192,11 @@ fn work(waiting: &Mutex<Receiver<Job>>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_decoy_costs_as_much_as_every_other() {
+        assert!(DECOY.starts_with(CURRENT));
+    }
 
     #[test]
     fn short_long_and_plain_passwords_are_refused() {

@@ -427,3 +427,50 @@ fn taken(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+    use std::sync::atomic::Ordering;
+
+    use crate::account::{AppScope, NewUser, Role};
+    use crate::archive::{Archive, ArchiveSettings, StagingLimits};
+
+    /// The time that a login takes is that of its hashes: whoever is refused is refused after one,
+    /// whether there is such a user or not.
+    #[tokio::test]
+    async fn every_refused_login_costs_one_hash() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = ArchiveSettings {
+            data_dir: dir.path().to_owned(),
+            cache_bytes: 1 << 20,
+            volume_bytes: 1 << 20,
+            reserve_bytes: 0,
+            staging: StagingLimits::default(),
+        };
+        let accounts = Accounts::new(Archive::open(&settings).unwrap());
+        let now = Timestamp::from_millis(0);
+        for name in ["anna", "gone"] {
+            let name = UserName::parse(name).unwrap();
+            let new = NewUser { name, role: Role::Admin, scope: AppScope::All };
+            let password = Secret::new("seven quiet lighthouse keepers".to_owned());
+            accounts.add_user(new, password, now).await.unwrap();
+        }
+        accounts.disable_user(UserName::parse("gone").unwrap(), now).await.unwrap();
+        let long = "x".repeat(500);
+        for user in ["anna", "gone", "nobody", "", "a b", &long] {
+            let before = accounts.hasher.computed.load(Ordering::Relaxed);
+            let attempt = LoginAttempt {
+                user: user.to_owned(),
+                password: Secret::new("not the password".to_owned()),
+                code: None,
+                client: Ipv4Addr::LOCALHOST.into(),
+            };
+            let lifetime = Duration::from_secs(60);
+            let refused = accounts.log_in(attempt, lifetime, now, Instant::now()).await.unwrap();
+            assert_eq!(refused.unwrap_err(), LoginRefusal::Wrong, "{user}");
+            assert_eq!(accounts.hasher.computed.load(Ordering::Relaxed), before + 1, "{user}");
+        }
+    }
+}

@@ -15,7 +15,7 @@ pub(super) struct AbsenceView {
     app: String,
     since: String,
     until: String,
-    /// Whether the gateway was up for the whole period.
+    /// Whether the gateway was up for the whole period; an empty period proves nothing.
     up: bool,
     /// When it was not, or is not known to have been.
     gaps: Vec<GapView>,
@@ -52,7 +52,7 @@ impl AbsenceView {
             app: absence.app.to_string(),
             since: absence.since.to_string(),
             until: absence.until.to_string(),
-            up: absence.gaps.is_empty(),
+            up: absence.gaps.is_empty() && absence.since < absence.until,
             gaps: absence.gaps.iter().map(gap).collect(),
             more_gaps: absence.has_more_gaps,
             submissions: absence.submissions,

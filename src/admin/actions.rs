@@ -9,7 +9,7 @@ use axum::{Extension, Json};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::body::{Index, OptionalJsonBody};
+use super::body::{Index, JsonBody, OptionalJsonBody};
 use super::messages::message_id;
 use super::parameters::{self, Segment};
 use super::problem::{Problem, ProblemKind};
@@ -93,11 +93,11 @@ async fn act(kind: ActionKind, wish: Wish) -> Result<Json<MessageView>, Problem>
 /// Longest reason for an action; the archive keeps no more.
 const MAX_REASON_CHARS: usize = 500;
 
-/// `{"reason": "…"}`, which may be left out.
+/// `{"reason": "…"}`
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct DeleteBody {
-    reason: Option<String>,
+    reason: String,
 }
 
 /// `DELETE …/{id}`: the content goes; what proves that it was there stays.
@@ -106,16 +106,23 @@ pub(super) async fn delete(
     Extension(identity): Extension<Identity>,
     Segment(id): Segment<String>,
     uri: Uri,
-    OptionalJsonBody(body): OptionalJsonBody<DeleteBody>,
+    JsonBody(body): JsonBody<DeleteBody>,
 ) -> Result<Json<MessageView>, Problem> {
     parameters::none(&uri)?;
     let message = message_id(&id)?;
-    let reason = body.and_then(|body| body.reason);
-    check_reason(reason.as_deref())?;
+    let reason = body.reason;
+    if reason.trim().is_empty()
+        || reason.chars().any(char::is_control)
+        || reason.chars().count() > MAX_REASON_CHARS
+    {
+        let detail = format!("reason says why, in one line of 1 to {MAX_REASON_CHARS} characters.");
+        return Err(Problem::of_field(ProblemKind::InvalidBody, "reason", detail));
+    }
     let scope = identity.scope.clone();
     state.read(move |state| state.message(message, &scope).map(drop)).await?;
     let (by, at) = (identity.actor.to_string(), super::now());
-    let erasure = Erasure { message, kind: ErasureKind::Delete, by: by.clone(), reason, at };
+    let erasure =
+        Erasure { message, kind: ErasureKind::Delete, by: by.clone(), reason: Some(reason), at };
     match state.archive.erase(erasure).await? {
         Ok(left) => {
             tracing::info!(id = %message, by, "deleted");

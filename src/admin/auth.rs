@@ -16,7 +16,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::limiter::{Verdict, network};
 use super::problem::{Problem, ProblemKind};
-use super::record::Call;
+use super::record::{Call, Rule};
 use super::session::{self, CSRF_FIELD};
 use super::state::{AdminState, read_accounts};
 use crate::account::{Identity, Permission, Session, TokenRefusal, csrf_token};
@@ -25,23 +25,23 @@ use crate::model::Secret;
 
 /// Lets the request through to its handler, or answers 401, 403 or 429.
 pub(super) async fn authorize(
-    State((state, permission)): State<(AdminState, Permission)>,
+    State((state, rule)): State<(AdminState, Rule)>,
     mut request: Request,
     next: Next,
 ) -> Response {
     // Taken out first: a request can not be shared with another thread, and so not be borrowed
     // across the look-up.
     let asked = Asked::read(&request);
-    if permission == Permission::LogIn {
+    if rule.permission == Permission::LogIn {
         request.extensions_mut().insert(Caller { client: asked.client, visit: None });
         return next.run(request).await;
     }
-    match identify(&state, asked, permission).await {
+    match identify(&state, asked, rule.permission).await {
         Ok((identity, caller)) => {
             let route = request.extensions().get::<MatchedPath>().cloned();
             let route = route.as_ref().map_or("", MatchedPath::as_str);
             let client = caller.client.to_canonical().to_string();
-            let call = Call::new(&identity, client, &request, route);
+            let call = Call::new(&identity, client, &request, (route, rule));
             request.extensions_mut().insert(identity);
             request.extensions_mut().insert(caller);
             state.recorder.around(call, request, next).await
@@ -210,7 +210,12 @@ async fn visitor(
         if !is_ours || !is_told {
             let by = visitor.identity.actor.to_string();
             deny(state, asked, "cross_site_refused", Some(by)).await;
-            let detail = "With a session, send the field 'X-CSRF-Token' as GET /api/v1/me gives it, from a page of this origin.";
+            let detail = match is_ours {
+                true => "With a session, send the field 'X-CSRF-Token' as GET /api/v1/me gives it.",
+                false => {
+                    "With a session, this comes from a page of this origin only: the field 'Origin' says which, and is the address of this API."
+                }
+            };
             return Err(Problem::new(ProblemKind::Forbidden, detail));
         }
     }
@@ -237,7 +242,7 @@ async fn deny(state: &AdminState, asked: &Asked, what: &'static str, by: Option<
 fn forbidden(identity: &Identity, permission: Permission) -> Problem {
     let role = identity.role;
     let detail = match role.may(permission) {
-        true => "This needs a token that is not limited to apps.".to_owned(),
+        true => "This needs somebody who is not limited to apps.".to_owned(),
         false => format!("The role {} does not include this.", role.as_str()),
     };
     Problem::new(ProblemKind::Forbidden, detail)

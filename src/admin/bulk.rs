@@ -153,11 +153,12 @@ pub(super) async fn begin(
     };
     tracing::info!(job = bulk.id, by = bulk.what.by, action = word(kind), "a job was begun");
     let bulk = go_on(&state, bulk, STEPS_AT_ONCE).await?;
+    // It goes on with this one, or forgets an older one that had to make room.
+    state.jobs.notify_one();
     let view = Json(JobView::new(&bulk));
     if bulk.state != BulkState::Running {
         return Ok(view.into_response());
     }
-    state.jobs.notify_one();
     let place = format!("/api/v1/jobs/{}", bulk.id);
     Ok((StatusCode::ACCEPTED, [(LOCATION, place)], view).into_response())
 }
@@ -391,12 +392,24 @@ pub(super) async fn run(state: AdminState) {
         loop {
             let mut stuck = BTreeSet::new();
             while take_turns(&state, &mut stuck).await {}
+            forget_old(&state).await;
             state.jobs.notified().await;
         }
     };
     tokio::select! {
         () = work => {}
         () = stop.cancelled() => {}
+    }
+}
+
+/// Makes room for the messages of new jobs.
+async fn forget_old(state: &AdminState) {
+    loop {
+        match state.archive.forget_bulk_items().await {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(error) => return tracing::error!(%error, "old jobs could not be forgotten"),
+        }
     }
 }
 

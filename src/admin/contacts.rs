@@ -21,8 +21,8 @@ use crate::account::{AppScope, Identity};
 use crate::archive::{EntriesOf, Filter, Message, Order};
 use crate::model::{AppName, MessageId};
 
-/// Longest address, in bytes.
-const MAX_ADDRESS_BYTES: usize = 320;
+/// Longest address.
+const MAX_ADDRESS_CHARS: usize = 320;
 
 pub(super) async fn one(
     State(state): State<AdminState>,
@@ -31,7 +31,7 @@ pub(super) async fn one(
     uri: Uri,
 ) -> Result<Json<PageView<ItemView>>, Problem> {
     let address = normal(&address);
-    let is_good = !address.is_empty() && address.len() <= MAX_ADDRESS_BYTES;
+    let is_good = !address.is_empty() && address.chars().count() <= MAX_ADDRESS_CHARS;
     if !is_good || address.chars().any(char::is_control) {
         return Err(Problem::not_found("contact"));
     }

@@ -16,7 +16,7 @@ use super::disposition;
 use super::messages::message_id;
 use super::parameters::{self, Parameters, Segment};
 use super::problem::{Problem, ProblemKind};
-use super::state::AdminState;
+use super::state::{AdminState, content_is_gone};
 use crate::account::Identity;
 use crate::archive::Message;
 use crate::evidence::{self, Proof};
@@ -48,7 +48,7 @@ pub(super) async fn raw(
     let read = move |state: &AdminState| {
         let message = state.message(id, &identity.scope)?;
         let bytes = match sent_to {
-            None => state.raw(id),
+            None => state.raw(&message),
             Some(recipient) => relayed(state, &message, recipient),
         };
         Ok((bytes?, message.channel()))
@@ -70,6 +70,9 @@ pub(super) async fn raw(
 /// The bytes as relayed: made again from the record, and only shown when they are what the digest
 /// of the attempt proves.
 fn relayed(state: &AdminState, message: &Message, recipient: u16) -> Result<Bytes, Problem> {
+    if message.redacted_at.is_some() {
+        return Err(content_is_gone(message.redacted_at));
+    }
     let Some((outgoing, proof)) = evidence::sent_to(&state.archive, message, recipient)? else {
         let detail = format!("The message has no recipient {recipient}.");
         return Err(Problem::of_field(ProblemKind::NotFound, "sent_to", detail));
@@ -161,7 +164,7 @@ async fn read_raw<T: Send + 'static>(
     state
         .read(move |state| {
             let message = state.message(id, &identity.scope)?;
-            Ok(make(&message, &state.raw(id)?))
+            Ok(make(&message, &state.raw(&message)?))
         })
         .await
 }

@@ -27,6 +27,7 @@ pub(crate) enum ProblemKind {
     TooLarge,
     UnsupportedMediaType,
     TooManyAttempts,
+    RateLimited,
     Busy,
     Timeout,
     Unavailable,
@@ -71,6 +72,9 @@ impl ProblemKind {
             }
             ProblemKind::TooManyAttempts => {
                 (None, "Too many tokens from this address were not valid.")
+            }
+            ProblemKind::RateLimited => {
+                (None, "Not now: its app erp sends as much as it may; try again in 3 seconds.")
             }
             ProblemKind::Busy => (None, "There are at most 4 of these at one time."),
             ProblemKind::Timeout => (None, "The request was given up after 30 seconds."),
@@ -118,6 +122,9 @@ impl ProblemKind {
             ),
             Kind::TooManyAttempts => {
                 ("too-many-attempts", StatusCode::TOO_MANY_REQUESTS, "Too many wrong attempts")
+            }
+            Kind::RateLimited => {
+                ("rate-limited", StatusCode::TOO_MANY_REQUESTS, "More than the app may send")
             }
             Kind::Busy => ("busy", StatusCode::TOO_MANY_REQUESTS, "Too many at one time"),
             Kind::Timeout => ("timeout", StatusCode::SERVICE_UNAVAILABLE, "It took too long"),

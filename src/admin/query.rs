@@ -1,5 +1,7 @@
 //! What the parameters of a request narrow messages to, and the pages of `GET /api/v1/messages`.
 
+use std::borrow::Cow;
+
 use axum::http::Uri;
 
 use super::cursor::{self, List};
@@ -29,8 +31,8 @@ const NARROWING: [&str; 13] = [
     "since",
     "until",
 ];
-/// Longest text that is searched for, in bytes: an address has at most 254.
-const MAX_TEXT_BYTES: usize = 320;
+/// Longest text that is searched for: an address has at most 254.
+const MAX_TEXT_CHARS: usize = 320;
 
 /// One page that was asked for.
 #[derive(Debug)]
@@ -179,8 +181,8 @@ fn read_filter(parameters: &mut Parameters, scope: &AppScope) -> Filter {
         apps: scope.names().map(<[AppName]>::to_vec),
         app: parameters
             .take("app", |t| AppName::parse(t).ok_or("app is the name of an app.".into())),
-        sender: parameters.take("sender", |t| read_text("sender", t)),
-        recipient: parameters.take("recipient", |t| read_text("recipient", t)),
+        sender: parameters.take("sender", |t| read_text("sender", &with_plus(t))),
+        recipient: parameters.take("recipient", |t| read_text("recipient", &with_plus(t))),
         reference: parameters.take("reference", |t| {
             Reference::parse(t).ok_or("reference is 1 to 64 bytes of text.".into())
         }),
@@ -205,10 +207,21 @@ fn read_status(text: &str) -> Result<Status, String> {
     Status::parse(text).ok_or_else(|| format!("status is one of {words}."))
 }
 
+/// A number whose `+` nobody encoded: it arrives as a space, and no address begins with one.
+fn with_plus(text: &str) -> Cow<'_, str> {
+    match text.strip_prefix(' ') {
+        Some(digits) if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Cow::Owned(format!("+{digits}"))
+        }
+        Some(_) | None => Cow::Borrowed(text),
+    }
+}
+
 fn read_text(name: &str, text: &str) -> Result<String, String> {
     let text = text.trim();
-    let good = (1..=MAX_TEXT_BYTES).contains(&text.len()) && !text.chars().any(char::is_control);
-    good.then(|| text.to_owned()).ok_or_else(|| format!("{name} is 1 to 320 bytes of text."))
+    let good =
+        (1..=MAX_TEXT_CHARS).contains(&text.chars().count()) && !text.chars().any(char::is_control);
+    good.then(|| text.to_owned()).ok_or_else(|| format!("{name} is 1 to 320 characters of text."))
 }
 
 /// RFC 3339, or a date, which is its first instant in UTC. A `+` that nobody encoded arrives as a
@@ -264,8 +277,8 @@ mod tests {
         check("direction=up", "direction is outbound or inbound.");
         check("order=random", "order is newest, oldest or, with q, relevance.");
         check("app=a%20b", "app is the name of an app.");
-        check("sender=", "sender is 1 to 320 bytes of text.");
-        check("recipient=a%0d%0ab", "recipient is 1 to 320 bytes of text.");
+        check("sender=", "sender is 1 to 320 characters of text.");
+        check("recipient=a%0d%0ab", "recipient is 1 to 320 characters of text.");
         check("attachment=%20", "attachment is 1 to 320");
         check(&format!("reference={}", "x".repeat(65)), "reference is 1 to 64 bytes");
         check("tag=", "tag is 1 to 128 bytes");
@@ -299,6 +312,17 @@ mod tests {
             (asked.narrowing.read, asked.order),
             (Some(ReadState::Unread), SearchOrder::Relevance)
         );
+    }
+
+    #[test]
+    fn a_number_is_read_with_its_plus_however_it_was_encoded() {
+        let recipient = |query: &str| read(query).unwrap().narrowing.filter.recipient.unwrap();
+        assert_eq!(recipient("recipient=+4512345678"), "+4512345678");
+        assert_eq!(recipient("recipient=%2B4512345678"), "+4512345678");
+        assert_eq!(recipient("recipient=4512345678"), "4512345678");
+        assert_eq!(recipient("recipient=+kim@example.org"), "kim@example.org");
+        let sender = read("sender=+4512345678").unwrap().narrowing.filter.sender;
+        assert_eq!(sender.as_deref(), Some("+4512345678"));
     }
 
     #[test]

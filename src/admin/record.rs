@@ -16,7 +16,7 @@ use axum::response::{IntoResponse, Response};
 use tokio_util::task::TaskTracker;
 
 use super::problem::Problem;
-use crate::account::Identity;
+use crate::account::{Identity, Permission};
 use crate::archive::{Archive, ArchiveError, Log, MessageNote, NewEntry, Slip};
 use crate::model::{EventKind, MessageId};
 
@@ -133,7 +133,7 @@ impl Recorder {
             self.add(Log::Operations, call.entry(status), note).await;
             return response;
         }
-        let slip = Slip::new(call.entries(call.promised()));
+        let slip = Slip::new(call.entries(call.rule.promised));
         let response = slip.accompany(next.run(request)).await;
         match self.settle(&call, &slip, response.status().as_u16()).await {
             Ok(()) => response,
@@ -179,9 +179,22 @@ impl Pending {
     }
 }
 
+/// What the table of routes says of every call of one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rule {
+    pub permission: Permission,
+    /// The status of an answer to what was done.
+    pub promised: u16,
+    /// What it leaves in the history of its message.
+    pub leaves: Option<EventKind>,
+    /// What the security log calls it.
+    pub security: Option<&'static str>,
+}
+
 /// A call of somebody who is known.
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
+    pub rule: Rule,
     pub by: String,
     pub client: String,
     pub method: Method,
@@ -192,9 +205,15 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    pub(crate) fn new(identity: &Identity, client: String, request: &Request, route: &str) -> Call {
+    pub(crate) fn new(
+        identity: &Identity,
+        client: String,
+        request: &Request,
+        (route, rule): (&str, Rule),
+    ) -> Call {
         let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
         Call {
+            rule,
             by: identity.actor.to_string(),
             client,
             method: request.method().clone(),
@@ -218,41 +237,16 @@ impl Call {
     /// Its rows of both logs.
     pub(crate) fn entries(&self, status: u16) -> Vec<(Log, NewEntry)> {
         let operation = self.entry(status);
-        let security = security_word(&self.method, &self.route);
-        let security = security.map(|what| {
+        let security = self.rule.security.map(|what| {
             (Log::Security, NewEntry { what, status: None, route: None, ..operation.clone() })
         });
         std::iter::once((Log::Operations, operation)).chain(security).collect()
     }
 
-    /// What the route answers when it was done.
-    pub(crate) fn promised(&self) -> u16 {
-        match (&self.method, self.route.as_str()) {
-            (
-                &Method::POST,
-                "/users"
-                | "/tokens"
-                | "/suppressions"
-                | "/messages/{id}/resend"
-                | "/threads/{reference}/entries",
-            ) => 201,
-            (&Method::POST, "/deliveries/{id}/retry") => 202,
-            (&Method::DELETE, "/tokens/{id}" | "/me/2fa" | "/messages/{id}") => 200,
-            (&Method::DELETE, _) => 204,
-            // A job is on record from its beginning, when nobody knows whether it will be done
-            // before the answer (200) or go on behind it (202).
-            (_, _) => 200,
-        }
-    }
-
     /// What a message's history says of it.
     fn note(&self) -> Option<MessageNote> {
+        let kind = self.rule.leaves?;
         let rest = self.route.strip_prefix("/messages/{id}/")?;
-        let kind = match rest {
-            "raw" | "html" | "text" | "attachments/{n}" => EventKind::Viewed,
-            "eml" | "evidence" => EventKind::Exported,
-            _ => return None,
-        };
         let path = self.path.split('?').next().unwrap_or_default();
         let id = path.split('/').skip_while(|part| *part != "messages").nth(1)?;
         Some(MessageNote {
@@ -277,28 +271,6 @@ fn method_word(method: &Method) -> &'static str {
     }
 }
 
-/// What the security log calls a call that it is about.
-fn security_word(method: &Method, route: &str) -> Option<&'static str> {
-    let word = match (method.as_str(), route) {
-        ("POST", "/users") => "user_added",
-        ("PATCH", "/users/{name}") => "user_changed",
-        ("POST", "/users/{name}/password") => "password_set",
-        ("POST", "/users/{name}/disable") => "user_disabled",
-        ("POST", "/users/{name}/reset-2fa") => "two_factor_reset",
-        ("POST", "/users/{name}/unlock") => "user_unlocked",
-        ("DELETE", "/users/{name}/sessions") => "sessions_ended",
-        ("POST", "/tokens") => "token_created",
-        ("DELETE", "/tokens/{id}") => "token_revoked",
-        ("POST", "/me/2fa") => "two_factor_begun",
-        ("POST", "/me/2fa/confirm") => "two_factor_enabled",
-        ("DELETE", "/me/2fa") => "two_factor_disabled",
-        ("DELETE", "/me/sessions/{id}") => "session_ended",
-        ("DELETE", "/session") => "logout",
-        (_, _) => return None,
-    };
-    Some(word)
-}
-
 /// Somebody may have put a token where it does not belong.
 fn without_tokens(path: &str) -> String {
     let mut parts = path.split(TOKEN_PREFIX);
@@ -316,7 +288,10 @@ mod tests {
     use super::*;
 
     fn call(method: Method, route: &str, path: &str) -> Call {
+        let permission = Permission::ReadMessages;
+        let leaves = route.ends_with("/raw").then_some(EventKind::Viewed);
         Call {
+            rule: Rule { permission, promised: 200, leaves, security: None },
             by: "user anna".into(),
             client: "192.0.2.1".into(),
             method,
@@ -334,11 +309,25 @@ mod tests {
 
     #[test]
     fn only_content_is_viewed() {
+        let viewed = |rule: Rule| rule.leaves == Some(EventKind::Viewed);
+        let routes = crate::admin::routes();
+        let paths: Vec<&str> =
+            routes.iter().filter(|route| viewed(route.rule())).map(|route| route.path).collect();
+        let of_one = ["raw", "html", "text", "attachments/{n}"];
+        assert_eq!(paths, of_one.map(|rest| format!("/api/v1/messages/{{id}}/{rest}")));
         let path = "/api/v1/messages/01JD5VZ7Q4N7W4T6Y5M8R2K3B1/raw?sent_to=0";
-        assert!(call(Method::GET, "/messages", path).note().is_none());
         assert!(call(Method::GET, "/messages/{id}/events", path).note().is_none());
         let note = call(Method::GET, "/messages/{id}/raw", path).note().unwrap();
         assert_eq!((note.kind, note.detail.as_deref()), (EventKind::Viewed, Some("raw")));
+    }
+
+    #[test]
+    fn the_security_log_tells_of_every_change_of_an_account() {
+        for route in crate::admin::routes() {
+            let is_change = route.method != Method::GET
+                && matches!(route.permission, Permission::ManageAccounts | Permission::Identify);
+            assert_eq!(route.rule().security.is_some(), is_change, "{}", route.path);
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use axum::{Extension, Json};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::body::{Index, OptionalJsonBody};
+use super::body::{Index, Object, OptionalJsonBody};
 use super::messages::message_id;
 use super::parameters::{self, Segment};
 use super::problem::{Problem, ProblemKind};
@@ -31,7 +31,8 @@ pub(super) struct ResendBody {
     subject: Option<String>,
     text: Option<String>,
     html: Option<String>,
-    attachments: Option<AttachmentsBody>,
+    #[schema(value_type = Option<AttachmentsBody>)]
+    attachments: Option<Object<AttachmentsBody>>,
 }
 
 /// One address, or a list of them.
@@ -84,7 +85,7 @@ pub(super) async fn resend(
         html: body.html,
         keep: body
             .attachments
-            .map(|attachments| attachments.keep.into_iter().map(|Index(index)| index).collect()),
+            .map(|Object(kept)| kept.keep.into_iter().map(|Index(index)| index).collect()),
     };
     let by = identity.actor.to_string();
     let client = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.0.ip());
@@ -109,6 +110,15 @@ fn refused(refusal: ResendRefusal) -> Problem {
         | ResendRefusal::Sealed
         | ResendRefusal::Refused(_) => {
             Problem::new(ProblemKind::Conflict, format!("It is not sent again: {detail}."))
+        }
+        // As of a recipient that it has not: what is there decides, not the form.
+        ResendRefusal::NoAttachment(_) => {
+            let detail = format!("It is not sent again: {detail}.");
+            Problem::of_field(ProblemKind::Conflict, "attachments", detail)
+        }
+        ResendRefusal::TooMany { retry_after, .. } => {
+            let problem = Problem::new(ProblemKind::RateLimited, format!("Not now: {detail}."));
+            problem.retry_after(retry_after.as_secs())
         }
         ResendRefusal::NotNow => Problem::new(ProblemKind::Unavailable, detail),
     }

@@ -13,6 +13,7 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 
 use super::openapi::{self, Operation, about};
 use super::problem::{Problem, ProblemKind};
+use super::record::Rule;
 use super::state::AdminState;
 use super::{
     actions, auth, bulk, contacts, content, edge, export, logs, manage, messages, outbox, print,
@@ -37,6 +38,17 @@ impl Route {
         handler: MethodRouter<AdminState>,
     ) -> Route {
         Route { method, path, permission, about, handler }
+    }
+
+    /// What whoever looks at each call of it must know.
+    pub(super) fn rule(&self) -> Rule {
+        let about = (self.about)();
+        Rule {
+            permission: self.permission,
+            promised: about.promised(),
+            leaves: about.leaves,
+            security: about.security,
+        }
     }
 }
 
@@ -79,10 +91,13 @@ fn delete<H: Handler<T, AdminState>, T: 'static>(
 
 /// Everything that the admin port serves.
 pub fn routes() -> Vec<Route> {
-    use Permission::{
-        ActOnMessages, DeleteMessages, Identify, LogIn, ManageAccounts, ManageDeliveries,
-        ManageSuppressions, ManageUpstreams, ReadLogs, ReadMessages, ReadQueue,
-    };
+    let parts = [of_session(), of_messages(), of_threads(), of_queue(), of_accounts(), of_logs()];
+    parts.into_iter().flatten().collect()
+}
+
+/// Who is asking, and what belongs to a person.
+fn of_session() -> Vec<Route> {
+    use Permission::{Identify, LogIn};
     vec![
         post("/api/v1/session", LogIn, session::log_in, about::log_in),
         delete("/api/v1/session", Identify, session::log_out, about::log_out),
@@ -97,6 +112,14 @@ pub fn routes() -> Vec<Route> {
             about::confirm_two_factor,
         ),
         delete("/api/v1/me/2fa", Identify, session::drop_two_factor, about::drop_two_factor),
+        get("/api/v1/openapi.json", Identify, openapi::serve, about::openapi),
+    ]
+}
+
+/// Messages, what happens to them, and what is done with them.
+fn of_messages() -> Vec<Route> {
+    use Permission::{ActOnMessages, DeleteMessages, ReadMessages};
+    vec![
         get("/api/v1/messages", ReadMessages, messages::list, about::messages),
         get("/api/v1/messages.csv", ReadMessages, export::csv, about::csv),
         get("/api/v1/stream", ReadMessages, stream::stream, about::stream),
@@ -119,6 +142,14 @@ pub fn routes() -> Vec<Route> {
         get("/api/v1/jobs", ActOnMessages, bulk::list, about::jobs),
         get("/api/v1/jobs/{id}", ActOnMessages, bulk::one, about::job),
         post("/api/v1/jobs/{id}/cancel", ActOnMessages, bulk::cancel, about::cancel_job),
+        delete("/api/v1/messages/{id}", DeleteMessages, actions::delete, about::delete_message),
+    ]
+}
+
+/// What was said about one matter or with one counterpart, and the numbers.
+fn of_threads() -> Vec<Route> {
+    use Permission::{ActOnMessages, ReadMessages};
+    vec![
         get("/api/v1/threads", ReadMessages, threads::list, about::threads),
         get("/api/v1/threads/{reference}", ReadMessages, threads::one, about::thread),
         get("/api/v1/threads/{reference}/print", ReadMessages, print::page, about::print),
@@ -130,7 +161,13 @@ pub fn routes() -> Vec<Route> {
         ),
         get("/api/v1/contacts/{address}", ReadMessages, contacts::one, about::contact),
         get("/api/v1/statistics", ReadMessages, statistics::show, about::statistics),
-        delete("/api/v1/messages/{id}", DeleteMessages, actions::delete, about::delete_message),
+    ]
+}
+
+/// What is to be sent and told, and who must not be written to.
+fn of_queue() -> Vec<Route> {
+    use Permission::{ManageDeliveries, ManageSuppressions, ManageUpstreams, ReadQueue};
+    vec![
         get("/api/v1/suppressions", ReadQueue, suppressions::list, about::suppressions),
         post("/api/v1/suppressions", ManageSuppressions, suppressions::add, about::suppress),
         delete(
@@ -150,6 +187,13 @@ pub fn routes() -> Vec<Route> {
         get("/api/v1/queue", ReadQueue, queue::show, about::queue),
         post("/api/v1/upstreams/{name}/pause", ManageUpstreams, queue::pause, about::pause),
         post("/api/v1/upstreams/{name}/resume", ManageUpstreams, queue::resume, about::resume),
+    ]
+}
+
+/// Users and tokens.
+fn of_accounts() -> Vec<Route> {
+    use Permission::ManageAccounts;
+    vec![
         get("/api/v1/tokens", ManageAccounts, manage::list_tokens, about::tokens),
         post("/api/v1/tokens", ManageAccounts, manage::create_token, about::create_token),
         delete("/api/v1/tokens/{id}", ManageAccounts, manage::revoke_token, about::revoke_token),
@@ -192,17 +236,39 @@ pub fn routes() -> Vec<Route> {
             manage::end_sessions,
             about::end_user_sessions,
         ),
+    ]
+}
+
+/// What people did.
+fn of_logs() -> Vec<Route> {
+    use Permission::ReadLogs;
+    vec![
         get("/api/v1/logs/security", ReadLogs, logs::security, about::security_log),
         get("/api/v1/logs/operations", ReadLogs, logs::operations, about::operations_log),
-        get("/api/v1/openapi.json", Identify, openapi::serve, about::openapi),
     ]
+}
+
+/// What the table says of a route that is served elsewhere too, without `/api/v1`.
+pub(crate) fn rule_of(method: &Method, route: &str) -> Rule {
+    let is_it = |row: &Route| {
+        row.method == *method && row.path.strip_prefix("/api/v1").is_some_and(|path| path == route)
+    };
+    let found = routes().into_iter().find(is_it);
+    // What is served only there is answered with 200, and changes no account.
+    let elsewhere = Rule {
+        permission: Permission::ManageAccounts,
+        promised: 200,
+        leaves: None,
+        security: None,
+    };
+    found.map_or(elsewhere, |row| row.rule())
 }
 
 /// The router of the admin port.
 pub fn router(state: AdminState) -> Router {
     let mut router = Router::new();
     for route in routes() {
-        let check = from_fn_with_state((state.clone(), route.permission), auth::authorize);
+        let check = from_fn_with_state((state.clone(), route.rule()), auth::authorize);
         router = router.route(route.path, route.handler.route_layer(check));
     }
     router

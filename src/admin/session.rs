@@ -123,7 +123,9 @@ pub(super) fn cookie(headers: &HeaderMap) -> Option<Secret> {
         let mut found = pairs.filter_map(|pair| pair.trim().split_once('='));
         found.find(|(key, _)| *key == name).map(|(_, value)| Secret::new(value.to_owned()))
     };
-    let plain = || if is_behind_tls(headers) { None } else { find(PLAIN_COOKIE) };
+    // A page of another site says https about itself, which tells nothing about us.
+    let is_foreign = is_same_origin(headers) == Some(false);
+    let plain = || if is_behind_tls(headers) && !is_foreign { None } else { find(PLAIN_COOKIE) };
     find(SECURE_COOKIE).or_else(plain)
 }
 

@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use super::limiter::FailedAttempts;
 use super::places::Places;
-use super::problem::Problem;
+use super::problem::{Problem, ProblemKind};
 use super::record::Recorder;
 use super::{bulk, export, stream};
 use crate::account::{AccountError, Accounts, AppScope, Role};
@@ -159,9 +159,18 @@ impl AdminState {
     }
 
     /// Its bytes as submitted.
-    pub(super) fn raw(&self, id: MessageId) -> Result<Bytes, Problem> {
-        self.archive.raw(id)?.ok_or_else(|| Problem::not_found("message"))
+    pub(super) fn raw(&self, message: &Message) -> Result<Bytes, Problem> {
+        // Asked of the archive even so: the content may go between the two reads.
+        let raw = self.archive.raw(message.id)?;
+        raw.ok_or_else(|| content_is_gone(message.redacted_at))
     }
+}
+
+/// The message is there, its content is not.
+pub(super) fn content_is_gone(at: Option<Timestamp>) -> Problem {
+    let when = at.map(|at| format!(" at {at}")).unwrap_or_default();
+    let detail = format!("The content was taken away{when}; its events say by whom and why.");
+    Problem::new(ProblemKind::NotFound, detail)
 }
 
 /// Account handlers are served on the control socket as well, where there is nothing else.

@@ -18,7 +18,7 @@ use super::problem::{Problem, ProblemKind};
 use super::query;
 use super::state::AdminState;
 use crate::account::Identity;
-use crate::archive::{Dimension, Narrowing, Order, Tally, value_of};
+use crate::archive::{Dimension, Narrowing, Order, Ranking, Tallies, Tally, TallyPlace, value_of};
 
 /// Messages that one answer looks at, where it must.
 const MAX_LOOKED_AT: u64 = 100_000;
@@ -106,72 +106,47 @@ pub(super) async fn show(
         let detail = format!("by says what is counted: one of {words}.");
         return Err(Problem::of_field(ProblemKind::InvalidParameter, "by", detail));
     };
+    let ranking = Ranking::new(by, after, limit);
     let read = move |state: &AdminState| {
         let kept = match narrowing.is_filter_only() {
-            true => state.archive.tallies(by, &narrowing.filter)?,
+            true => state.archive.tallies(&narrowing.filter, ranking.clone())?,
             false => None,
         };
         let (tallies, complete) = match kept {
-            Some(kept) => (kept.of, kept.is_complete),
-            None => (looked_up(state, by, &narrowing)?, true),
+            Some(kept) => kept,
+            None => (looked_up(state, &narrowing, ranking)?, true),
         };
-        let place = Place { after, limit, question: &question };
-        Ok(Json(view(by, tallies, complete, place)))
+        Ok(Json(view(by, tallies, complete, &question)))
     };
     state.read(read).await
 }
 
-/// Which rows one page has.
-struct Place<'a> {
-    after: Option<(u64, String)>,
-    limit: usize,
-    /// What the next page must ask as well.
-    question: &'a str,
-}
-
-/// Days in their order; everything else with the most messages first.
-fn view(
-    by: Dimension,
-    tallies: BTreeMap<String, Tally>,
-    complete: bool,
-    Place { after, limit, question }: Place<'_>,
-) -> StatisticsView {
-    let mut total = Tally::default();
-    tallies.values().for_each(|tally| total.add(*tally));
-    let rank = |tally: &Tally| match by {
-        Dimension::Day => 0,
-        Dimension::Sender | Dimension::App | Dimension::Tag | Dimension::Subject => {
-            u64::MAX - tally.messages
-        }
-    };
-    let rows = tallies.into_iter().map(|(value, tally)| ((rank(&tally), value), tally));
-    let mut rows: Vec<((u64, String), Tally)> =
-        rows.filter(|(place, _)| after.as_ref().is_none_or(|after| place > after)).collect();
-    rows.sort_by(|a, b| a.0.cmp(&b.0));
-    let has_more = rows.len() > limit;
-    rows.truncate(limit);
-    let next = rows.last().filter(|_| has_more).map(|((rank, value), _)| {
-        let key = [&rank.to_be_bytes()[..], value.as_bytes()].concat();
+/// `question` is what the next page must ask as well.
+fn view(by: Dimension, tallies: Tallies, complete: bool, question: &str) -> StatisticsView {
+    let next = tallies.rows.last().filter(|_| tallies.has_more).map(|(place, _)| {
+        let key = [&place.rank.to_be_bytes()[..], place.value.as_bytes()].concat();
         cursor::encode(List::Statistics, question, &key)
     });
-    let items = rows.into_iter().map(|((_, value), tally)| RowView {
-        value: Some(value).filter(|value| !value.is_empty()),
+    let items = tallies.rows.into_iter().map(|(place, tally)| RowView {
+        value: Some(place.value).filter(|value| !value.is_empty()),
         numbers: NumbersView::new(&tally),
     });
     let items = items.collect();
-    StatisticsView { by: by.as_str(), items, next, total: NumbersView::new(&total), complete }
+    let total = NumbersView::new(&tallies.total);
+    StatisticsView { by: by.as_str(), items, next, total, complete }
 }
 
-fn read_place(key: &[u8]) -> Option<(u64, String)> {
+fn read_place(key: &[u8]) -> Option<TallyPlace> {
     let (rank, value) = key.split_first_chunk()?;
-    Some((u64::from_be_bytes(*rank), String::from_utf8(value.to_vec()).ok()?))
+    let value = String::from_utf8(value.to_vec()).ok()?;
+    Some(TallyPlace { rank: u64::from_be_bytes(*rank), value })
 }
 
 fn looked_up(
     state: &AdminState,
-    by: Dimension,
     narrowing: &Narrowing,
-) -> Result<BTreeMap<String, Tally>, Problem> {
+    mut ranking: Ranking,
+) -> Result<Tallies, Problem> {
     let began = Instant::now();
     let mut tallies: BTreeMap<String, Tally> = BTreeMap::new();
     let (mut after, mut count) = (None, 0_u64);
@@ -179,11 +154,12 @@ fn looked_up(
         let page = state.archive.narrowed(narrowing, Order::Newest, after, AT_ONCE)?;
         for message in &page.items {
             count += 1;
-            tallies.entry(value_of(message, by)).or_default().add(Tally::of(message));
+            tallies.entry(value_of(message, ranking.by())).or_default().add(Tally::of(message));
         }
         after = page.next;
         if after.is_none() {
-            return Ok(tallies);
+            ranking.add_all(tallies);
+            return Ok(ranking.finish());
         }
         if count >= MAX_LOOKED_AT || began.elapsed() >= LOOK_TIMEOUT {
             let detail = format!(

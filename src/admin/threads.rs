@@ -23,13 +23,13 @@ use crate::archive::{
 };
 use crate::model::{AppName, MessageId, Reference, Timestamp};
 
-/// Longest text of an entry, in bytes.
-const MAX_TEXT_BYTES: usize = 8_000;
+/// Longest text of an entry.
+const MAX_TEXT_CHARS: usize = 8_000;
 /// Longest word for a kind, and longest name of who it was.
 const MAX_KIND_CHARS: usize = 32;
 const MAX_BY_CHARS: usize = 200;
-/// Longest address, in bytes.
-const MAX_ADDRESS_BYTES: usize = 320;
+/// Longest address.
+const MAX_ADDRESS_CHARS: usize = 320;
 
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ThreadView {
@@ -260,13 +260,13 @@ pub(super) fn read_reference(text: &str) -> Result<Reference, Problem> {
     reference.ok_or_else(|| Problem::not_found("thread"))
 }
 
-/// `{kind, text, by, at?, address?, app?}`
+/// `{kind, text, by?, at?, address?, app?}`; `by` is who asks, where it says nobody else.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct EntryBody {
     kind: String,
     text: String,
-    by: String,
+    by: Option<String>,
     at: Option<String>,
     address: Option<String>,
     app: Option<String>,
@@ -319,23 +319,21 @@ fn read_entry(
     }
     let is_bad = |c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t');
     if body.text.trim().is_empty()
-        || body.text.len() > MAX_TEXT_BYTES
+        || body.text.chars().count() > MAX_TEXT_CHARS
         || body.text.chars().any(is_bad)
     {
-        wrong("text", format!("text is 1 to {MAX_TEXT_BYTES} bytes without control characters."));
+        let detail = format!("text is 1 to {MAX_TEXT_CHARS} characters, none of control.");
+        wrong("text", detail);
     }
-    if !is_line(&body.by, MAX_BY_CHARS) {
+    let by = body.by.unwrap_or_else(|| identity.actor.to_string());
+    if !is_line(&by, MAX_BY_CHARS) {
         wrong(
             "by",
             format!("by says who it was, in one line of at most {MAX_BY_CHARS} characters."),
         );
     }
-    if body
-        .address
-        .as_deref()
-        .is_some_and(|a| a.len() > MAX_ADDRESS_BYTES || !is_line(a, MAX_ADDRESS_BYTES))
-    {
-        wrong("address", format!("address is 1 to {MAX_ADDRESS_BYTES} bytes of text."));
+    if body.address.as_deref().is_some_and(|address| !is_line(address, MAX_ADDRESS_CHARS)) {
+        wrong("address", format!("address is 1 to {MAX_ADDRESS_CHARS} characters of text."));
     }
     let now = super::now();
     let at = match body.at.as_deref().map(Timestamp::parse_rfc3339) {
@@ -355,7 +353,7 @@ fn read_entry(
     }
     let address = body.address.map(|address| super::contacts::normal(&address));
     let added_by = identity.actor.to_string();
-    let EntryBody { kind, text, by, .. } = body;
+    let EntryBody { kind, text, .. } = body;
     Ok(NewThreadEntry { reference, address, app, kind, text, at, by, added_by, added_at: now })
 }
 

@@ -4,9 +4,11 @@
 //! of the last row stand beside the table: a row that was changed, put in, taken out, moved or cut off
 //! is found by `Archive::check_log`. What it can not find: somebody who may write the file, and who
 //! writes the chain anew from some row on, or cuts it off and sets the last row's number and digest
-//! back. So the check also gives that number and digest: whoever kept them elsewhere sees that. A row about a change is written in the transaction of that change: the edge
-//! of a request puts its rows on a `Slip`, and the first change that its task makes carries them. So
-//! a change without its row can not be, and where a row can not be written there is no change.
+//! back. So the check also gives that number and digest: whoever kept them elsewhere sees that.
+//!
+//! A row about a change is written in the transaction of that change: the edge of a request puts its
+//! rows on a `Slip`, and the first change that its task makes carries them. So a change without its
+//! row can not be, and where a row can not be written there is no change.
 //!
 //! Not here: what is worth a row, and how often (`admin`).
 

@@ -18,6 +18,9 @@ use crate::model::{AppName, MessageId, Timestamp};
 const MAX_RUNNING: usize = 100;
 /// Jobs that are kept; the oldest finished ones go when there are more.
 const MAX_KEPT: usize = 1_000;
+/// Messages of a job that is not kept any longer, which go in one transaction: a job may have had as
+/// many as the archive, and mail waits behind each transaction.
+const FORGOTTEN_AT_ONCE: usize = 1_000;
 
 /// Where a job stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -201,6 +204,18 @@ impl Archive {
         self.write_recorded(cancel).await
     }
 
+    /// Takes away what became of the messages of jobs that are not kept any longer, some at a time;
+    /// whether there may be more.
+    pub async fn forget_bulk_items(&self) -> Result<bool, ArchiveError> {
+        let read = |snapshot: &ReadTransaction| -> Result<Option<u64>, Failure> {
+            Ok(forgotten(&snapshot.open_table(BULKS)?, &snapshot.open_table(BULK_ITEMS)?)?)
+        };
+        match read(&self.snapshot()?)? {
+            Some(id) => self.write(Urgency::Soon, move |batch| forget_items(batch, id)).await,
+            None => Ok(false),
+        }
+    }
+
     /// One job.
     pub fn bulk(&self, id: u64) -> Result<Option<Bulk>, ArchiveError> {
         let read = |snapshot: &ReadTransaction| -> Result<Option<Bulk>, Failure> {
@@ -300,11 +315,9 @@ fn begin(batch: &mut Batch<'_>, what: NewBulk) -> Result<Option<Bulk>, Failure> 
         return Ok(None);
     }
     let surplus = (all.len() + 1).saturating_sub(MAX_KEPT);
-    let old = all.iter().filter(|(_, is_running)| !is_running).take(surplus);
-    let mut items = batch.transaction.open_table(BULK_ITEMS)?;
-    for (old, _) in old {
+    // Their messages go behind them (`forget_bulk_items`).
+    for (old, _) in all.iter().filter(|(_, is_running)| !is_running).take(surplus) {
         bulks.remove(*old)?;
-        items.retain_in((*old, 0)..=(*old, u64::MAX), |_, _| false)?;
     }
     let id = all.last().map_or(0, |(id, _)| *id).saturating_add(1);
     let bulk = Bulk {
@@ -318,6 +331,33 @@ fn begin(batch: &mut Batch<'_>, what: NewBulk) -> Result<Option<Bulk>, Failure> 
     };
     bulks.insert(id, &StoredBulk::new(&bulk).encode()[..])?;
     Ok(Some(bulk))
+}
+
+/// The first job that is gone and whose messages are still there.
+fn forgotten(
+    bulks: &impl ReadableTable<u64, &'static [u8]>,
+    items: &impl ReadableTable<(u64, u64), &'static [u8]>,
+) -> Result<Option<u64>, redb::StorageError> {
+    let mut from = 0;
+    while let Some(row) = items.range((from, 0)..)?.next() {
+        let (id, _) = row?.0.value();
+        if bulks.get(id)?.is_none() {
+            return Ok(Some(id));
+        }
+        from = id.saturating_add(1);
+    }
+    Ok(None)
+}
+
+fn forget_items(batch: &mut Batch<'_>, id: u64) -> Result<bool, Failure> {
+    let mut items = batch.transaction.open_table(BULK_ITEMS)?;
+    let first = items.range((id, 0)..=(id, u64::MAX))?.take(FORGOTTEN_AT_ONCE);
+    let keys = first.map(|row| Ok(row?.0.value()));
+    let keys = keys.collect::<Result<Vec<(u64, u64)>, redb::StorageError>>()?;
+    for key in keys {
+        items.remove(key)?;
+    }
+    Ok(true)
 }
 
 fn load(batch: &Batch<'_>, id: u64) -> Result<Option<Bulk>, Failure> {
@@ -454,5 +494,31 @@ mod tests {
         assert_eq!(archive.step_bulk(real.id, step).await.unwrap(), None);
         assert_eq!(archive.message(id).unwrap().unwrap().status(), Status::Pending);
         assert_eq!(archive.cancel_bulk(99, at(1)).await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn what_became_of_the_messages_of_an_old_job_goes_in_pieces() {
+        let dir = tempfile::tempdir().unwrap();
+        let archive = Archive::open(&settings(dir.path())).unwrap();
+        let old = archive.begin_bulk(new(ActionKind::Stop, true)).await.unwrap().unwrap().id;
+        let kept = archive.begin_bulk(new(ActionKind::Stop, true)).await.unwrap().unwrap().id;
+        assert!(!archive.forget_bulk_items().await.unwrap(), "both are kept");
+        let fill = move |batch: &mut Batch<'_>| {
+            batch.transaction.open_table(BULKS)?.remove(old)?;
+            let mut items = batch.transaction.open_table(BULK_ITEMS)?;
+            let item = StoredBulkItem { message: 7, is_done: true, why: None }.encode();
+            for number in 0..FORGOTTEN_AT_ONCE as u64 + 1 {
+                items.insert((old, number), &item[..])?;
+                items.insert((kept, number), &item[..])?;
+            }
+            Ok(())
+        };
+        archive.write(Urgency::Now, fill).await.unwrap();
+        let left = |id| archive.bulk_items(id, None, usize::MAX).unwrap().items.len();
+        assert!(archive.forget_bulk_items().await.unwrap());
+        assert_eq!(left(old), 1, "one transaction takes only so many");
+        assert!(archive.forget_bulk_items().await.unwrap());
+        assert!(!archive.forget_bulk_items().await.unwrap());
+        assert_eq!((left(old), left(kept)), (0, FORGOTTEN_AT_ONCE + 1));
     }
 }

@@ -5,7 +5,8 @@
 //! message adds to the numbers is kept with its id, so a change of the message takes away what it added
 //! before and adds what it is now: the numbers are those of a count over all messages, also after
 //! deletes and restarts. Whoever asks feeds what is missing first. A watermark says up to which event
-//! it is complete; should the records be older than that, it is counted anew.
+//! it is complete; should the records be older than that, or the tables be laid out as they were once, it
+//! is counted anew. What the numbers answer is in `numbers`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,14 +22,19 @@ use super::entries::StoredThreadEntry;
 use super::message::Message;
 use super::read::Reader;
 use super::stored::{Record, StoredEvent};
-use super::tally::{DAY_MS, Dimension, Tally, day, day_word, value_of, way};
+use super::tally::{Dimension, Tally, day, value_of, way};
 use super::writer::{Closing, Failure};
-use super::{Archive, ArchiveError, Filter, tables};
-use crate::model::{AppName, Channel, Direction, MessageId, Sequence, Timestamp};
+use super::{Archive, ArchiveError, tables};
+use crate::model::{AppName, MessageId, Sequence, Timestamp};
 
-const FACTS: TableDefinition<u128, &[u8]> = TableDefinition::new("facts");
-/// Dimension, app, channel and direction, day, value.
-const TOTALS: TableDefinition<(u8, &str, u8, u32, &str), &[u8]> = TableDefinition::new("totals");
+pub(super) const FACTS: TableDefinition<u128, &[u8]> = TableDefinition::new("facts");
+/// Dimension, value, app, channel and direction, day: what is of one value lies together, so that a
+/// question holds one value at a time, however many there are.
+pub(super) const TOTALS: TableDefinition<(u8, &str, &str, u8, u32), &[u8]> =
+    TableDefinition::new("sums");
+/// Where the first layout had its totals.
+const FIRST_TOTALS: TableDefinition<(u8, &str, u8, u32, &str), &[u8]> =
+    TableDefinition::new("totals");
 /// App (empty: all) and reference.
 const THREADS: TableDefinition<(&str, &str), &[u8]> = TableDefinition::new("threads");
 /// App (empty: all), last activity (ms) and reference.
@@ -36,6 +42,9 @@ const ACTIVITY: TableDefinition<(&str, u64, &str), ()> = TableDefinition::new("a
 const UNTIL: TableDefinition<u8, u64> = TableDefinition::new("ledger_until");
 const EVENTS_UNTIL: u8 = 0;
 const ENTRIES_UNTIL: u8 = 1;
+/// Beside the watermarks: how the tables are laid out. Another layout is counted anew.
+const LAYOUT: u8 = 2;
+const LAYOUT_NOW: u64 = 2;
 
 /// Events in one transaction.
 const BATCH: usize = 2_000;
@@ -46,9 +55,9 @@ const PAUSE: Duration = Duration::from_millis(500);
 
 /// What one message is counted as; also how it was counted before it changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct StoredFact {
-    app: String,
-    way: u8,
+pub(super) struct StoredFact {
+    pub app: String,
+    pub way: u8,
     day: u32,
     sender: String,
     tag: String,
@@ -58,15 +67,6 @@ struct StoredFact {
 
 impl Record for StoredFact {
     const KIND: &'static str = "count";
-}
-
-/// The numbers by the values of one dimension.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tallies {
-    /// An empty value is of the messages that have none.
-    pub of: BTreeMap<String, Tally>,
-    /// Everything that was durable when the question came is counted.
-    pub is_complete: bool,
 }
 
 /// Numbers of a thread.
@@ -122,11 +122,11 @@ impl StoredFact {
 }
 
 /// Rows of totals that a batch changes: what is added and what is taken away.
-type Changes = BTreeMap<(u8, String, u8, u32, String), (Tally, Tally)>;
+type Changes = BTreeMap<(u8, String, String, u8, u32), (Tally, Tally)>;
 
 /// The ledger; fed by one at a time.
 pub(super) struct Ledger {
-    database: Arc<Database>,
+    pub(super) database: Arc<Database>,
     feeding: Mutex<()>,
 }
 
@@ -135,13 +135,15 @@ impl Ledger {
         Ledger { database, feeding: Mutex::new(()) }
     }
 
-    fn until(&self) -> Result<(u64, u64), Failure> {
+    /// How far it has counted, events and entries. `None`: in another layout.
+    fn until(&self) -> Result<Option<(u64, u64)>, Failure> {
         match self.database.begin_read()?.open_table(UNTIL) {
             Ok(table) => {
                 let of = |key| Ok::<_, Failure>(table.get(key)?.map_or(0, |until| until.value()));
-                Ok((of(EVENTS_UNTIL)?, of(ENTRIES_UNTIL)?))
+                let until = (of(EVENTS_UNTIL)?, of(ENTRIES_UNTIL)?);
+                Ok((of(LAYOUT)? == LAYOUT_NOW).then_some(until))
             }
-            Err(TableError::TableDoesNotExist(_)) => Ok((0, 0)),
+            Err(TableError::TableDoesNotExist(_)) => Ok(Some((0, 0))),
             Err(error) => Err(error.into()),
         }
     }
@@ -154,12 +156,16 @@ impl Ledger {
             (snapshot.open_table(tables::EVENTS)?, snapshot.open_table(tables::ENTRIES)?);
         let last_event = events.last()?.map_or(0, |(number, _)| number.value());
         let last_entry = entries.last()?.map_or(0, |(number, _)| number.value());
-        let (mut until, mut entries_until) = self.until()?;
-        if until > last_event || entries_until > last_entry {
-            // The records came back from a backup.
-            self.clear()?;
-            (until, entries_until) = (0, 0);
-        }
+        // Beyond the last: the records came back from a backup.
+        let is_good =
+            |(events, entries): &(u64, u64)| *events <= last_event && *entries <= last_entry;
+        let (mut until, mut entries_until) = match self.until()?.filter(is_good) {
+            Some(until) => until,
+            None => {
+                self.clear()?;
+                (0, 0)
+            }
+        };
         if (until, entries_until) == (last_event, last_entry) {
             return Ok(false);
         }
@@ -205,6 +211,7 @@ impl Ledger {
             let mut table = transaction.open_table(UNTIL)?;
             table.insert(EVENTS_UNTIL, until)?;
             table.insert(ENTRIES_UNTIL, entries_until)?;
+            table.insert(LAYOUT, LAYOUT_NOW)?;
         }
         transaction.commit()?;
         Ok((until, entries_until) != (last_event, last_entry))
@@ -252,6 +259,7 @@ impl Ledger {
         let transaction = self.database.begin_write()?;
         transaction.delete_table(FACTS)?;
         transaction.delete_table(TOTALS)?;
+        transaction.delete_table(FIRST_TOTALS)?;
         transaction.delete_table(THREADS)?;
         transaction.delete_table(ACTIVITY)?;
         transaction.delete_table(UNTIL)?;
@@ -274,7 +282,7 @@ fn count(
     for (fact, is_added) in was.iter().map(|fact| (fact, false)).chain([(&is, true)]) {
         for by in Dimension::ALL {
             let value = fact.value(by).to_owned();
-            let key = (by.number(), fact.app.clone(), fact.way, fact.day, value);
+            let key = (by.number(), value, fact.app.clone(), fact.way, fact.day);
             let (added, taken) = changes.entry(key).or_default();
             match is_added {
                 true => added.add(fact.tally),
@@ -288,8 +296,8 @@ fn count(
 
 fn save_totals(transaction: &WriteTransaction, changes: Changes) -> Result<(), Failure> {
     let mut totals = transaction.open_table(TOTALS)?;
-    for ((by, app, way, day, value), (added, taken)) in changes {
-        let key = (by, &*app, way, day, &*value);
+    for ((by, value, app, way, day), (added, taken)) in changes {
+        let key = (by, &*value, &*app, way, day);
         let was = totals.get(key)?.map(|bytes| Tally::decode(bytes.value())).transpose()?;
         let mut tally = was.unwrap_or_default();
         tally.add(added);
@@ -349,51 +357,15 @@ impl<'t> Threads<'t> {
     }
 }
 
-/// Whether the ledger can answer for this filter; other filters need a look at each message.
-fn counts_for(filter: &Filter) -> bool {
-    // All fields by name: whoever adds one decides here.
-    let Filter {
-        channel: _,
-        direction: _,
-        apps: _,
-        app: _,
-        since,
-        until,
-        status,
-        sender,
-        recipient,
-        reference,
-        tag,
-        attachment,
-    } = filter;
-    let is_day = |at: &Option<Timestamp>| at.is_none_or(|at| at.as_millis() % DAY_MS == 0);
-    let texts = [sender, recipient, attachment];
-    is_day(since)
-        && is_day(until)
-        && status.is_none()
-        && reference.is_none()
-        && tag.is_none()
-        && texts.into_iter().all(Option::is_none)
-}
-
 impl Archive {
     /// Takes in what the ledger does not know yet; whether it knows everything then.
-    fn catch_up(&self) -> Result<bool, ArchiveError> {
+    pub(super) fn catch_up(&self) -> Result<bool, ArchiveError> {
         for _ in 0..BATCHES_OF_A_QUESTION {
             if !self.inner.ledger.feed(&self.inner.database)? {
                 return Ok(true);
             }
         }
         Ok(false)
-    }
-
-    /// The numbers by one dimension. `None`: this filter needs a look at each message.
-    pub fn tallies(&self, by: Dimension, filter: &Filter) -> Result<Option<Tallies>, ArchiveError> {
-        if !counts_for(filter) {
-            return Ok(None);
-        }
-        let is_complete = self.catch_up()?;
-        Ok(Some(Tallies { of: self.inner.ledger.tallies(by, filter)?, is_complete }))
     }
 
     /// Threads that somebody who may see these apps (`None`: all) may see, the newest activity first.
@@ -408,113 +380,13 @@ impl Archive {
         Ok(self.inner.ledger.threads(apps, after, limit)?)
     }
 
-    /// How many messages of an app were submitted in a period, from the begin on where there is no
-    /// `since`. `None`: the numbers are being made anew.
-    pub(super) fn submissions(
-        &self,
-        app: &AppName,
-        since: Option<Timestamp>,
-        until: Timestamp,
-    ) -> Result<Option<u64>, ArchiveError> {
-        match self.catch_up()? {
-            true => Ok(Some(self.inner.ledger.submissions(app, since, until)?)),
-            false => Ok(None),
-        }
-    }
-
     /// The last event that the ledger has counted.
     pub fn counted_until(&self) -> Result<Sequence, ArchiveError> {
-        Ok(Sequence(self.inner.ledger.until()?.0))
+        Ok(Sequence(self.inner.ledger.until()?.unwrap_or_default().0))
     }
 }
 
 impl Ledger {
-    fn tallies(&self, by: Dimension, filter: &Filter) -> Result<BTreeMap<String, Tally>, Failure> {
-        let mut found: BTreeMap<String, Tally> = BTreeMap::new();
-        let table = match self.database.begin_read()?.open_table(TOTALS) {
-            Ok(table) => table,
-            Err(TableError::TableDoesNotExist(_)) => return Ok(found),
-            Err(error) => return Err(error.into()),
-        };
-        let first = (by.number(), "", 0, 0, "");
-        let ways = [Channel::Email, Channel::Sms].into_iter().flat_map(|channel| {
-            [Direction::Outbound, Direction::Inbound].map(|direction| (channel, direction))
-        });
-        let ways: BTreeSet<u8> = ways
-            .filter(|(channel, direction)| {
-                filter.channel.is_none_or(|wanted| wanted == *channel)
-                    && filter.direction.is_none_or(|wanted| wanted == *direction)
-            })
-            .map(|(channel, direction)| way(channel, direction))
-            .collect();
-        let (since, until) = (filter.since.map(day), filter.until.map(day));
-        for row in table.range(first..)? {
-            let (key, bytes) = row?;
-            let (number, app, way, day, value) = key.value();
-            if number != by.number() {
-                break;
-            }
-            let is_wanted = ways.contains(&way)
-                && since.is_none_or(|since| day >= since)
-                && until.is_none_or(|until| day < until)
-                && filter.app.as_ref().is_none_or(|wanted| wanted.as_str() == app)
-                && filter.apps.as_ref().is_none_or(|a| a.iter().any(|a| a.as_str() == app));
-            if is_wanted {
-                let value = match by {
-                    Dimension::Sender | Dimension::Tag | Dimension::Subject => value.to_owned(),
-                    Dimension::App => app.to_owned(),
-                    Dimension::Day => day_word(day),
-                };
-                found.entry(value).or_default().add(Tally::decode(bytes.value())?);
-            }
-        }
-        Ok(found)
-    }
-
-    /// Whole days from the totals, the days at both ends message by message.
-    fn submissions(
-        &self,
-        app: &AppName,
-        since: Option<Timestamp>,
-        until: Timestamp,
-    ) -> Result<u64, Failure> {
-        let snapshot = self.database.begin_read()?;
-        let (totals, facts) = match (snapshot.open_table(TOTALS), snapshot.open_table(FACTS)) {
-            (Ok(totals), Ok(facts)) => (totals, facts),
-            (Err(TableError::TableDoesNotExist(_)), _)
-            | (_, Err(TableError::TableDoesNotExist(_))) => return Ok(0),
-            (Err(error), _) | (_, Err(error)) => return Err(error.into()),
-        };
-        // Nothing is older than 1970, which days are counted from.
-        let epoch = Timestamp::from_millis(0);
-        let (since, until) = (since.unwrap_or(epoch).max(epoch), until.max(epoch));
-        let ways = [Channel::Email, Channel::Sms].map(|channel| way(channel, Direction::Outbound));
-        let start = |day: u32| Timestamp::from_millis(i64::from(day).saturating_mul(DAY_MS));
-        // The first whole day, and the first one that is not whole any more.
-        let is_whole = since.as_millis() % DAY_MS == 0;
-        let first = day(since).saturating_add(u32::from(!is_whole));
-        let end = day(until).max(first);
-        let mut count: u64 = 0;
-        for way in ways {
-            let by = Dimension::App.number();
-            let (name, value) = (app.as_str(), "");
-            for row in totals.range((by, name, way, first, value)..(by, name, way, end, value))? {
-                count = count.saturating_add(Tally::decode(row?.1.value())?.messages);
-            }
-        }
-        for (from, to) in [(since, until.min(start(first))), (start(end).max(since), until)] {
-            let (from, to) = (MessageId::first_at(from), MessageId::first_at(to));
-            if from >= to {
-                continue;
-            }
-            for row in facts.range(from.as_u128()..to.as_u128())? {
-                let fact = StoredFact::decode(row?.1.value())?;
-                count += u64::from(fact.app == app.as_str() && ways.contains(&fact.way));
-            }
-        }
-        Ok(count)
-    }
-
     fn threads(
         &self,
         apps: Option<&[AppName]>,

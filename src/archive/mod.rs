@@ -25,6 +25,7 @@ mod mail_report;
 mod memory;
 pub mod message;
 mod narrowing;
+mod numbers;
 mod open;
 mod outbox;
 mod provider_report;
@@ -61,7 +62,7 @@ pub use audit::{Entry, Log, LogCheck, LogFilter, NewEntry, Slip};
 pub use bulk::{Bulk, BulkItem, BulkOutcome, BulkState, BulkStep, NewBulk};
 pub use entries::{EntriesOf, MAX_ENTRIES_OF_ONE, NewThreadEntry, ThreadEntry};
 pub use erase::{Erasure, ErasureKind};
-pub use ledger::{Tallies, Thread};
+pub use ledger::Thread;
 pub use mail_report::{MailReport, MailReportKind};
 pub use message::{Acceptance, Attachment, Client, Event, Message, MessagePolicy, NewRecipient};
 pub use message::{Part, Recipient, Summary};
@@ -76,7 +77,7 @@ pub use search::{SearchOrder, SearchProgress, SearchRequest};
 pub use sessions::{EndedSessions, SessionChange, SessionRecord};
 pub use settings::{ArchiveSettings, StagingLimits};
 pub use suppressions::Suppression;
-pub use tally::{Dimension, Tally, value_of};
+pub use tally::{Dimension, Ranking, Tallies, Tally, TallyPlace, value_of};
 
 use crate::lifecycle::RetrySchedule;
 use crate::model::{

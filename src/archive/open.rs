@@ -122,8 +122,7 @@ impl Archive {
             closing: closing.clone(),
             stop: stop_index.clone(),
         });
-        let runtime = tokio::runtime::Handle::current();
-        let feed = |feeder: Feeder| spawn("search-index", move || feeder.run(&runtime));
+        let feed = |feeder: Feeder| spawn("search-index", move || feeder.run());
         let threads = Threads {
             search: feeder.map(feed).transpose()?,
             writers: vec![

@@ -1,7 +1,10 @@
-//! What is counted of a message, and by what.
+//! What is counted of a message, and by what; and the page of an answer.
 //!
 //! A tally counts recipients by where they stand, and messages; the value of a message in a dimension
-//! is a text of bounded length. Keeping them is the business of `ledger`.
+//! is a text of bounded length. There may be as many values as messages, so a page is made by a ranking
+//! that only ever holds its own rows. Keeping the numbers is the business of `ledger`.
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -113,6 +116,69 @@ impl Tally {
     }
 }
 
+/// Where a value stands in an answer: days in their order, everything else with the most messages first.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TallyPlace {
+    pub rank: u64,
+    pub value: String,
+}
+
+/// A page of the values of one dimension.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tallies {
+    /// In the order of their places. An empty value is of the messages that have none.
+    pub rows: Vec<(TallyPlace, Tally)>,
+    pub has_more: bool,
+    /// Of all values, also those of other pages.
+    pub total: Tally,
+}
+
+/// Takes in every value once, in any order, and keeps those of one page.
+#[derive(Clone, Debug)]
+pub struct Ranking {
+    by: Dimension,
+    after: Option<TallyPlace>,
+    limit: usize,
+    found: Tallies,
+    kept: BTreeMap<TallyPlace, Tally>,
+}
+
+impl Ranking {
+    /// The first `limit` values behind this place.
+    pub fn new(by: Dimension, after: Option<TallyPlace>, limit: usize) -> Ranking {
+        Ranking { by, after, limit, found: Tallies::default(), kept: BTreeMap::new() }
+    }
+
+    pub fn by(&self) -> Dimension {
+        self.by
+    }
+
+    /// Takes in values that were not taken in yet.
+    pub fn add_all(&mut self, sums: BTreeMap<String, Tally>) {
+        for (value, tally) in sums {
+            self.found.total.add(tally);
+            let rank = match self.by {
+                Dimension::Day => 0,
+                Dimension::Sender | Dimension::App | Dimension::Tag | Dimension::Subject => {
+                    u64::MAX - tally.messages
+                }
+            };
+            let place = TallyPlace { rank, value };
+            if self.after.as_ref().is_none_or(|after| place > *after) {
+                self.kept.insert(place, tally);
+            }
+            if self.kept.len() > self.limit {
+                self.kept.pop_last();
+                self.found.has_more = true;
+            }
+        }
+    }
+
+    pub fn finish(self) -> Tallies {
+        Tallies { rows: self.kept.into_iter().collect(), ..self.found }
+    }
+}
+
 /// The value of a message in one dimension; an empty text where it has none.
 pub fn value_of(message: &Message, by: Dimension) -> String {
     let value = match by {
@@ -146,5 +212,58 @@ pub(super) fn way(channel: Channel, direction: Direction) -> u8 {
     match direction {
         Direction::Outbound => channel,
         Direction::Inbound => channel + 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn messages(messages: u64) -> Tally {
+        Tally { messages, ..Tally::default() }
+    }
+
+    #[test]
+    fn a_ranking_holds_no_more_than_its_page() {
+        let mut ranking = Ranking::new(Dimension::Subject, None, 3);
+        for number in 0..10_000_u64 {
+            let sum = (format!("subject {number}"), messages(number % 7 + 1));
+            ranking.add_all(BTreeMap::from([sum]));
+            assert!(ranking.kept.len() <= 3);
+        }
+        let found = ranking.finish();
+        let first: Vec<&str> = found.rows.iter().map(|(place, _)| &*place.value).collect();
+        assert_eq!(first, ["subject 1000", "subject 1007", "subject 1014"]);
+        assert!(found.has_more);
+    }
+
+    proptest! {
+        /// Page by page is the same as all at one time.
+        #[test]
+        fn pages_leave_nothing_out(
+            sums in prop::collection::btree_map("[a-c]{0,3}", (1_u64..4).prop_map(messages), 0..30),
+            limit in 1_usize..5,
+            by in prop::sample::select(Dimension::ALL.to_vec()),
+        ) {
+            let mut whole = Ranking::new(by, None, usize::MAX);
+            whole.add_all(sums.clone());
+            let whole = whole.finish();
+            let (mut rows, mut after) = (Vec::new(), None);
+            loop {
+                let mut ranking = Ranking::new(by, after, limit);
+                sums.iter().for_each(|(value, tally)| {
+                    ranking.add_all(BTreeMap::from([(value.clone(), *tally)]));
+                });
+                let page = ranking.finish();
+                prop_assert_eq!(page.total, whole.total);
+                rows.extend(page.rows);
+                if !page.has_more {
+                    break;
+                }
+                after = rows.last().map(|(place, _)| place.clone());
+            }
+            prop_assert_eq!(rows, whole.rows);
+        }
     }
 }

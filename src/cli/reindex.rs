@@ -16,7 +16,10 @@ use crate::config::Environment;
 
 pub(super) const HELP: &str = "\
 Example:
-  waybill reindex";
+  waybill reindex
+
+It works beside a running daemon, which goes on to answer meanwhile, and without one. The index is derived from
+the archive: nothing is lost when its folder, search/ in the data folder, is deleted; the next start builds it anew.";
 
 /// Between two looks at how far it is.
 const PAUSE: Duration = Duration::from_secs(1);

@@ -27,6 +27,7 @@ use crate::account::{Accounts, Actor, AppScope, Identity, Role};
 use crate::admin::manage;
 use crate::admin::problem::{Problem, ProblemKind};
 use crate::admin::record::Call;
+use crate::admin::router::rule_of;
 use crate::archive::{Archive, Slip};
 use crate::net::http::{self, HttpLimits, UnixPeer};
 
@@ -157,7 +158,9 @@ async fn check_peer(
             let identity = Identity { actor, role: Role::Admin, scope: AppScope::All };
             let route = request.extensions().get::<MatchedPath>().cloned();
             let route = route.as_ref().map_or("", MatchedPath::as_str);
-            let call = Call::new(&identity, "control socket".to_owned(), &request, route);
+            let rule = rule_of(request.method(), route);
+            let client = "control socket".to_owned();
+            let call = Call::new(&identity, client, &request, (route, rule));
             request.extensions_mut().insert(identity);
             record(&accounts, &call, request, next).await
         }
@@ -174,7 +177,7 @@ async fn record(accounts: &Accounts, call: &Call, request: Request, next: Next) 
     if call.method == Method::GET {
         return next.run(request).await;
     }
-    let slip = Slip::new(call.entries(call.promised()));
+    let slip = Slip::new(call.entries(call.rule.promised));
     let response = slip.accompany(next.run(request)).await;
     let left = slip.take();
     if left.is_empty() || !response.status().is_success() {

@@ -127,8 +127,7 @@ fn kept_attachments(
     let mut sources = mime::attachment_sources(raw);
     let Some(keep) = keep else { return Ok(sources) };
     if let Some(unknown) = keep.iter().find(|index| usize::from(**index) >= sources.len()) {
-        let why = format!("the message has no attachment {unknown}.");
-        return Err(ResendRefusal::Field { name: "attachments", why });
+        return Err(ResendRefusal::NoAttachment(*unknown));
     }
     let keep: std::collections::BTreeSet<usize> = keep.iter().map(|i| usize::from(*i)).collect();
     let mut index = 0;

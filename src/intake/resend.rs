@@ -6,7 +6,9 @@
 //! just looked at it. The original is not touched; its history says `resent`.
 
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
@@ -60,9 +62,13 @@ pub enum ResendRefusal {
     Sealed,
     #[error("{why}")]
     Field { name: &'static str, why: String },
+    #[error("it has no attachment {0}")]
+    NoAttachment(u16),
     /// The door's own words.
     #[error("{0}")]
     Refused(String),
+    #[error("its app {app} sends as much as it may; try again in {} seconds", .retry_after.as_secs())]
+    TooMany { app: String, retry_after: Duration },
     #[error("it can not be stored now")]
     NotNow,
 }
@@ -94,10 +100,11 @@ impl Resender {
         let app = apps.0.iter().find(|app| app.name == wish.original.app).cloned();
         let app = app.ok_or_else(|| ResendRefusal::NoApp(wish.original.app.to_string()))?;
         let channel = wish.original.channel().as_str();
-        if let Err(which) = self.intake.limits.load().check(&app.name) {
+        if let Err(wait) = self.intake.limits.load().check_all(&app.name, NonZeroU32::MIN) {
             telemetry::record::submission(channel, app.name.as_str(), "deferred");
-            let why = format!("this application sends more than its {which}; try again later");
-            return Err(ResendRefusal::Refused(why));
+            // A whole second more: whoever comes back after so many is not too early.
+            let retry_after = Duration::from_secs(wait.as_secs().saturating_add(1));
+            return Err(ResendRefusal::TooMany { app: app.name.to_string(), retry_after });
         }
         let name = app.name.clone();
         let outcome = self.take(wish, app).await;

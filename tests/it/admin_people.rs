@@ -1,6 +1,6 @@
 //! People log in, stay who they are, and leave; nobody else becomes them; and what they do is on record.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use aws_lc_rs::hmac;
 use axum::http::{Method, Request};
@@ -165,6 +165,7 @@ async fn another_site_can_not_use_a_session() {
         vec![cookie, csrf],
         vec![cookie, ("origin", "http://x")],
         vec![cookie, csrf, ("origin", "http://evil.test")],
+        vec![cookie, csrf, ("origin", "https://evil.test")],
         vec![cookie, csrf, ("origin", "null")],
         vec![cookie, csrf, ("origin", "http://x"), ("sec-fetch-site", "cross-site")],
         vec![cookie, ("x-csrf-token", "x"), ("origin", "http://x")],
@@ -337,10 +338,10 @@ async fn two_hundred_logins_do_not_stop_others() {
         })
         .collect();
     for _ in 0..20 {
-        let started = Instant::now();
         assert_eq!(gateway.get(&token, "/api/v1/messages").await.status, 200);
-        assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
     }
+    let is_under_way = logins.iter().any(|login| !login.is_finished());
+    assert!(is_under_way, "whoever reads does not wait until all of them are done");
     let mut busy = 0;
     for login in logins {
         let status = login.await.unwrap();
@@ -409,23 +410,4 @@ async fn what_people_do_is_on_record_without_any_secret() {
         assert!(!shown.contains(secret), "{secret}: {shown}");
     }
     assert!(shown.contains("\"status\":409"), "{shown}");
-}
-
-#[tokio::test]
-async fn two_ways_of_one_login_take_the_same_time() {
-    let gateway = Gateway::start().await;
-    user(&gateway, "anna", Role::Admin).await;
-    let time = async |who: &str| {
-        let mut best = Duration::MAX;
-        for _ in 0..4 {
-            let started = Instant::now();
-            assert_eq!(log_in(&gateway, who, "not the password", None).await.status, 401);
-            best = best.min(started.elapsed());
-        }
-        best
-    };
-    let (known, unknown) = (time("anna").await, time("nobody").await);
-    assert!(unknown * 3 > known && known * 3 > unknown, "{known:?} {unknown:?}");
-    let answer = gateway.ask(Method::GET, "/api/v1/session", None, None).await;
-    assert_eq!(answer.status, 405);
 }

@@ -27,12 +27,14 @@ async fn wrong_wishes_send_nothing() {
         ("cc", json!({"cc": ["<>"]})),
         ("subject", json!({"subject": "a\r\nBcc: x@example.org"})),
         ("text", json!({"text": "a\u{0}"})),
-        ("attachments", json!({"attachments": {"keep": [7]}})),
     ] {
         let answer = resend(&gateway, &token, id, Some(body.clone())).await;
         assert_eq!((answer.status, answer.problem().as_str()), (400, "invalid-body"), "{body}");
         assert_eq!(answer.json()["errors"][0]["field"], field);
     }
+    let answer = resend(&gateway, &token, id, Some(json!({"attachments": {"keep": [7]}}))).await;
+    assert_eq!((answer.status, answer.problem().as_str()), (409, "conflict"), "it has no eighth");
+    assert_eq!(answer.json()["errors"][0]["field"], "attachments");
     let unknown = "01JD5VZ7Q4N7W4T6Y5M8R2K3B1";
     assert_eq!(resend(&gateway, &token, unknown, None).await.status, 404);
     let signed = MAIL.replace("multipart/mixed", "multipart/signed");
@@ -45,7 +47,9 @@ async fn wrong_wishes_send_nothing() {
     assert_eq!((answer.status, answer.problem().as_str()), (409, "conflict"), "its app is gone");
     gateway.post(&token, &format!("/api/v1/messages/{id}/stop"), None).await;
     let path = format!("/api/v1/messages/{id}");
-    gateway.ask(Method::DELETE, &path, Some(&token), None).await;
+    let why = json!({"reason": "asked for by Kim"});
+    let deleted = gateway.ask(Method::DELETE, &path, Some(&token), Some(why)).await;
+    assert_eq!(deleted.status, 200);
     let answer = resend(&gateway, &token, id, None).await;
     assert_eq!(
         (answer.status, answer.problem().as_str()),
@@ -54,6 +58,20 @@ async fn wrong_wishes_send_nothing() {
     );
     let extent = gateway.archive.extent().unwrap();
     assert_eq!(extent.messages, 4);
+}
+
+#[tokio::test]
+async fn an_app_that_sends_as_much_as_it_may_is_told_when_to_come_back() {
+    let gateway = Gateway::start().await;
+    let token = gateway.token(Role::Operator, &[]).await;
+    let id = gateway.submit("slow", &["kim@example.org"], MAIL, true).await.id;
+    assert_eq!(resend(&gateway, &token, id, None).await.status, 201);
+    let answer = resend(&gateway, &token, id, None).await;
+    assert_eq!((answer.status, answer.problem().as_str()), (429, "rate-limited"));
+    let seconds: u64 = answer.header("retry-after").parse().unwrap();
+    assert!((1..=61).contains(&seconds), "{seconds}");
+    assert!(answer.json()["detail"].as_str().unwrap().contains("slow"));
+    assert_eq!(gateway.archive.extent().unwrap().messages, 2);
 }
 
 #[tokio::test]

@@ -61,7 +61,8 @@ async fn numbers_follow_every_change() {
     assert_eq!(by("by=day&until=2020-01-01").await.len(), 0);
     assert_eq!(by("by=subject&status=stopped").await, [(json!("B"), 1, 0, 2, 0)], "looked up");
     let path = format!("/api/v1/messages/{}", ids[1]);
-    let deleted = gateway.ask(axum::http::Method::DELETE, &path, Some(&token), None).await;
+    let why = Some(json!({"reason": "asked for by Kim"}));
+    let deleted = gateway.ask(axum::http::Method::DELETE, &path, Some(&token), why).await;
     assert_eq!(deleted.status, 200);
     let rest = [(json!("A"), 2, 1, 0, 3), (Value::Null, 1, 0, 2, 0)];
     assert_eq!(by("by=subject").await, rest, "its subject is gone");

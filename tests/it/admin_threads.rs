@@ -43,6 +43,18 @@ async fn wrong_entries_are_told_by_field() {
 }
 
 #[tokio::test]
+async fn an_entry_without_a_name_is_of_whoever_adds_it() {
+    let gateway = Gateway::start().await;
+    let token = gateway.token(Role::Operator, &[]).await;
+    let path = "/api/v1/threads/INV-12345/entries";
+    let entry = gateway.post(&token, path, Some(json!({"kind": "note", "text": "rang"}))).await;
+    assert_eq!(entry.status, 201);
+    let entry = entry.json();
+    assert!(entry["by"].as_str().unwrap().starts_with("token "), "{entry}");
+    assert_eq!(entry["by"], entry["added_by"]);
+}
+
+#[tokio::test]
 async fn a_thread_is_told_in_the_order_of_time() {
     let gateway = Gateway::start().await;
     let token = gateway.token(Role::Operator, &[]).await;

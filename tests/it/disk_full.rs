@@ -1,11 +1,9 @@
 //! A full disk is answered with 452, loses nothing, and is left behind without a restart.
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::support::daemon::{Daemon, Setup};
+use crate::support::disk::Disk;
 use crate::support::postfix::is_root;
 use crate::support::receiver::Receiver;
 use crate::support::submitter::{Answer, Submitter};
@@ -15,47 +13,6 @@ const DISK_MIB: usize = 128;
 /// The archive keeps more than this in reserve, on however small a disk.
 const LEFT_MIB: usize = 4;
 const RECOVERY_LIMIT: Duration = Duration::from_secs(30);
-
-/// A small file system in memory, until it is dropped.
-struct Disk {
-    folder: PathBuf,
-}
-
-impl Disk {
-    fn mount(folder: &Path) -> Option<Disk> {
-        std::fs::create_dir_all(folder).unwrap();
-        let size = format!("size={DISK_MIB}m");
-        let mounted =
-            Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(folder).status();
-        if !mounted.is_ok_and(|status| status.success()) {
-            tools::skip("a tmpfs can not be mounted");
-            return None;
-        }
-        Some(Disk { folder: folder.to_owned() })
-    }
-
-    /// Fills it up to the last mebibytes.
-    fn fill(&self) -> PathBuf {
-        let path = self.folder.join("ballast");
-        let mut file = std::fs::File::create(&path).unwrap();
-        let block = vec![1_u8; 1 << 20];
-        while free_mib(&self.folder) > LEFT_MIB {
-            file.write_all(&block).unwrap();
-        }
-        path
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("--lazy").arg(&self.folder).status();
-    }
-}
-
-fn free_mib(folder: &Path) -> usize {
-    let disk = rustix::fs::statvfs(folder).unwrap();
-    usize::try_from((disk.f_bavail * disk.f_frsize) >> 20).unwrap()
-}
 
 fn submit(port: u16, recipient: &str) -> Answer {
     let text = format!("Subject: disk\r\nMessage-ID: <{recipient}>\r\n\r\nbody\r\n");
@@ -86,13 +43,13 @@ fn a_full_disk_is_452_and_recovers_without_a_restart() {
         return tools::skip("only root can mount a small disk");
     }
     let place = tempfile::TempDir::new().unwrap();
-    let Some(disk) = Disk::mount(&place.path().join("disk")) else { return };
+    let Some(disk) = Disk::mount(&place.path().join("disk"), DISK_MIB) else { return };
     let receiver = Receiver::start();
     let data = Some(disk.folder.join("data"));
     let mut daemon = Daemon::start(&Setup { data, ..Setup::relaying_to(receiver.port()) });
     let (port, pid) = (daemon.smtp(), daemon.pid());
     let mut answers = submit_until(port, "before", Answer::is_ok);
-    let ballast = disk.fill();
+    let ballast = disk.fill("ballast", LEFT_MIB);
     answers.extend(submit_until(port, "full", |answer| !answer.is_ok()));
     let refusal = &answers.last().unwrap().1;
     assert_eq!(refusal.code, 452, "{refusal:?}");

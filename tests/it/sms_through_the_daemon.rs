@@ -103,13 +103,19 @@ fn what_is_deleted_leaves_who_when_and_why() {
     assert_eq!(api.get(&format!("/api/v1/messages/{id}/text")).unwrap().body, b"A secret word");
     let raw = String::from_utf8(api.raw(&id)).unwrap();
     assert!(raw.contains("A secret word") && !raw.contains("token-of-the-erp"), "{raw}");
-    assert_eq!(api.delete(&format!("/api/v1/messages/{id}")).unwrap().status, 200);
+    let path = format!("/api/v1/messages/{id}");
+    assert_eq!(api.delete(&path).unwrap().status, 400, "it must say why");
+    assert_eq!(api.request("DELETE", &path, r#"{"reason": " "}"#).unwrap().status, 400);
+    let why = r#"{"reason": "asked for by its recipient"}"#;
+    assert_eq!(api.request("DELETE", &path, why).unwrap().status, 200);
     let left = api.message(&id);
     assert!(left["deleted_at"].is_string(), "{left}");
     assert!(!left.to_string().contains("secret"), "{left}");
     for path in ["raw", "text", "html"] {
         let answer = api.get(&format!("/api/v1/messages/{id}/{path}")).unwrap();
         assert_eq!(answer.status, 404, "{path}");
+        let told = String::from_utf8_lossy(&answer.body).into_owned();
+        assert!(told.contains("The content was taken away at"), "{path}: {told}");
     }
     let events = api.events(&id);
     let deleted = events.iter().find(|event| event["event"] == "deleted").unwrap();

@@ -3,11 +3,12 @@
 
 use super::operation::Operation;
 use super::parameter;
-use crate::admin::problem::ProblemKind::{Busy, Conflict, NotFound};
+use crate::admin::problem::ProblemKind::{Busy, Conflict, NotFound, RateLimited};
 use crate::admin::views::{EventView, FoundView, MessageView, QueueBody, UpstreamView};
 use crate::admin::{
     actions, bulk, logs, manage, outbox, resend, session, statistics, suppressions, threads,
 };
+use crate::model::EventKind;
 
 const NEW_COOKIE: &str = "The new session.";
 const FOR_PEOPLE: &str = "For people who are logged in; a token gets 409.";
@@ -36,6 +37,7 @@ pub(in crate::admin) fn log_out() -> Operation {
         .empty(204, "It is over.")
         .field("Set-Cookie", "Takes the cookie away.")
         .fails([Conflict, NotFound])
+        .logged_as("logout")
 }
 
 pub(in crate::admin) fn me() -> Operation {
@@ -55,6 +57,7 @@ pub(in crate::admin) fn end_my_session() -> Operation {
         .details(FOR_PEOPLE)
         .empty(204, "It is over.")
         .fails([Conflict])
+        .logged_as("session_ended")
 }
 
 pub(in crate::admin) fn begin_two_factor() -> Operation {
@@ -62,6 +65,7 @@ pub(in crate::admin) fn begin_two_factor() -> Operation {
         .details(FOR_PEOPLE)
         .answers::<session::EnrolmentView>(200, "The secret, shown this once.")
         .fails([Conflict, NotFound])
+        .logged_as("two_factor_begun")
 }
 
 pub(in crate::admin) fn confirm_two_factor() -> Operation {
@@ -71,6 +75,7 @@ pub(in crate::admin) fn confirm_two_factor() -> Operation {
         .answers::<session::StepView>(200, "It is on; the recovery codes, shown this once.")
         .field("Set-Cookie", NEW_COOKIE)
         .fails([Conflict, NotFound])
+        .logged_as("two_factor_enabled")
 }
 
 pub(in crate::admin) fn drop_two_factor() -> Operation {
@@ -80,12 +85,13 @@ pub(in crate::admin) fn drop_two_factor() -> Operation {
         .answers::<session::StepView>(200, "It is off.")
         .field("Set-Cookie", NEW_COOKIE)
         .fails([Conflict, NotFound])
+        .logged_as("two_factor_disabled")
 }
 
 pub(in crate::admin) fn messages() -> Operation {
     let order = vec![parameter::order(true)];
     Operation::new("listMessages", "Messages", "Messages that match, a page at a time.")
-        .details("Newest first. Where nothing matches, `note` says why if that is known.")
+        .details("Newest first. Where nothing matches, `note` says why if that is known, and `absence` what is known about the app and the period that were asked for.")
         .takes(every([parameter::narrowing(), order, parameter::paging()]))
         .answers::<FoundView>(200, "A page.")
 }
@@ -134,6 +140,7 @@ pub(in crate::admin) fn raw() -> Operation {
         )
         .field("Content-Disposition", "A download.")
         .fails([Conflict])
+        .leaves(EventKind::Viewed)
 }
 
 pub(in crate::admin) fn html() -> Operation {
@@ -141,12 +148,14 @@ pub(in crate::admin) fn html() -> Operation {
         .gives("A document that loads and runs nothing.", [("text/html", Some("<p>Dear Kim</p>"))])
         .field("Content-Security-Policy", "Nothing runs, nothing is loaded.")
         .fails([Conflict])
+        .leaves(EventKind::Viewed)
 }
 
 pub(in crate::admin) fn text() -> Operation {
     Operation::new("getText", "Messages", "The text of a message.")
         .gives("The text; 404 where there is none.", [("text/plain", Some("Dear Kim"))])
         .fails([Conflict])
+        .leaves(EventKind::Viewed)
 }
 
 pub(in crate::admin) fn attachment() -> Operation {
@@ -163,6 +172,7 @@ pub(in crate::admin) fn attachment() -> Operation {
         )
         .field("Content-Disposition", "A download.")
         .fails([Conflict])
+        .leaves(EventKind::Viewed)
 }
 
 fn action(id: &'static str, summary: &'static str) -> Operation {
@@ -193,7 +203,7 @@ pub(in crate::admin) fn resend() -> Operation {
         .optional_body::<resend::ResendBody>()
         .answers::<MessageView>(201, "The new message.")
         .field("Location", "The new message.")
-        .fails([Conflict])
+        .fails([Conflict, RateLimited])
 }
 
 pub(in crate::admin) fn begin_job() -> Operation {
@@ -265,7 +275,7 @@ pub(in crate::admin) fn statistics() -> Operation {
 pub(in crate::admin) fn delete_message() -> Operation {
     Operation::new("deleteMessage", "Actions", "Take the content away for good.")
         .details("Leaves who, when and why, and the digest that proves what it was.")
-        .optional_body::<actions::DeleteBody>()
+        .body::<actions::DeleteBody>()
         .answers::<MessageView>(200, "What is left.")
         .fails([Conflict])
 }
@@ -335,12 +345,14 @@ pub(in crate::admin) fn create_token() -> Operation {
         .body::<manage::NewTokenBody>()
         .answers::<manage::CreatedTokenView>(201, "The token; its secret is shown this once.")
         .fails([Conflict])
+        .logged_as("token_created")
 }
 
 pub(in crate::admin) fn revoke_token() -> Operation {
     Operation::new("revokeToken", "Accounts", "A token is good no longer.")
         .answers::<manage::TokenView>(200, "The token.")
         .fails([Conflict])
+        .logged_as("token_revoked")
 }
 
 pub(in crate::admin) fn users() -> Operation {
@@ -355,6 +367,7 @@ pub(in crate::admin) fn add_user() -> Operation {
         .body::<manage::NewUserBody>()
         .answers::<manage::UserView>(201, "The user.")
         .fails([Conflict])
+        .logged_as("user_added")
 }
 
 fn change_user(id: &'static str, summary: &'static str) -> Operation {
@@ -369,23 +382,26 @@ pub(in crate::admin) fn edit_user() -> Operation {
             "What is left out stays; the last administrator without a limit to apps stays one.",
         )
         .body::<manage::UserEditBody>()
+        .logged_as("user_changed")
 }
 
 pub(in crate::admin) fn set_password() -> Operation {
     change_user("setPassword", "Set a password; all sessions of the user end.")
         .body::<manage::PasswordBody>()
+        .logged_as("password_set")
 }
 
 pub(in crate::admin) fn disable_user() -> Operation {
     change_user("disableUser", "Let a user in no longer; the last administrator stays.")
+        .logged_as("user_disabled")
 }
 
 pub(in crate::admin) fn reset_two_factor() -> Operation {
-    change_user("resetTwoFactor", "Take a user's second factor away.")
+    change_user("resetTwoFactor", "Take a user's second factor away.").logged_as("two_factor_reset")
 }
 
 pub(in crate::admin) fn unlock_user() -> Operation {
-    change_user("unlockUser", "Forget the failed logins of a user.")
+    change_user("unlockUser", "Forget the failed logins of a user.").logged_as("user_unlocked")
 }
 
 pub(in crate::admin) fn user_sessions() -> Operation {
@@ -396,6 +412,7 @@ pub(in crate::admin) fn user_sessions() -> Operation {
 pub(in crate::admin) fn end_user_sessions() -> Operation {
     Operation::new("endUserSessions", "Accounts", "End all sessions of a user.")
         .empty(204, "They are over; 404 where there were none.")
+        .logged_as("sessions_ended")
 }
 
 fn log(id: &'static str, summary: &'static str) -> Operation {

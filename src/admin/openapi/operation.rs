@@ -11,6 +11,7 @@ use utoipa::openapi::schema::Schema;
 use super::parameter::Parameter;
 use super::schemas::public_name;
 use crate::admin::problem::ProblemKind;
+use crate::model::EventKind;
 
 /// What is said of one route.
 pub(in crate::admin) struct Operation {
@@ -22,6 +23,10 @@ pub(in crate::admin) struct Operation {
     pub(super) body: Option<Body>,
     pub(super) answers: Vec<Answer>,
     pub(super) problems: Vec<ProblemKind>,
+    /// What a call leaves in the history of its message.
+    pub(in crate::admin) leaves: Option<EventKind>,
+    /// The word of the security log for a call that was done.
+    pub(in crate::admin) security: Option<&'static str>,
     /// The schemas that the body and the answers name.
     pub(super) schemas: Vec<(String, RefOr<Schema>)>,
 }
@@ -63,8 +68,24 @@ impl Operation {
             body: None,
             answers: Vec::new(),
             problems: Vec::new(),
+            leaves: None,
+            security: None,
             schemas: Vec::new(),
         }
+    }
+
+    pub(super) fn leaves(self, kind: EventKind) -> Operation {
+        Operation { leaves: Some(kind), ..self }
+    }
+
+    pub(super) fn logged_as(self, word: &'static str) -> Operation {
+        Operation { security: Some(word), ..self }
+    }
+
+    /// What it answers when it was done. A job is on record from its beginning, when nobody knows
+    /// whether it will be done before the answer (200) or go on behind it (202): the first counts.
+    pub(in crate::admin) fn promised(&self) -> u16 {
+        self.answers.first().map_or(200, |answer| answer.status)
     }
 
     pub(super) fn details(self, description: &'static str) -> Operation {
@@ -196,6 +217,7 @@ impl Answer {
 fn page(schema: &str, example: Option<&Value>) -> Value {
     let items = json!({"$ref": format!("#/components/schemas/{schema}")});
     let mut media = json!({"schema": {
+        "title": format!("{schema}List"),
         "type": "object",
         "required": ["items", "next"],
         "properties": {

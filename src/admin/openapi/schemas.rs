@@ -19,6 +19,10 @@ use crate::model::{Channel, Dialect, Direction, EventKind, RecipientKind, SmsEnc
 const LEFT_OUT: [(&str, &str); 4] =
     [("Me", "session"), ("Found", "note"), ("Found", "absence"), ("Step", "recovery_codes")];
 
+/// Unions whose kinds have names, in their order: a generated client has a type for each.
+const KINDS: [(&str, [&str; 2]); 2] =
+    [("BulkBody", ["BulkByQuery", "BulkByIds"]), ("Item", ["MessageItem", "EntryItem"])];
+
 /// The name that the document uses: a view is what it shows.
 pub(super) fn public_name(name: &str) -> String {
     name.strip_suffix("View").unwrap_or(name).to_owned()
@@ -39,7 +43,36 @@ pub(super) fn components(learned: Vec<(String, RefOr<Schema>)>) -> Map<String, V
         }
         whole(name, schema);
     }
+    KINDS.into_iter().for_each(|(union, names)| name_kinds(&mut schemas, union, names));
     schemas.into_iter().collect()
+}
+
+fn reference(name: &str) -> Value {
+    json!(format!("#/components/schemas/{name}"))
+}
+
+/// Makes each kind of a union a schema of its own.
+fn name_kinds(schemas: &mut BTreeMap<String, Value>, union: &str, names: [&str; 2]) {
+    let Some(whole) = schemas.get_mut(union) else { return };
+    let kinds = whole["oneOf"].take();
+    whole["oneOf"] = names.iter().map(|name| json!({"$ref": reference(name)})).collect();
+    let kinds = kinds.as_array().into_iter().flatten().cloned();
+    schemas.extend(names.into_iter().map(str::to_owned).zip(kinds));
+}
+
+/// Either `query` or `ids`, each with all that goes with it.
+fn query_or_ids(body: &Value) -> Value {
+    let kind = |given: &str, is: &str, other: &str| {
+        let mut kind = body.clone();
+        kind["properties"][given]["type"] = json!(is);
+        kind["properties"][other] = json!({"type": "null"});
+        kind["required"] = json!(["action", given]);
+        kind
+    };
+    json!({
+        "description": body["description"],
+        "oneOf": [kind("query", "object", "ids"), kind("ids", "array", "query")],
+    })
 }
 
 /// References go by public names too.
@@ -104,6 +137,10 @@ fn add(property: &mut Value, more: Value) {
     if let Some(Value::Array(words)) = more.get_mut("enum").filter(|_| is_nullable) {
         words.push(Value::Null);
     }
+    if property.contains_key("type") {
+        // The type itself is the derive's to say.
+        more.remove("type");
+    }
     property.append(&mut more);
 }
 
@@ -156,7 +193,7 @@ fn more_of(schema: &str, field: &str) -> Option<Value> {
         ("AttachmentsBody", "keep") => {
             json!({"items": {"type": "integer", "minimum": 0, "maximum": u16::MAX}})
         }
-        ("DeleteBody", "reason") => json!({"pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f]*$"}),
+        ("DeleteBody", "reason") => json!({"minLength": 1, "maxLength": 500, "pattern": LINE}),
         ("NewSuppressionBody", "reason") => {
             json!({"maxLength": 200, "pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f]*$"})
         }
@@ -191,9 +228,13 @@ fn filters() -> Value {
 fn whole(name: &str, schema: &mut Value) {
     let email = json!({"type": "string", "format": "email"});
     let more = match name {
-        "BulkBody" => json!({"oneOf": [
-            {"required": ["query"], "properties": {"query": {"type": "object"}, "ids": {"type": "null"}}},
-            {"required": ["ids"], "properties": {"ids": {"type": "array"}, "query": {"type": "null"}}},
+        "BulkBody" => return *schema = query_or_ids(schema),
+        "Item" => json!({"discriminator": {"propertyName": "type", "mapping": {
+            "message": reference("MessageItem"), "entry": reference("EntryItem"),
+        }}}),
+        "UserEditBody" => json!({"anyOf": [
+            {"required": ["role"], "properties": {"role": {"type": "string"}}},
+            {"required": ["apps"]},
         ]}),
         "NewSuppressionBody" => json!({"oneOf": [
             {"properties": {

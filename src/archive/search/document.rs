@@ -202,6 +202,9 @@ impl Document {
         if let Some(name) = author.and_then(|author| author.name.as_ref()) {
             self.add(Scope::From, name);
         }
+        if let Some(person) = &message.on_behalf_of {
+            self.add(Scope::From, person);
+        }
         let author = author.map(|author| author.address.clone());
         let mut senders: Vec<String> = author.into_iter().chain(sender).collect();
         senders.dedup();

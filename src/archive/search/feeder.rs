@@ -14,13 +14,13 @@ use std::time::{Duration, Instant};
 
 use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable};
 use tantivy::{TantivyError, Term};
-use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use super::folder::{self, OpenIndex};
 use super::view::Watermark;
+use super::wait::wait;
 use super::{document, tail};
 use crate::archive::read::Reader;
 use crate::archive::stored::{Record, StoredEvent};
@@ -38,9 +38,11 @@ const BATCH_TIME: Duration = Duration::from_secs(4);
 const BATCH: usize = 30_000;
 /// The same while the index is built anew: fewer and larger segments are made.
 const REBUILD_TIME: Duration = Duration::from_secs(15);
-/// A batch goes so long without a look at what came meanwhile, and then at so many.
+/// A batch goes so long without a look at what came meanwhile, and then at so many at a time.
 const SIGN_PAUSE: Duration = Duration::from_millis(150);
-const SIGNED_AT_ONCE: usize = 2_000;
+const SIGNED_AT_ONCE: usize = 256;
+/// With more than this to be indexed, signatures come first.
+const BURST: usize = 500;
 /// Messages between two looks at whether others wait.
 const STRIDE: usize = 16;
 /// So long it makes way at one time, and so often in a row.
@@ -104,28 +106,35 @@ enum Fed {
     Stopped,
 }
 
+/// What ends a wait.
+enum News {
+    Journal,
+    Wanted,
+    End,
+}
+
 impl Feeder {
     /// Runs until the archive closes.
-    pub(in crate::archive) fn run(mut self, runtime: &Handle) {
+    pub(in crate::archive) fn run(mut self) {
         if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
             tracing::debug!(%error, "the search index is fed at full weight");
         }
         let mut rebuilds = 0;
-        while let Err(trouble) = self.guarded(runtime, &mut rebuilds) {
+        while let Err(trouble) = self.guarded(&mut rebuilds) {
             self.shared.progress.abandon();
             let goes_on = match self.remedy(&trouble, rebuilds) {
                 Remedy::Anew => {
                     rebuilds += 1;
                     tracing::warn!(reason = %trouble, "the search index is built anew");
-                    self.start_over() || self.give_up(runtime, "its folder can not be emptied")
+                    self.start_over() || self.give_up("its folder can not be emptied")
                 }
                 Remedy::LaterOn => {
                     tracing::warn!(reason = %trouble, "the search index waits for room on the disk");
-                    self.rest(runtime, Some(SPACE_PAUSE))
+                    self.rest(Some(SPACE_PAUSE))
                 }
                 Remedy::OnDemand => {
                     rebuilds = 0;
-                    self.give_up(runtime, &trouble.to_string())
+                    self.give_up(&trouble.to_string())
                 }
             };
             if !goes_on {
@@ -136,7 +145,7 @@ impl Feeder {
 
     /// Waits until somebody wants the index built anew and its folder can be emptied; `false` when
     /// there is to be an end.
-    fn give_up(&self, runtime: &Handle, reason: &str) -> bool {
+    fn give_up(&self, reason: &str) -> bool {
         tracing::error!(
             reason,
             "the search index was given up until a restart or `waybill reindex`; searches get slower"
@@ -144,7 +153,7 @@ impl Feeder {
         loop {
             self.shared.progress.give_up(true);
             self.shared.progress.abandon();
-            if !self.rest(runtime, None) {
+            if !self.rest(None) {
                 return false;
             }
             if self.start_over() {
@@ -182,32 +191,38 @@ impl Feeder {
 
     /// Waits for the end of a pause or for somebody who wants the index built anew; `false` when there
     /// is to be an end.
-    fn rest(&self, runtime: &Handle, pause: Option<Duration>) -> bool {
-        runtime.block_on(async {
-            let end = async {
-                match pause {
-                    Some(pause) => tokio::time::sleep(pause).await,
-                    None => std::future::pending().await,
-                }
-            };
+    fn rest(&self, pause: Option<Duration>) -> bool {
+        let mut journal = self.journal.clone();
+        // The writers end with the last handle of the archive.
+        let ended = async { while journal.changed().await.is_ok() {} };
+        let woken = async {
             tokio::select! {
                 biased;
-                () = self.stop.cancelled() => false,
-                _ = self.closing.closed() => false,
-                () = self.shared.progress.wanted() => true,
-                () = end => true,
+                goes_on = self.woken() => goes_on,
+                () = ended => false,
             }
-        })
+        };
+        wait(woken, pause).unwrap_or(true)
+    }
+
+    /// Waits for somebody who wants the index built anew, `true`, or for the end.
+    async fn woken(&self) -> bool {
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => false,
+            _ = self.closing.closed() => false,
+            () = self.shared.progress.wanted() => true,
+        }
     }
 
     /// The same as `follow`: where files of the index are torn, tantivy may panic instead of saying so.
-    fn guarded(&mut self, runtime: &Handle, rebuilds: &mut usize) -> Result<(), Trouble> {
-        let followed = catch_unwind(AssertUnwindSafe(|| self.follow(runtime, rebuilds)));
+    fn guarded(&mut self, rebuilds: &mut usize) -> Result<(), Trouble> {
+        let followed = catch_unwind(AssertUnwindSafe(|| self.follow(rebuilds)));
         followed.unwrap_or(Err(Trouble::Panic))
     }
 
     /// Feeds the index until there is trouble, or an end.
-    fn follow(&mut self, runtime: &Handle, rebuilds: &mut usize) -> Result<(), Trouble> {
+    fn follow(&mut self, rebuilds: &mut usize) -> Result<(), Trouble> {
         let unfinished = self.folder.with_extension("new");
         folder::remove(&unfinished).map_err(TantivyError::from)?;
         let mut index = OpenIndex::open(&self.folder, &self.shared.schema)?;
@@ -235,7 +250,7 @@ impl Feeder {
             if !is_behind {
                 *rebuilds = 0;
                 self.shared.progress.give_up(false);
-                if !self.wait(runtime, index.is_merging()) {
+                if !self.wait(index.is_merging()) {
                     return Ok(());
                 }
             }
@@ -249,6 +264,7 @@ impl Feeder {
         let Watermark { message, event } = index.watermark;
         let place = reader.messages().get(message.as_u128()).map_err(Failure::from)?;
         let is_known = message == MessageId::MIN || place.is_some();
+        self.shared.progress.set(&reader, message, last_message(&reader)?)?;
         match is_known && event <= last_event(&snapshot)? {
             true => Ok(()),
             false => Err(Trouble::OtherRecords),
@@ -303,6 +319,10 @@ impl Feeder {
         let (begin, mut signed) = (Instant::now(), Instant::now());
         let (mut count, mut is_all) = (0, true);
         let from = watermark.message.as_u128().saturating_add(1);
+        let is_burst = publish && has_more(&reader, from, BURST)?;
+        if is_burst && self.sign()? == Fed::Stopped {
+            return Ok(Fed::Stopped);
+        }
         for entry in reader.messages().range(from..).map_err(Failure::from)? {
             if count % STRIDE == 0 && !self.make_way() {
                 return Ok(Fed::Stopped);
@@ -312,7 +332,9 @@ impl Feeder {
                 break;
             }
             if signed.elapsed() > SIGN_PAUSE {
-                self.sign(self.shared.watermark())?;
+                if self.sign()? == Fed::Stopped {
+                    return Ok(Fed::Stopped);
+                }
                 signed = Instant::now();
             }
             let id = MessageId::from_u128(entry.map_err(Failure::from)?.0.value());
@@ -346,12 +368,21 @@ impl Feeder {
         Ok(())
     }
 
-    /// Makes signatures of what came meanwhile, so that a search need not read it.
-    fn sign(&self, watermark: MessageId) -> Result<(), Trouble> {
-        let snapshot = self.database.begin_read().map_err(Failure::from)?;
-        let reader = Reader::new(&snapshot)?;
-        tail::catch_up(&self.shared.tail, &reader, &self.volumes, watermark, SIGNED_AT_ONCE)?;
-        Ok(())
+    /// Makes signatures of what came meanwhile, so that a search need not read it. That comes before the
+    /// index, which costs several times as much: in a burst, messages are found because of it.
+    fn sign(&self) -> Result<Fed, Trouble> {
+        loop {
+            if !self.make_way() {
+                return Ok(Fed::Stopped);
+            }
+            let snapshot = self.database.begin_read().map_err(Failure::from)?;
+            let reader = Reader::new(&snapshot)?;
+            let (tail, watermark) = (&self.shared.tail, self.shared.watermark());
+            let signed = tail::catch_up(tail, &reader, &self.volumes, watermark, SIGNED_AT_ONCE)?;
+            if signed < SIGNED_AT_ONCE || tail::read(tail).is_full() {
+                return Ok(Fed::Part);
+            }
+        }
     }
 
     fn take_out(
@@ -372,7 +403,8 @@ impl Feeder {
     /// Lets messages go first that are on their way in; `false` when there is to be an end.
     fn make_way(&self) -> bool {
         for _ in 0..WAYS {
-            if self.stop.is_cancelled() || self.closing.reason().is_some() {
+            let is_over = self.journal.has_changed().is_err();
+            if is_over || self.stop.is_cancelled() || self.closing.reason().is_some() {
                 return false;
             }
             if self.on_the_way.load(Ordering::Relaxed) == 0 {
@@ -384,31 +416,33 @@ impl Feeder {
     }
 
     /// Waits for something to do; `false` when there is to be an end.
-    fn wait(&mut self, runtime: &Handle, is_merging: bool) -> bool {
-        let (journal, stop, closing, shared) =
-            (&mut self.journal, &self.stop, &self.closing, &self.shared);
-        runtime.block_on(async {
-            let news = async {
-                let changed = journal.changed().await;
-                tokio::time::sleep(PAUSE).await;
-                changed.is_ok()
-            };
-            let merged = async {
-                match is_merging {
-                    true => tokio::time::sleep(MERGE_PAUSE).await,
-                    false => std::future::pending().await,
-                }
-            };
+    fn wait(&mut self, is_merging: bool) -> bool {
+        let mut journal = self.journal.clone();
+        let news = async {
             tokio::select! {
                 biased;
-                () = stop.cancelled() => false,
-                _ = closing.closed() => false,
-                () = shared.progress.wanted() => true,
-                () = merged => true,
-                goes_on = news => goes_on,
+                goes_on = self.woken() => match goes_on {
+                    true => News::Wanted,
+                    false => News::End,
+                },
+                changed = journal.changed() => match changed {
+                    Ok(()) => News::Journal,
+                    Err(_) => News::End,
+                },
             }
-        })
+        };
+        let news = wait(news, is_merging.then_some(MERGE_PAUSE));
+        self.journal = journal;
+        match news {
+            None | Some(News::Wanted) => true,
+            Some(News::End) => false,
+            Some(News::Journal) => wait(self.woken(), Some(PAUSE)).unwrap_or(true),
+        }
     }
+}
+
+fn has_more(reader: &Reader, from: u128, count: usize) -> Result<bool, Failure> {
+    Ok(reader.messages().range(from..)?.nth(count).transpose()?.is_some())
 }
 
 fn last_message(reader: &Reader) -> Result<MessageId, Failure> {

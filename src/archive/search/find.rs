@@ -4,6 +4,7 @@
 //! the other way round. A page looks at a bounded number of messages, so it may hold fewer than were
 //! asked for and still have a next one.
 
+use std::cell::Cell;
 use std::ops::{Range, RangeInclusive};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use super::matches::{Candidate, matches};
 use super::schema::Translation;
 use super::standings::{Mark, Standing, Standings};
 use super::tail::{self, Sieve, Sifted};
-use super::view::{Hit, View};
+use super::view::{Hit, MAX_RANKED, View};
 use crate::archive::list;
 use crate::archive::message::Message;
 use crate::archive::read::Reader;
@@ -26,12 +27,13 @@ use crate::archive::writer::Failure;
 use crate::archive::{Archive, ArchiveError, Filter, Inner, storage};
 use crate::model::MessageId;
 
-/// Messages without an index that one page reads.
+/// Messages without an index that one page reads: while it is empty, and when it has something to show.
 const MAX_SCANNED: usize = 1_000;
+const MAX_SCANNED_FOR_MORE: usize = 200;
 /// With fewer of them, signatures spare nothing.
 const FEW: usize = 64;
 /// Signatures that a search makes itself.
-const MAX_SIGNED: usize = 500;
+const MAX_SIGNED: usize = 64;
 /// Hits that one page reads from the records, because a filter says no to most.
 const MAX_EXAMINED: usize = 20_000;
 /// Terms that are looked at one by one when nothing was found.
@@ -89,9 +91,8 @@ impl Archive {
     pub fn search(&self, request: &SearchRequest<'_>) -> Result<Found, ArchiveError> {
         self.asking(request, |search| {
             let mut page = Page::new(request.limit);
-            let was_cut = search.fill(&whole_question(request), &mut page)?;
-            let mut note = was_cut
-                .then(|| "A word is the beginning of too many; write more of it.".to_owned());
+            let left_out = search.fill(&whole_question(request), &mut page)?;
+            let mut note = left_out.note();
             if page.items.is_empty() && page.next.is_none() && request.after.is_none() {
                 note = search.why_nothing()?.or(note);
             }
@@ -138,6 +139,29 @@ impl Archive {
         let reader = Reader::new(&snapshot)?;
         let (inner, view) = (&*self.inner, view.as_deref());
         ask(&Search { inner, view, reader: &reader, snapshot: &snapshot, request })
+    }
+}
+
+/// What a page left out, so that its cost has an end.
+#[derive(Clone, Debug, Default)]
+struct LeftOut {
+    /// Words that begin with what was asked for.
+    words: bool,
+    /// Messages older than those that were ranked.
+    unranked: Cell<bool>,
+}
+
+impl LeftOut {
+    fn note(&self) -> Option<String> {
+        if self.words {
+            return Some("A word is the beginning of too many; write more of it.".to_owned());
+        }
+        self.unranked.get().then(|| {
+            format!(
+                "Only the newest that fit, {MAX_RANKED} or more, are ranked; older ones are left out. Ask for more, \
+                 for a shorter period, or for the newest first."
+            )
+        })
     }
 }
 
@@ -193,6 +217,13 @@ impl Page {
     }
 }
 
+/// Hits that are asked for.
+struct Wanted {
+    span: Range<u64>,
+    after: Option<(u32, u64)>,
+    limit: usize,
+}
+
 type Candidates<'a> = Box<dyn Iterator<Item = Result<u128, ArchiveError>> + 'a>;
 type Entry<'a> = Result<(AccessGuard<'a, u128>, AccessGuard<'a, &'static [u8]>), StorageError>;
 
@@ -205,21 +236,21 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    /// Fills the page; says whether a word was too short to look for all that it begins.
-    fn fill(&self, node: &Node, page: &mut Page) -> Result<bool, ArchiveError> {
+    /// Fills the page.
+    fn fill(&self, node: &Node, page: &mut Page) -> Result<LeftOut, ArchiveError> {
         let (from, to) = self.span();
         let (first, last) = bounds(node);
         let (from, to) = (from.max(first), to.min(last));
         if from > to {
-            return Ok(false);
+            return Ok(LeftOut::default());
         }
         match self.request.order {
             SearchOrder::Oldest => {
-                let cut = self.indexed(node, (from, to), page)?;
+                let left_out = self.indexed(node, (from, to), page)?;
                 if page.next.is_none() {
                     self.scan(node, (from, to), page)?;
                 }
-                Ok(cut)
+                Ok(left_out)
             }
             SearchOrder::Newest | SearchOrder::Relevance => {
                 let is_behind_tail = self.request.order == SearchOrder::Relevance
@@ -228,7 +259,7 @@ impl Search<'_> {
                     self.scan(node, (from, to), page)?;
                 }
                 match page.next {
-                    Some(_) => Ok(false),
+                    Some(_) => Ok(LeftOut::default()),
                     None => self.indexed(node, (from, to), page),
                 }
             }
@@ -263,7 +294,8 @@ impl Search<'_> {
         }
         let (mut last, mut scanned) = (page.last(), 0);
         for id in self.candidates(node, from..=to)? {
-            if page.is_full() || scanned == MAX_SCANNED {
+            let most = if page.items.is_empty() { MAX_SCANNED } else { MAX_SCANNED_FOR_MORE };
+            if page.is_full() || scanned >= most {
                 page.next = last;
                 return Ok(());
             }
@@ -343,9 +375,10 @@ impl Search<'_> {
         node: &Node,
         (from, to): (u128, u128),
         page: &mut Page,
-    ) -> Result<bool, ArchiveError> {
-        let Some(view) = self.view else { return Ok(false) };
-        let (query, was_cut) = self.translate(view, node)?;
+    ) -> Result<LeftOut, ArchiveError> {
+        let Some(view) = self.view else { return Ok(LeftOut::default()) };
+        let (query, words) = self.translate(view, node)?;
+        let left_out = LeftOut { words, ..LeftOut::default() };
         let mut span = self.number_at(MessageId::from_u128(from))?
             ..self.number_at(MessageId::from_u128(to.saturating_add(1)))?;
         let mut after = match (self.request.order, self.request.after) {
@@ -358,16 +391,17 @@ impl Search<'_> {
         while !span.is_empty() {
             if examined >= MAX_EXAMINED {
                 page.next = last;
-                return Ok(was_cut);
+                return Ok(left_out);
             }
             // One more than there is room for shows whether there is a next page.
-            let wanted = page.limit - page.items.len() + 1;
-            let hits = self.hits(view, &*query, &span, after, wanted)?;
-            let is_all = hits.len() < wanted;
+            let limit = page.limit - page.items.len() + 1;
+            let wanted = Wanted { span: span.clone(), after, limit };
+            let hits = self.hits(view, &*query, &wanted, &left_out.unranked)?;
+            let is_all = hits.len() < limit;
             for hit in hits {
                 if page.is_full() {
                     page.next = last;
-                    return Ok(was_cut);
+                    return Ok(left_out);
                 }
                 examined += 1;
                 let score = hit.score.to_bits();
@@ -389,28 +423,30 @@ impl Search<'_> {
                 break;
             }
         }
-        Ok(was_cut)
+        Ok(left_out)
     }
 
     fn hits(
         &self,
         view: &View,
         query: &dyn Query,
-        span: &Range<u64>,
-        after: Option<(u32, u64)>,
-        limit: usize,
+        wanted: &Wanted,
+        unranked: &Cell<bool>,
     ) -> Result<Vec<Hit>, ArchiveError> {
-        let asked = || match self.request.order {
-            SearchOrder::Newest => view.newest(query, span, limit),
-            SearchOrder::Oldest => view.oldest(query, span, limit),
-            SearchOrder::Relevance => view.best(query, span, after, limit),
-        };
-        // Where files of the index are torn, tantivy may panic instead of saying so.
-        let hits = catch_unwind(AssertUnwindSafe(asked));
-        let hits = hits.unwrap_or_else(|_| {
+        let Wanted { span, after, limit } = wanted;
+        self.guarded(|| match self.request.order {
+            SearchOrder::Newest => view.newest(query, span, *limit),
+            SearchOrder::Oldest => view.oldest(query, span, *limit),
+            SearchOrder::Relevance => view.best(query, span, *after, *limit, unranked),
+        })
+    }
+
+    /// Asks the index; where its files are torn, tantivy may panic instead of saying so.
+    fn guarded<T>(&self, ask: impl FnOnce() -> tantivy::Result<T>) -> Result<T, ArchiveError> {
+        let answer = catch_unwind(AssertUnwindSafe(ask)).unwrap_or_else(|_| {
             Err(TantivyError::InternalError("the reader of the index panicked".to_owned()))
         });
-        hits.map_err(|error| {
+        answer.map_err(|error| {
             // The next question is answered without it.
             tracing::error!(%error, "the search index is damaged, and is built anew");
             self.inner.search.view.store(None);
@@ -440,7 +476,7 @@ impl Search<'_> {
             number_at: &number_at,
             cut: false.into(),
         };
-        let query = shared.schema.query(node, &translation);
+        let query = self.guarded(|| Ok(shared.schema.query(node, &translation)))?;
         Ok((query, translation.cut.get()))
     }
 

@@ -23,7 +23,7 @@ use super::view::{Extents, View, Watermark};
 use crate::model::{MessageId, Sequence};
 
 /// Which terms a message has; a change of folding, words or fields is a new version.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 /// What the writer gathers in memory before it writes a segment.
 const WRITER_BYTES: usize = 48 << 20;
 /// Text that waits for the writer, and how long it is waited for: while it writes a segment, it takes
@@ -31,12 +31,15 @@ const WRITER_BYTES: usize = 48 << 20;
 const WAITING_BYTES: u64 = 8 << 20;
 const WRITER_TIMEOUT: Duration = Duration::from_secs(60);
 const WRITER_PAUSE: Duration = Duration::from_millis(1);
-/// Neighbours of one size that are merged.
-const MERGED_AT_ONCE: usize = 8;
-/// Documents of the smallest size; each next size is eight times as large.
-const SMALLEST_SIZE: u32 = 256;
+/// Neighbours that are merged together.
+const MERGED_AT_ONCE: usize = 12;
+/// A merge makes so many times of the largest that goes into it: then a message is written again no more
+/// often than the index has grown by that much.
+const GROWTH: u64 = 4;
+/// Where so many segments have come to be all the same, the cheapest neighbours are merged.
+const MAX_SEGMENTS: usize = 100;
 /// No larger segment is made.
-const LARGEST_SEGMENT: u32 = 4_000_000;
+const LARGEST_SEGMENT: u64 = 4_000_000;
 
 /// An open index and its one writer.
 pub(super) struct OpenIndex {
@@ -125,16 +128,18 @@ impl OpenIndex {
     }
 }
 
-/// The first neighbours that are all of the smallest size of which there are enough.
+/// The neighbours that cost least of those that are worth it.
 fn mergeable(sizes: &[(SegmentId, u32)]) -> Option<Vec<SegmentId>> {
-    let level = |docs: u32| (docs / SMALLEST_SIZE).max(1).ilog(8);
-    (0..=level(LARGEST_SEGMENT)).find_map(|wanted| {
-        let group = sizes.windows(MERGED_AT_ONCE).find(|group| {
-            group.iter().all(|(_, docs)| level(*docs) <= wanted)
-                && group.iter().map(|(_, docs)| *docs).sum::<u32>() <= LARGEST_SEGMENT
-        })?;
-        Some(group.iter().map(|(id, _)| *id).collect())
-    })
+    let is_crowded = sizes.len() >= MAX_SEGMENTS;
+    let cost = |group: &[(SegmentId, u32)]| group.iter().map(|(_, docs)| u64::from(*docs)).sum();
+    let is_worth_it = |group: &[(SegmentId, u32)]| {
+        let (total, largest): (u64, u32) =
+            (cost(group), group.iter().map(|(_, docs)| *docs).max().unwrap_or_default());
+        total <= LARGEST_SEGMENT && (is_crowded || total >= GROWTH * u64::from(largest))
+    };
+    let groups = sizes.windows(MERGED_AT_ONCE).filter(|group| is_worth_it(group));
+    let group = groups.min_by_key(|group| cost(group))?;
+    Some(group.iter().map(|(id, _)| *id).collect())
 }
 
 /// Empties the place of an index.
@@ -180,16 +185,57 @@ mod tests {
         }
     }
 
+    fn sizes(docs: &[u32]) -> Vec<(SegmentId, u32)> {
+        docs.iter().map(|docs| (SegmentId::generate_random(), *docs)).collect()
+    }
+
     #[test]
-    fn only_neighbours_of_one_size_are_merged() {
-        let sizes = |docs: &[u32]| -> Vec<(SegmentId, u32)> {
-            docs.iter().map(|docs| (SegmentId::generate_random(), *docs)).collect()
-        };
-        assert_eq!(mergeable(&sizes(&[9; 7])), None);
+    fn only_neighbours_that_grow_together_are_merged() {
+        assert_eq!(mergeable(&sizes(&[9; MERGED_AT_ONCE - 1])), None);
         let mut many = sizes(&[100_000]);
-        many.extend(sizes(&[9; 8]));
+        many.extend(sizes(&[9; MERGED_AT_ONCE - 1]));
+        assert_eq!(mergeable(&many), None, "the large one would be written again for little");
+        many.extend(sizes(&[9]));
         let ids: Vec<SegmentId> = many[1..].iter().map(|(id, _)| *id).collect();
         assert_eq!(mergeable(&many), Some(ids));
-        assert_eq!(mergeable(&sizes(&[1_000_000; 8])), None);
+        assert_eq!(mergeable(&sizes(&[1_000_000; MERGED_AT_ONCE])), None);
+    }
+
+    /// Documents that are written, with all merges, and the most segments at one time.
+    fn grow(flushed: impl Iterator<Item = u32>) -> (u64, usize) {
+        let (mut index, mut written, mut most) = (Vec::new(), 0, 0);
+        for docs in flushed {
+            index.push((SegmentId::generate_random(), docs));
+            written += u64::from(docs);
+            most = most.max(index.len());
+            if let Some(group) = mergeable(&index) {
+                let first = index.iter().position(|(id, _)| *id == group[0]).unwrap();
+                let merged = index.splice(first..first + group.len(), []).map(|(_, docs)| docs);
+                let merged = merged.sum();
+                index.insert(first, (SegmentId::generate_random(), merged));
+                written += u64::from(merged);
+            }
+        }
+        (written, most)
+    }
+
+    #[test]
+    fn a_message_is_written_again_a_few_times_only() {
+        let total = 1_000_000;
+        let (written, most) = grow(std::iter::repeat_n(3_400, total / 3_400));
+        assert!(written < 4 * total as u64 && most < 40, "{written} {most}");
+        // A writer that is interrupted leaves small ones between large ones.
+        let (written, most) = grow((0..300_u32).map(|i| if i % 2 == 0 { 3_400 } else { 7 }));
+        assert!(written < 4 * 150 * 3_407 && most < 40, "{written} {most}");
+        // One message a second, for a day.
+        let (written, most) = grow(std::iter::repeat_n(1, 86_400));
+        assert!(written < 8 * 86_400 && most < 80, "{written} {most}");
+    }
+
+    #[test]
+    fn there_are_never_too_many_segments() {
+        // Each is so much larger than those behind it that none would be worth it.
+        let large = |i: u32| if i.is_multiple_of(11) { 300_000 } else { 1 };
+        assert!(grow((0..2_000).map(large)).1 <= MAX_SEGMENTS);
     }
 }

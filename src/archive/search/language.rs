@@ -25,6 +25,21 @@ const MAX_TERMS: usize = 64;
 /// Parentheses in parentheses.
 const MAX_DEPTH: usize = 16;
 
+/// Digits of a number that is written in groups, without a `+` before it, at least.
+const MIN_GROUPED_DIGITS: usize = 7;
+/// Digits of one of its groups, at most.
+const MAX_GROUP_DIGITS: usize = 5;
+
+/// What the parameters beside `q` are called, and what the same is called here.
+const PARAMETERS: [(&str, &str); 7] = [
+    ("sender", "from"),
+    ("recipient", "to"),
+    ("reference", "ref"),
+    ("attachment", "filename"),
+    ("read", "is"),
+    ("since", "after"),
+    ("until", "before"),
+];
 const FIELDS: [&str; 13] = [
     "from", "to", "subject", "filename", "ref", "tag", "app", "channel", "status", "is", "has",
     "before", "after",
@@ -236,8 +251,8 @@ impl<'a> Parser<'a> {
             }
             None => {
                 let rest = self.rest();
-                let end = rest.find(|c: char| c.is_whitespace() || matches!(c, '(' | ')' | '"'));
-                let word = &rest[..end.unwrap_or(rest.len())];
+                let grouped = grouped_number(rest).filter(|_| has_numbers(field));
+                let word = &rest[..grouped.unwrap_or_else(|| end_of_word(rest))];
                 if word.is_empty() {
                     let name = field.unwrap_or_default();
                     return Err((
@@ -266,13 +281,18 @@ impl<'a> Parser<'a> {
             self.at += end + 1;
             return Ok(Some(field));
         }
+        let written = |field: &str| {
+            format!("there is no field {name}:; write {field}:, or put the text in quotes.")
+        };
+        if let Some((_, field)) = PARAMETERS.into_iter().find(|(parameter, _)| *parameter == name) {
+            return Err((self.at, written(field)));
+        }
         let near =
             FIELDS.into_iter().map(|field| (strsim::damerau_levenshtein(field, &name), field));
         match near.min() {
-            Some((distance, field)) if distance == 1 && name.len() > 2 => Err((
-                self.at,
-                format!("there is no field {name}:; write {field}:, or put the text in quotes."),
-            )),
+            Some((distance, field)) if distance == 1 && name.len() > 2 => {
+                Err((self.at, written(field)))
+            }
             _ => Ok(None),
         }
     }
@@ -303,6 +323,33 @@ impl<'a> Parser<'a> {
     }
 }
 
+fn end_of_word(text: &str) -> usize {
+    let end = text.find(|c: char| c.is_whitespace() || matches!(c, '(' | ')' | '"'));
+    end.unwrap_or(text.len())
+}
+
+/// Whether a phone number may stand in this field.
+fn has_numbers(field: Option<&str>) -> bool {
+    matches!(field, None | Some("from" | "to"))
+}
+
+/// Where a phone number ends that is written in groups (`+45 12 34 56 78`), if one begins here.
+fn grouped_number(text: &str) -> Option<usize> {
+    let (mut at, mut end, mut groups, mut digits) = (usize::from(text.starts_with('+')), 0, 0, 0);
+    let fewest = if at == 1 { *DIGITS.start() } else { MIN_GROUPED_DIGITS };
+    loop {
+        let group = &text[at..at + end_of_word(&text[at..])];
+        let is_group = (1..=MAX_GROUP_DIGITS).contains(&group.len())
+            && group.bytes().all(|byte| byte.is_ascii_digit());
+        if !is_group {
+            break;
+        }
+        (groups, digits, end) = (groups + 1, digits + group.len(), at + group.len());
+        at = text.len() - text[end..].trim_start().len();
+    }
+    (groups > 1 && digits >= fewest && DIGITS.contains(&digits)).then_some(end)
+}
+
 fn word_node(field: Option<&str>, word: &str) -> Result<Node, String> {
     let value = word.strip_suffix('*').unwrap_or(word);
     match field {
@@ -323,6 +370,7 @@ fn field_node(
     value: &str,
     text: fn(Scope, &str) -> Result<Node, String>,
 ) -> Result<Node, String> {
+    let word = value.to_ascii_lowercase();
     match field {
         "from" => text(Scope::From, value),
         "to" => text(Scope::To, value),
@@ -338,19 +386,19 @@ fn field_node(
             Some(app) => Ok(fact(&Fact::App(&app))),
             None => Err("app: is followed by the name of an app.".into()),
         },
-        "channel" => match Channel::parse(value) {
+        "channel" => match Channel::parse(&word) {
             Some(channel) => Ok(fact(&Fact::Channel(channel))),
             None => Err("channel: is followed by email or sms.".into()),
         },
-        "status" => match Status::parse(value) {
+        "status" => match Status::parse(&word) {
             Some(status) => Ok(Node::Leaf(Leaf::Mark(Mark::Status(status)))),
             None => {
                 let words = Status::ALL.map(Status::as_str).join(", ");
                 Err(format!("status: is followed by one of {words}."))
             }
         },
-        "is" => is_node(value),
-        "has" => match value {
+        "is" => is_node(&word),
+        "has" => match word.as_str() {
             "attachment" | "attachments" => Ok(fact(&Fact::HasAttachment)),
             _ => Err("has: is followed by attachment.".into()),
         },
@@ -456,6 +504,9 @@ mod tests {
         check("\"...\"", 0, "no letter and no digit");
         check("form:x", 0, "write from:");
         check("subjekt:x", 0, "write subject:");
+        check("x sender:anna", 2, "write from:");
+        check("recipient:\"kim\"", 0, "write to:");
+        check("Since:2026-01-31", 0, "write after:");
         check("x is:red", 5, "opened, unread, clicked, held, bounced");
         check("has:x", 4, "followed by attachment");
         check("status:sended", 7, "not_sent, pending, sent, stopped, failed");
@@ -493,6 +544,32 @@ mod tests {
         let digits = Node::Leaf(Leaf::Digits(Scope::To, "4567".into()));
         check("to:4567", Node::Any(vec![leaf(Scope::To, "4567"), digits]));
         check("status:failed", Node::Leaf(Leaf::Mark(Mark::Status(Status::Failed))));
+        check("Status:FAILED", Node::Leaf(Leaf::Mark(Mark::Status(Status::Failed))));
+        check("is:Held", Node::Leaf(Leaf::Mark(Mark::Held)));
+    }
+
+    #[test]
+    fn a_number_in_groups_is_one_number() {
+        let ends = |text: &str, expected: Option<&str>| {
+            assert_eq!(grouped_number(text).map(|end| &text[..end]), expected, "{text}");
+        };
+        ends("", None);
+        ends("12345678", None);
+        ends("+4512345678 kim", None);
+        ends("12 34", None);
+        ends("1000 2026-01", None);
+        ends("1000 200000", None);
+        ends("1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6", None);
+        ends("+45 12 34 56 78", Some("+45 12 34 56 78"));
+        ends("12 34 56 78 kim", Some("12 34 56 78"));
+        ends("1234  5678) OR x", Some("1234  5678"));
+        let digits = Node::Leaf(Leaf::Digits(Scope::To, "12345678".into()));
+        let Node::All(parts) = Question::parse("to:12 34 56 78 kim").unwrap().root else {
+            panic!("one term")
+        };
+        assert!(matches!(&parts[0], Node::Any(either) if either.contains(&digits)), "{parts:?}");
+        assert_eq!(parts.len(), 2);
+        assert!(Question::parse("subject:1234 5678").unwrap().terms().len() == 2);
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod tail;
 #[cfg(test)]
 pub(super) mod tests;
 mod view;
+mod wait;
 mod words;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

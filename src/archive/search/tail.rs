@@ -31,8 +31,12 @@ const TOGETHER: usize = 64;
 struct Signature(Box<[u64; WORDS]>);
 
 impl Signature {
+    fn empty() -> Signature {
+        Signature(Box::new([0; WORDS]))
+    }
+
     fn of(document: &Document) -> Signature {
-        let mut signature = Signature(Box::new([0; WORDS]));
+        let mut signature = Signature::empty();
         // All but tags are there in the first as well.
         for scope in [Scope::Anywhere, Scope::Tag] {
             let text = document.text(scope);
@@ -157,6 +161,11 @@ impl Tail {
         self.entries.drain(..surplus);
     }
 
+    /// Whether one more would drive out the oldest.
+    pub(super) fn is_full(&self) -> bool {
+        self.entries.len() >= MAX_SIGNATURES
+    }
+
     /// Forgets what the index has by now.
     pub(super) fn forget(&mut self, until: MessageId) {
         let known = self.entries.partition_point(|entry| entry.id <= until);
@@ -176,39 +185,41 @@ impl Tail {
     }
 }
 
-/// Adds what is missing of the messages behind `watermark`, but no more than `most`. Nobody waits
-/// meanwhile: the feeding thread has little weight, and must not keep a search from its answer.
+/// Adds what is missing of the messages behind `watermark`, but no more than `most`, and says how many.
+/// Nobody waits meanwhile: the feeding thread has little weight, and must not keep a search from its
+/// answer.
 pub(super) fn catch_up(
     tail: &RwLock<Tail>,
     reader: &Reader,
     volumes: &Volumes,
     watermark: MessageId,
     most: usize,
-) -> Result<(), Failure> {
+) -> Result<usize, Failure> {
     let last = read(tail).entries.back().map(|last| last.id);
     let mut after = match last {
         Some(last) => last,
         None => first_place(reader, watermark)?,
     };
-    let mut added = Vec::new();
+    let (mut added, mut count) = (Vec::with_capacity(TOGETHER), 0);
     let from = after.as_u128().saturating_add(1);
-    for (count, entry) in reader.messages().range(from..)?.take(most).enumerate() {
+    for entry in reader.messages().range(from..)?.take(most) {
         let id = MessageId::from_u128(entry?.0.value());
-        if let Some((message, document)) = document::read(reader, volumes, id, |_| true)? {
-            let signature = Signature::of(&document);
-            added.push(Entry { id, sequence: message.sequence.0, signature });
-        }
-        if count % TOGETHER == TOGETHER - 1
-            && let Some(last) = added.last().map(|last: &Entry| last.id)
-        {
+        let (sequence, signature) = match document::read(reader, volumes, id, |_| true)? {
+            Some((message, document)) => (message.sequence.0, Signature::of(&document)),
+            // What can not be read is no answer to anything.
+            None => (0, Signature::empty()),
+        };
+        added.push(Entry { id, sequence, signature });
+        count += 1;
+        if added.len() == TOGETHER {
             write(tail).append(after, std::mem::take(&mut added));
-            after = last;
+            after = id;
         }
     }
     if !added.is_empty() {
         write(tail).append(after, added);
     }
-    Ok(())
+    Ok(count)
 }
 
 /// A panic while it was held left it shorter, and it is brought up to date by whoever asks next.

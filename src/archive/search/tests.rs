@@ -232,6 +232,23 @@ async fn the_index_finds_what_a_scan_finds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_message_is_found_by_who_in_the_company_sent_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let archive = Archive::open(&settings(folder.path())).unwrap();
+    let mut message = mail(1, "Invoice", "text", "kim@example.org", None);
+    message.on_behalf_of = Some("Carla Jørgensen".into());
+    archive.accept(message).await.unwrap();
+    for is_indexed in [false, true] {
+        for (q, expected) in [("from:carla", 1), ("jørgensen", 1), ("to:carla", 0)] {
+            let found = find(&archive, q, SearchOrder::Newest, 50).len();
+            assert_eq!(found, expected, "{q}, indexed: {is_indexed}");
+        }
+        settle(&archive).await;
+    }
+    archive.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_message_is_found_from_its_acceptance_on_and_not_after_its_end() {
     let dir = tempfile::tempdir().unwrap();
     let archive = Archive::open(&settings(dir.path())).unwrap();
@@ -359,6 +376,26 @@ async fn an_index_that_can_not_be_made_is_given_up_and_searches_scan() {
     settle(&archive).await;
     assert_eq!(find(&archive, "app:erp", SearchOrder::Newest, 5), [id]);
     archive.close().await;
+}
+
+#[test]
+fn an_archive_that_nobody_closes_ends_with_its_runtime_and_leaves_its_index() {
+    let dir = tempfile::tempdir().unwrap();
+    let meta = || std::fs::read_to_string(dir.path().join("search/meta.json")).unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let (shared, before) = runtime.block_on(async {
+        let archive = Archive::open(&settings(dir.path())).unwrap();
+        archive.accept(generated(0)).await.unwrap();
+        settle(&archive).await;
+        (std::sync::Arc::downgrade(&archive.inner.search), meta())
+    });
+    drop(runtime);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while shared.strong_count() > 0 {
+        assert!(Instant::now() < deadline, "the thread of the index goes on");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(meta(), before, "it was built anew");
 }
 
 #[tokio::test(flavor = "multi_thread")]

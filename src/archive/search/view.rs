@@ -5,6 +5,7 @@
 //! windows, from its cursor on: what it costs depends on how many it must look at, not on how many
 //! there are or how deep it lies.
 
+use std::cell::Cell;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::ops::Range;
@@ -23,7 +24,7 @@ const FIRST_WINDOW: DocId = 4_096;
 const LARGEST_WINDOW: DocId = 1 << 20;
 /// Found messages after which no more are ranked: a word that everybody writes says little about any
 /// of them.
-const MAX_RANKED: usize = 20_000;
+pub(super) const MAX_RANKED: usize = 20_000;
 
 /// Up to where the index is complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,13 +152,15 @@ impl View {
     }
 
     /// The best with numbers in `span` that come behind `after`: the highest score first, and the
-    /// newest of the same score. Where very many are found, the newest of them are ranked.
+    /// newest of the same score. Where very many are found, the newest of them are ranked, and the rest
+    /// is left out: then `left_out` is set.
     pub(super) fn best(
         &self,
         query: &dyn Query,
         span: &Range<u64>,
         after: Option<(u32, u64)>,
         limit: usize,
+        left_out: &Cell<bool>,
     ) -> tantivy::Result<Vec<Hit>> {
         let weight = query.weight(EnableScoring::enabled_from_searcher(&self.searcher))?;
         let mut heap: BinaryHeap<Reverse<(u32, u64, usize, DocId)>> = BinaryHeap::new();
@@ -165,7 +168,11 @@ impl View {
         for (place, segment) in self.segments.iter().enumerate().rev() {
             let docs = segment.docs(span);
             let (mut end, mut size) = (docs.end, FIRST_WINDOW);
-            while docs.start < end && ranked < MAX_RANKED {
+            while docs.start < end {
+                if ranked >= MAX_RANKED {
+                    left_out.set(true);
+                    break;
+                }
                 let start = docs.start.max(end.saturating_sub(size));
                 let before = ranked;
                 segment.score(&*weight, start..end, |doc, score| {

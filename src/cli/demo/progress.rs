@@ -50,7 +50,9 @@ pub(super) fn tell_where(
     println!("\nTry, in another terminal:");
     println!("  export WAYBILL=http://{admin}/api/v1 TOKEN={}", token.expose());
     let curl = "curl -H \"Authorization: Bearer $TOKEN\"";
-    println!("  {curl} \"$WAYBILL/messages?reference=INV-12345\"");
+    println!("  {curl} \"$WAYBILL/messages?q=inv-12+to:kim\"");
+    println!("  {curl} $WAYBILL/threads/ORD-777");
+    println!("  curl -N -H \"Authorization: Bearer $TOKEN\" $WAYBILL/stream");
     if let Some(id) = held {
         println!("  {curl} $WAYBILL/messages/{id}/events");
         println!("  {curl} -X POST $WAYBILL/messages/{id}/release");

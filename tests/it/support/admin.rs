@@ -165,8 +165,10 @@ impl Gateway {
             routes: Vec::new(),
             upstreams: vec![(Channel::Email, upstream()), (Channel::Sms, upstream())],
         };
-        let apps = ["erp", "crm"].map(|name| Arc::new(app(name, HoldRule::Manual)));
-        let apps = Apps(apps.to_vec());
+        let rate = Rate { per_minute: Some(2), ..Rate::default() };
+        let slow = App { rate, ..app("slow", HoldRule::Manual) };
+        let apps = [app("erp", HoldRule::Manual), app("crm", HoldRule::Manual), slow];
+        let apps = Apps(apps.map(Arc::new).to_vec());
         let intake = Intake::new(archive.clone(), Arc::new(ArcSwap::from_pointee(routes)), &apps);
         let resender = Resender::new(
             intake.clone(),

@@ -131,7 +131,7 @@ impl Api {
         }
     }
 
-    fn request(&self, method: &str, path: &str, body: &str) -> std::io::Result<Response> {
+    pub fn request(&self, method: &str, path: &str, body: &str) -> std::io::Result<Response> {
         let mut socket = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))?;
         socket.set_read_timeout(Some(REQUEST_LIMIT))?;
         socket.set_write_timeout(Some(REQUEST_LIMIT))?;

@@ -5,6 +5,7 @@ pub mod api;
 pub mod certificates;
 pub mod clients;
 pub mod daemon;
+pub mod disk;
 pub mod gateway;
 pub mod kannel;
 pub mod port;
