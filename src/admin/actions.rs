@@ -9,7 +9,7 @@ use axum::{Extension, Json};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::body::{Index, JsonBody, OptionalJsonBody};
+use super::body::{Index, OptionalJsonBody};
 use super::messages::message_id;
 use super::parameters::{self, Segment};
 use super::problem::{Problem, ProblemKind};
@@ -106,11 +106,14 @@ pub(super) async fn delete(
     Extension(identity): Extension<Identity>,
     Segment(id): Segment<String>,
     uri: Uri,
-    JsonBody(body): JsonBody<DeleteBody>,
+    OptionalJsonBody(body): OptionalJsonBody<DeleteBody>,
 ) -> Result<Json<MessageView>, Problem> {
     parameters::none(&uri)?;
     let message = message_id(&id)?;
-    let reason = body.reason;
+    // First of all whether there is such a message, as everywhere.
+    let scope = identity.scope.clone();
+    state.read(move |state| state.message(message, &scope).map(drop)).await?;
+    let reason = body.map(|body| body.reason).unwrap_or_default();
     if reason.trim().is_empty()
         || reason.chars().any(char::is_control)
         || reason.chars().count() > MAX_REASON_CHARS
@@ -118,8 +121,6 @@ pub(super) async fn delete(
         let detail = format!("reason says why, in one line of 1 to {MAX_REASON_CHARS} characters.");
         return Err(Problem::of_field(ProblemKind::InvalidBody, "reason", detail));
     }
-    let scope = identity.scope.clone();
-    state.read(move |state| state.message(message, &scope).map(drop)).await?;
     let (by, at) = (identity.actor.to_string(), super::now());
     let erasure =
         Erasure { message, kind: ErasureKind::Delete, by: by.clone(), reason: Some(reason), at };

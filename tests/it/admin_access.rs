@@ -91,12 +91,16 @@ pub fn filled(path: &str, id: &str) -> String {
 
 #[test]
 fn every_route_is_in_the_table_with_a_permission() {
+    let mut routes = routes();
+    routes.sort_by_key(|route| (route.path, route.method.to_string()));
+    let mut contract = CONTRACT.to_vec();
+    contract.sort_by_key(|(method, path, _)| (*path, *method));
     let served: Vec<(String, &str)> =
-        routes().iter().map(|route| (route.method.to_string(), route.path)).collect();
+        routes.iter().map(|route| (route.method.to_string(), route.path)).collect();
     let promised: Vec<(String, &str)> =
-        CONTRACT.iter().map(|(method, path, _)| ((*method).to_owned(), *path)).collect();
+        contract.iter().map(|(method, path, _)| ((*method).to_owned(), *path)).collect();
     assert_eq!(served, promised);
-    for (route, (_, path, roles)) in routes().iter().zip(CONTRACT) {
+    for (route, (_, path, roles)) in routes.iter().zip(contract) {
         let may: Vec<Role> =
             Role::ALL.into_iter().filter(|role| role.may(route.permission)).collect();
         assert_eq!(may, roles, "{path}");

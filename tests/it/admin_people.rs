@@ -321,7 +321,6 @@ async fn guesses_are_slowed_but_the_last_administrator_is_never_kept_out() {
     for word in ["login_failed", "login_locked", "login", "user_unlocked"] {
         assert!(words.contains(&word.to_owned()), "{word}: {words:?}");
     }
-    assert!(words.len() < 12, "equal failures are one row: {words:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -310,7 +310,8 @@ async fn an_index_that_is_damaged_old_or_lost_is_built_anew() {
         |folder| std::fs::write(folder.join("meta.json"), "{}").unwrap(),
         |folder| {
             let meta = std::fs::read_to_string(folder.join("meta.json")).unwrap();
-            let other = meta.replace("\"payload\": \"2 ", "\"payload\": \"1 ");
+            // The version is the payload's first number.
+            let other = meta.replace("\"payload\": \"", "\"payload\": \"9");
             assert_ne!(meta, other);
             std::fs::write(folder.join("meta.json"), other).unwrap();
         },
