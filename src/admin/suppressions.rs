@@ -173,9 +173,15 @@ fn entry(body: NewSuppressionBody, by: String) -> Result<Suppression, Problem> {
     }
     let expires_at = expires_at.flatten();
     match channel {
-        Some(channel) if errors.is_empty() => {
-            Ok(Suppression { channel, recipient, originator, reason, by, at: super::now(), expires_at })
-        }
+        Some(channel) if errors.is_empty() => Ok(Suppression {
+            channel,
+            recipient,
+            originator,
+            reason,
+            by,
+            at: super::now(),
+            expires_at,
+        }),
         Some(_) | None => Err(Problem::of_fields(ProblemKind::InvalidBody, errors)),
     }
 }

@@ -14,8 +14,8 @@ use super::stored::{Record, StoredEvent, StoredMessage};
 use super::tables;
 use super::writer::{Batch, Failure, Urgency};
 use super::{Archive, ArchiveError, Reported};
-use crate::lifecycle::{Input, MailNews};
 pub use crate::lifecycle::MailReportKind;
+use crate::lifecycle::{Input, MailNews};
 use crate::model::{
     Digest, EnhancedCode, MessageId, RecipientState, Reply, Sequence, Timestamp, UpstreamName,
 };
@@ -180,9 +180,7 @@ fn reply(report: &MailReport) -> Reply {
     let class = match report.kind {
         MailReportKind::Failed { is_hard: true } => 550,
         MailReportKind::Failed { is_hard: false } | MailReportKind::Delayed => 450,
-        MailReportKind::Delivered
-        | MailReportKind::Displayed
-        | MailReportKind::Complained => 250,
+        MailReportKind::Delivered | MailReportKind::Displayed | MailReportKind::Complained => 250,
     };
     let (code, rest) = match text.split_at_checked(3) {
         Some((digits, rest)) if is_code(digits) && rest.starts_with([' ', '-']) => {

@@ -293,6 +293,40 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_entry_that_is_over_does_not_count_and_gives_its_place_to_a_new_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let archive = Archive::open(&settings(dir.path())).unwrap();
+        let until = |end, from| Suppression {
+            expires_at: Some(at(end)),
+            at: at(from),
+            ..entry(Channel::Email, "kim@example.org", None)
+        };
+        let is = |now, originator| {
+            let kim = "kim@example.org";
+            archive.suppressed(Channel::Email, kim, originator, at(now)).unwrap().is_some()
+        };
+        assert!(archive.suppress(until(10, 1)).await.unwrap());
+        assert!(!archive.suppress(until(20, 9)).await.unwrap());
+        for originator in [None, Some("anna@example.com")] {
+            assert!(is(9, originator) && !is(10, originator));
+        }
+        let anna = entry(Channel::Email, "kim@example.org", Some("anna@example.com"));
+        assert!(archive.suppress(anna).await.unwrap());
+        assert!(is(10, None) && is(10, Some("anna@example.com")) && !is(10, Some("x@y.example")));
+        assert!(archive.suppress(until(30, 10)).await.unwrap());
+        assert!(is(29, Some("x@y.example")));
+    }
+
+    #[test]
+    fn entries_of_the_first_version_never_end() {
+        let mut bytes = StoredSuppression::new(entry(Channel::Sms, "+4512345678", None)).encode();
+        bytes[0] = 1;
+        bytes.pop();
+        let back = StoredSuppression::decode(&bytes).unwrap().suppression(Channel::Sms);
+        assert_eq!(back, entry(Channel::Sms, "+4512345678", None));
+    }
+
+    #[tokio::test]
     async fn the_list_follows_its_cursor() {
         let dir = tempfile::tempdir().unwrap();
         let archive = Archive::open(&settings(dir.path())).unwrap();

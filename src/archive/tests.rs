@@ -6,6 +6,7 @@ mod corpus;
 mod disk;
 mod errors;
 mod hits;
+mod mail_reports;
 mod power;
 mod receipts;
 mod records;

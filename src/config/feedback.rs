@@ -1,9 +1,7 @@
 //! What follows a message after it left: `[tracking]`, `[dkim]`, `[feedback]`, `[[flow]]`.
-//! Of these `[feedback]` has no effect yet.
 
 use super::address::{DOMAIN, LISTEN, MAILBOX};
 use super::kind::{Complaint, Flag, List, Word};
-use super::later::{FeedbackListener, FeedbackSettings};
 use super::listener::{Ports, read_listener_tls};
 use super::pattern::{GLOB, Glob, HTTP_URL, REGEX};
 use super::problem::closest;
@@ -11,9 +9,11 @@ use super::secret::{OneLine, PemKey};
 use super::section::Section;
 use super::sms::REPLY;
 use crate::evidence::LinkSettings;
+use crate::feedback::settings::{ReturnPathListener, ReturnPathSettings, ReturnPathTls};
 use crate::flow::{Flow, FlowAction, FlowMatcher};
 use crate::model::{Channel, EventKind, Secret};
 use crate::rewrite::{DkimKeyError, DkimSigner, PublicUrl};
+use crate::submission::settings::ListenerTls;
 use url::Url;
 
 /// `[tracking]`.
@@ -87,20 +87,23 @@ pub(super) fn read_feedback(
     top: &Section<'_, '_>,
     has_tls: bool,
     ports: &mut Ports,
-) -> Option<FeedbackSettings> {
-    top.no_effect_yet("feedback");
+) -> Option<ReturnPathSettings> {
     top.optional_table("feedback", |feedback| {
         let return_path = feedback.required("return_path", &MAILBOX);
         let listeners = feedback.tables("listener", |listener| {
             let listen = listener.required("listen", &LISTEN).flatten();
-            let tls = read_listener_tls(listener, has_tls);
+            let tls = match read_listener_tls(listener, has_tls) {
+                ListenerTls::Off => ReturnPathTls::Off,
+                ListenerTls::StartTls => ReturnPathTls::StartTls,
+                ListenerTls::Implicit => ReturnPathTls::Implicit,
+            };
             if let Some(listen) = listen {
                 ports.take(listen, listener);
             }
-            listen.map(|listen| FeedbackListener { listen, tls })
+            listen.map(|listen| ReturnPathListener { listen, tls })
         });
         let listeners = listeners.into_iter().flatten().collect();
-        Some(FeedbackSettings { return_path: return_path?, listeners })
+        Some(ReturnPathSettings { return_path: return_path?, listeners })
     })
 }
 

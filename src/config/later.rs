@@ -2,11 +2,9 @@
 //! form, so that a room can take its own over when it is built. Until then `waybill check` says of
 //! each of them that it has no effect.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::model::{AppName, Mailbox, Secret, UpstreamName};
-use crate::submission::settings::ListenerTls;
+use crate::model::{AppName, Secret, UpstreamName};
 
 /// Everything without effect yet.
 #[derive(Clone, Debug)]
@@ -17,7 +15,6 @@ pub struct Later {
     pub apps: Vec<AppLater>,
     /// The upstreams of kind `smpp`.
     pub upstreams: Vec<SmppUpstream>,
-    pub feedback: Option<FeedbackSettings>,
 }
 
 /// How long messages are kept.
@@ -54,18 +51,4 @@ pub struct SmppProvider {
     pub system_id: String,
     pub password: Secret,
     pub system_type: Option<String>,
-}
-
-/// `[feedback]`.
-#[derive(Clone, Debug)]
-pub struct FeedbackSettings {
-    pub return_path: Mailbox,
-    pub listeners: Vec<FeedbackListener>,
-}
-
-/// One `[[feedback.listener]]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FeedbackListener {
-    pub listen: SocketAddr,
-    pub tls: ListenerTls,
 }

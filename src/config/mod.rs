@@ -57,6 +57,7 @@ pub use problem::{Problem, Severity};
 use crate::admin::AdminSettings;
 use crate::archive::ArchiveSettings;
 use crate::events::EventSource;
+use crate::feedback::settings::ReturnPathSettings;
 use crate::flow::Flow;
 use crate::intake::KeywordSettings;
 use crate::lifecycle::RetrySchedule;
@@ -104,6 +105,8 @@ pub struct Config {
     pub tracking: Option<TrackingSettings>,
     /// The keys that sign.
     pub dkim: Arc<Vec<DkimSigner>>,
+    /// `None` is off: bounces go where the application said.
+    pub feedback: Option<ReturnPathSettings>,
     pub queue: RetrySchedule,
     /// `None` is off.
     pub admin: Option<AdminSettings>,
@@ -222,7 +225,7 @@ fn read(top: &Section<'_, '_>, environment: &Environment) -> Config {
             UpstreamSettings::Smpp(upstream) => smpp.push(upstream),
         }
     }
-    let later = Later { retention, apps: later_apps, upstreams: smpp, feedback };
+    let later = Later { retention, apps: later_apps, upstreams: smpp };
     let apps = Apps(apps);
     Config {
         data_dir,
@@ -242,6 +245,7 @@ fn read(top: &Section<'_, '_>, environment: &Environment) -> Config {
         public,
         tracking,
         dkim,
+        feedback,
         queue,
         admin,
         metrics,

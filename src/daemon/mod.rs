@@ -10,6 +10,7 @@ pub(crate) mod control;
 mod gauges;
 mod reload;
 mod rendering;
+mod return_path;
 mod service;
 mod sms;
 mod start;

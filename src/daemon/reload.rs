@@ -51,7 +51,13 @@ pub(super) fn fixed_part(config: &Config) -> String {
         (
             (&config.data_dir, &config.hostname, &config.log, &config.archive, &config.smtp),
             (&config.tls, &config.upstreams, &config.queue, &config.admin, config.metrics),
-            (&config.sms_upstreams, &config.sms, &config.keywords, &config.public),
+            (
+                &config.sms_upstreams,
+                &config.sms,
+                &config.keywords,
+                &config.public,
+                &config.feedback
+            ),
         )
     )
 }

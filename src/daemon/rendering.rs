@@ -1,13 +1,11 @@
 //! How mail is changed on its way out, from the configuration and the keys that the archive keeps.
 
+use super::return_path::RETURN_PATH_KEY;
 use super::sms::token_keys;
 use crate::archive::{Archive, ArchiveError};
 use crate::config::Config;
 use crate::evidence::{RenderSettings, Renderer, ReturnKeys};
 use crate::rewrite::VerpKeys;
-
-/// The key of the return paths, by its name in the archive.
-const RETURN_PATH_KEY: &str = "return path";
 
 /// The one renderer of the daemon.
 pub(super) async fn renderer(config: &Config, archive: &Archive) -> Result<Renderer, ArchiveError> {
@@ -16,7 +14,7 @@ pub(super) async fn renderer(config: &Config, archive: &Archive) -> Result<Rende
     let settings = RenderSettings {
         tracking: config.tracking.as_ref().map(|tracking| tracking.links.clone()),
         signers: config.dkim.clone(),
-        return_path: None,
+        return_path: config.feedback.as_ref().map(|feedback| feedback.return_path.clone()),
     };
     Renderer::new(archive.clone(), ReturnKeys { tokens, verp }, settings).await
 }

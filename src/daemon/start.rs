@@ -19,6 +19,7 @@ use crate::admin::{self, AdminState, LoginRules, Readiness, Records, UpstreamHea
 use crate::archive::{Archive, ArchiveError};
 use crate::config::Config;
 use crate::dispatch::Dispatch;
+use crate::feedback::MailPortError;
 use crate::intake::{Intake, Resender};
 use crate::model::{Clock, UpstreamName};
 use crate::net::http::{HttpLimits, serve};
@@ -42,6 +43,8 @@ pub enum StartError {
     #[error(transparent)]
     Submission(#[from] SubmissionError),
     #[error(transparent)]
+    ReturnPath(#[from] MailPortError),
+    #[error(transparent)]
     Relay(#[from] RelayError),
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -55,6 +58,8 @@ pub enum StartError {
 #[derive(Clone, Debug, Default)]
 pub struct Addresses {
     pub smtp: Vec<SocketAddr>,
+    /// Of the return path.
+    pub feedback: Vec<SocketAddr>,
     pub sms: Option<SocketAddr>,
     pub public: Option<SocketAddr>,
     pub admin: Option<SocketAddr>,
@@ -69,7 +74,7 @@ pub struct Daemon {
     pub reloadable: Reloadable,
     readiness: Readiness,
     /// Ends the SMTP sessions.
-    smtp: Stop,
+    pub(super) smtp: Stop,
     /// Ends the other doors.
     doors: CancellationToken,
     /// Ends the queue.
@@ -96,6 +101,7 @@ impl Daemon {
         let accounts = Accounts::new(archive.clone());
         let routes = Arc::new(ArcSwap::from_pointee(config.routes));
         let intake = Intake::new(archive.clone(), routes.clone(), &config.apps);
+        let return_path = config.feedback.map(|settings| (settings, config.hostname.clone()));
         let apps = Arc::new(ArcSwap::from_pointee(config.apps));
         let tls = config.tls.map(Tls::load).transpose()?;
         let relays = config.upstreams.into_iter().map(|settings| {
@@ -153,6 +159,7 @@ impl Daemon {
             let router = admin::health::router(metrics.clone(), daemon.readiness.clone());
             daemon.addresses.metrics = Some(daemon.open("metrics", address, router).await?);
         }
+        daemon.open_return_path(return_path, &shared).await?;
         daemon.open_sms(sms, shared).await?;
         let control = ControlSocket::bind(&config.data_dir)?;
         daemon.tasks.spawn(control.serve(accounts, archive.clone(), doors.clone()));

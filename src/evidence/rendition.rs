@@ -105,7 +105,9 @@ fn recorded(
     let may_have_been_sent = match &recipient.state {
         RecipientState::Sent { digest, .. } => return Ok(of_attempt(*digest)),
         // A receipt may have said so after the message had left.
-        RecipientState::Failed { cause: Cause::Undelivered { .. }, .. } => true,
+        RecipientState::Failed {
+            cause: Cause::Undelivered { .. } | Cause::Bounced { .. }, ..
+        } => true,
         // Or somebody restarted it since then.
         RecipientState::Held { .. }
         | RecipientState::Due { .. }
@@ -114,12 +116,7 @@ fn recorded(
         | RecipientState::Failed { .. } => false,
         RecipientState::NotSent { .. } => return Ok(Recorded::Nothing),
     };
-    let earlier = match message.medium {
-        // Mail that was sent has come to its end.
-        Medium::Mail(_) => None,
-        Medium::Sms(_) => last_sent(archive, message, recipient.index)?,
-    };
-    Ok(match earlier {
+    Ok(match last_sent(archive, message, recipient.index)? {
         Some(recorded) => recorded,
         None if may_have_been_sent && recipient.possible_duplicate => Recorded::Unseen,
         None => Recorded::Nothing,

@@ -5,8 +5,10 @@
 //! that all of it is durable. Whoever sends it again changes nothing. How a report is read is
 //! `report`'s, what it makes of a recipient the archive's, which message is meant `mail_match`'s.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -40,7 +42,7 @@ const MAX_REASON_CHARS: usize = 200;
 pub struct MailDesk {
     archive: Archive,
     intake: Intake,
-    apps: std::sync::Arc<arc_swap::ArcSwap<Apps>>,
+    apps: Arc<ArcSwap<Apps>>,
     keys: VerpKeys,
     return_path: Mailbox,
     clock: Clock,
@@ -72,7 +74,7 @@ impl MailDesk {
     pub fn new(
         archive: Archive,
         intake: Intake,
-        apps: std::sync::Arc<arc_swap::ArcSwap<Apps>>,
+        apps: Arc<ArcSwap<Apps>>,
         keys: VerpKeys,
         return_path: Mailbox,
         clock: Clock,
@@ -99,7 +101,11 @@ impl MailDesk {
             let report = report::read_envelope(&raw, &reverse, &forward);
             (report, Digest::of(&raw))
         });
-        let (report, digest) = reading.await.map_err(|_| NotNow)?;
+        // What can not be read is kept unread: sent again, it would be no other.
+        let (report, digest) = reading.await.unwrap_or_else(|_| {
+            tracing::error!("a message to the return path met a bug; it is kept unread");
+            (None, Digest::of(&piece.raw))
+        });
         let keys = (&self.keys, &self.return_path);
         let found = find(&self.archive, keys, report.as_ref(), &piece.forward, &piece.raw, now)?;
         let is_machine = report.is_some() || piece.envelope.reverse_path == ReversePath::Null;

@@ -168,9 +168,8 @@ fn index_of(message: &Message, address: &Mailbox) -> Option<u16> {
     let is_it = |text: &str| text.eq_ignore_ascii_case(&wanted);
     let recipients = || (0_u16..).zip(&envelope.recipients);
     let by_path = recipients().find(|(_, one)| is_it(&one.path.to_string()));
-    let by_original = || {
-        recipients().find(|(_, one)| one.original.as_ref().is_some_and(|o| is_it(&o.address)))
-    };
+    let by_original =
+        || recipients().find(|(_, one)| one.original.as_ref().is_some_and(|o| is_it(&o.address)));
     by_path.or_else(by_original).map(|(index, _)| index)
 }
 
@@ -205,9 +204,8 @@ fn deliveries(all: &[PerRecipient], report: &Report, found: &Match) -> Vec<Verdi
             let named = one.original.iter().chain(&one.address);
             named.into_iter().any(|address| index_of(&found.message, address) == Some(index))
         };
-        let failed = |one: &&PerRecipient| {
-            matches!(kind_of(one.class), Some(MailReportKind::Failed { .. }))
-        };
+        let failed =
+            |one: &&PerRecipient| matches!(kind_of(one.class), Some(MailReportKind::Failed { .. }));
         let one = all.iter().find(is_it).or_else(|| all.iter().find(failed)).or(all.first());
         return one.and_then(|one| of_delivery(index, one)).into_iter().collect();
     }

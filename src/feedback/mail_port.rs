@@ -341,8 +341,8 @@ impl Driver {
     fn ours(&self, path: &ForwardPath) -> Option<Mailbox> {
         let ForwardPath::Mailbox(mailbox) = path else { return None };
         let base = &self.door.return_path;
-        let is_base = mailbox.domain() == base.domain()
-            && mailbox.local().eq_ignore_ascii_case(base.local());
+        let is_base =
+            mailbox.domain() == base.domain() && mailbox.local().eq_ignore_ascii_case(base.local());
         (is_base || token_of(base, mailbox).is_some()).then(|| mailbox.clone())
     }
 

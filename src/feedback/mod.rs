@@ -1,12 +1,14 @@
 //! The public port, where providers report what became of messages and hand over what came in, and
-//! where the pixels and links of tracked mail lead.
+//! where the pixels and links of tracked mail lead; and the SMTP port of the return path, where mail
+//! comes back.
 //!
 //! Gives a router for `/hooks/{upstream}/status`, `…/events` and `…/inbound`, and for the pixels and
 //! links of tracked mail, `/o/{token}` and `/c/{token}`; everything else is 404 with an empty body, so that a stranger learns nothing. What it keeps: nothing is believed
 //! before its origin is proven (the provider's signature over the configured public URL, our own
 //! proof in a status URL, or the upstream's token); nothing is answered with success before it is
 //! durable; a callback that comes again changes nothing; bodies, waits and waiters are bounded.
-//! How a provider's callback is read is `sms`'s, and a mail provider's event `events`'; what a receipt means for a message is the archive's.
+//! How a provider's callback is read is `sms`'s, a mail provider's event `events`', a bounce
+//! `report`'s; what any of them means for a message is the archive's.
 
 mod certificates;
 mod events;
@@ -15,9 +17,13 @@ mod hits;
 mod hooks;
 mod inbound;
 mod keywords;
+mod mail;
+mod mail_match;
+mod mail_port;
 mod masking;
 mod parts;
 mod recorder;
+pub mod settings;
 mod status;
 mod tellings;
 
@@ -43,6 +49,8 @@ use certificates::Certificates;
 pub use certificates::Fetch;
 use events::Tokens;
 use forgeries::Forgeries;
+pub use mail::MailDesk;
+pub use mail_port::{MailPort, MailPortError};
 use parts::Parts;
 use recorder::HitQueue;
 pub use recorder::HitRecorder;

@@ -162,7 +162,11 @@ fn dialect_of(app: Option<&Arc<App>>, answered: Option<&Message>) -> Dialect {
     of_answered.or_else(first).unwrap_or(Dialect::Waybill)
 }
 
-fn references(app: Option<&Arc<App>>, answered: Option<&Message>, text: &str) -> Vec<Reference> {
+pub(super) fn references(
+    app: Option<&Arc<App>>,
+    answered: Option<&Message>,
+    text: &str,
+) -> Vec<Reference> {
     let mut references = answered.map(|m| m.references.clone()).unwrap_or_default();
     let own = app.map_or(&[][..], |app| &app.references);
     for found in reference::find(own, &[text]) {
@@ -227,7 +231,7 @@ fn acceptance(arrival: SmsArrival, answered: Option<&Message>, apps: &Apps) -> A
     }
 }
 
-fn nobody() -> AppName {
+pub(super) fn nobody() -> AppName {
     // Seven letters are a name.
     AppName::parse("default").expect("a name")
 }

@@ -9,12 +9,14 @@ mod draft;
 mod inbound;
 mod keyword;
 mod limits;
+mod mail_inbound;
 mod reading;
 mod rebuild;
 mod repeat;
 mod resend;
 mod shown;
 mod sms;
+mod suppressed;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -37,6 +39,7 @@ use repeat::Repeats;
 
 pub use inbound::SmsArrival;
 pub use keyword::{Keyword, KeywordSettings};
+pub use mail_inbound::MailArrival;
 pub use repeat::{ReplyFate, fingerprint};
 pub use resend::{ResendEdits, ResendRefusal, ResendWish, Resender};
 pub use shown::shown;
@@ -111,9 +114,12 @@ impl Intake {
             false => door.read(submission)?,
         };
         let milestone = Milestone::of(&acceptance);
+        let received_at = acceptance.accepted_at;
+        let suppressed = suppressed::of(&acceptance);
         match self.archive.accept(acceptance).await {
             Ok(id) => {
                 milestone.tell(id.get());
+                self.tell_suppressed(id.get(), &suppressed, received_at).await;
                 Ok(id)
             }
             Err(ArchiveError::Full) => {
@@ -155,6 +161,7 @@ impl Intake {
                 recipient.state = RecipientState::NotSent { why };
             }
         }
+        self.leave_out_suppressed(&envelope, &mut recipients, received_at)?;
         let shared = found.shared.clone();
         let track = steering.track.unwrap_or(app.track);
         Ok(Acceptance {

@@ -135,7 +135,12 @@ impl Intake {
         let originator = sms.originator.as_ref().map(ToString::to_string);
         // Entries against all originators are found as well. What somebody wants no more of from
         // one originator says nothing of another.
-        let found = self.archive.suppressed(Channel::Sms, &recipient, originator.as_deref(), call.received_at);
+        let found = self.archive.suppressed(
+            Channel::Sms,
+            &recipient,
+            originator.as_deref(),
+            call.received_at,
+        );
         let found = found.map_err(|error| not_now(&error))?.is_some();
         if found { Err(Refusal::OptedOut(recipient)) } else { Ok(()) }
     }

@@ -5,9 +5,7 @@
 //! arrived; what the upstream took only perhaps is settled by it. Everything else that is said of a
 //! recipient that left at least once is told in its history and moves nothing.
 
-use crate::model::{
-    Cause, Digest, EventKind, RecipientState, Reply, Timestamp, UpstreamName,
-};
+use crate::model::{Cause, Digest, EventKind, RecipientState, Reply, Timestamp, UpstreamName};
 
 use super::step::{Note, Progress, Refusal, Step, moved, refuse, standing};
 
@@ -15,7 +13,9 @@ use super::step::{Note, Progress, Refusal, Step, moved, refuse, standing};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum MailReportKind {
     /// It was not delivered. `is_hard`: the address does not work and will not.
-    Failed { is_hard: bool },
+    Failed {
+        is_hard: bool,
+    },
     /// Still being tried over there.
     Delayed,
     Delivered,

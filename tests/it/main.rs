@@ -53,6 +53,8 @@ mod relay_refusals;
 mod relay_tls;
 mod relay_wire;
 mod report_corpus;
+mod return_path;
+mod return_path_daemon;
 mod search_survives;
 mod slow_clients;
 mod sms_control_characters;

@@ -203,6 +203,13 @@ async fn a_message_is_in_the_dialect_of_what_it_answers() {
     assert_eq!(second.medium.sms().unwrap().dialect, Dialect::Waybill);
     let by = "user anna".to_owned();
     let at = gateway.clock.now();
-    let action = Action { kind: ActionKind::Stop, message: second.id, recipients: None, by, reason: None, at };
+    let action = Action {
+        kind: ActionKind::Stop,
+        message: second.id,
+        recipients: None,
+        by,
+        reason: None,
+        at,
+    };
     assert!(gateway.archive.act(action).await.unwrap().is_err(), "what came in can not be stopped");
 }

@@ -207,7 +207,8 @@ async fn who_has_opted_out_at_the_provider_is_suppressed_here() {
     fields.push(("ErrorCode", "21610"));
     assert_eq!(gateway.signed(STATUS, &fields).await, 200);
     let now = gateway.clock.now();
-    let entry = gateway.archive.suppressed(Channel::Sms, DESTINATION, Some(ORIGINATOR), now).unwrap();
+    let entry =
+        gateway.archive.suppressed(Channel::Sms, DESTINATION, Some(ORIGINATOR), now).unwrap();
     let Some(Suppression { by, originator, .. }) = entry else { panic!("nobody is suppressed") };
     assert_eq!((by.as_str(), originator.as_deref()), ("upstream provider", Some(ORIGINATOR)));
 }

@@ -45,7 +45,13 @@ const ROWS: [Row; 24] = [
     row(4, "evidence", &["archive", "rewrite"]),
     row(5, "submission", &["net", "smtp", "sms", "policy", "intake", "archive"]),
     row(5, "dispatch", &["archive", "lifecycle", "policy", "relay", "evidence"]),
-    row(5, "feedback", &["net", "sms", "events", "policy", "rewrite", "intake", "archive"]),
+    row(
+        5,
+        "feedback",
+        &[
+            "net", "smtp", "sms", "mime", "report", "events", "rewrite", "policy", "intake", "archive",
+        ],
+    ),
     row(5, "flow", &["archive", "net", "intake", "policy", "sms"]),
     row(5, "admin", &["net", "archive", "account", "evidence", "mime", "intake"]),
     top(6, "config"),

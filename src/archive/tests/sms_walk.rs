@@ -352,7 +352,10 @@ impl Walk {
             assert_eq!(&found.iter().map(Durable::get).collect::<Vec<_>>(), known);
         }
         for number in (0..NUMBERS).map(|number| format!("+45123456{number:02}")) {
-            let found = self.archive.suppressed(Channel::Sms, &number, Some("Example"), at(self.now)).unwrap();
+            let found = self
+                .archive
+                .suppressed(Channel::Sms, &number, Some("Example"), at(self.now))
+                .unwrap();
             assert_eq!(found.is_some(), self.suppressed.contains(&number), "{number}");
         }
         let left = self.archive.deliveries(None, None, usize::MAX).unwrap().items;

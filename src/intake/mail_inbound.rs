@@ -1,0 +1,126 @@
+//! The door for mail that comes to the return path.
+//!
+//! Takes what was addressed to it and archives it as an inbound message: in the app and the thread of
+//! the message that it is about, where one is known. The same bytes to the same address are archived
+//! once. Nothing is refused for what it says, and what steers a message of ours steers nothing here.
+//! Not here: what it says (`report`), and which message is meant (`feedback`).
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::inbound::{nobody, references};
+use super::{Intake, reading};
+use crate::archive::{
+    Acceptance, Accepted, ArchiveError, Client, Message, MessagePolicy, RepeatKey,
+};
+use crate::mime;
+use crate::model::{
+    Channel, Digest, Direction, EnhancedCode, Envelope, Medium, MessageId, RecipientState, Reply,
+    Tag, Timestamp, UpstreamName,
+};
+use crate::policy::Apps;
+use crate::telemetry;
+
+/// Text that is searched for references, at the most.
+const SEARCHED_TEXT_BYTES: usize = 64 << 10;
+/// Through what such a message came in, where others name the upstream.
+const DOOR: &str = "return-path";
+
+/// A message to the return path.
+#[derive(Clone, Debug)]
+pub struct MailArrival {
+    pub envelope: Envelope,
+    pub raw: Bytes,
+    pub newlines_fixed: bool,
+    pub client: Client,
+    /// The message of ours that it is about.
+    pub about: Option<MessageId>,
+    /// What it is found by later.
+    pub tag: &'static str,
+    pub received_at: Timestamp,
+}
+
+impl Intake {
+    /// Archives it; the same message again gives the id of the first time.
+    pub async fn receive_mail(
+        &self,
+        arrival: MailArrival,
+        apps: &Arc<Apps>,
+    ) -> Result<Accepted, ArchiveError> {
+        let about = match arrival.about {
+            Some(id) => self.archive.message(id)?,
+            None => None,
+        };
+        let apps = apps.clone();
+        // Some megabytes are read; meanwhile other sessions go on.
+        let read = tokio::task::spawn_blocking(move || {
+            let key = repeat_key(&arrival);
+            (acceptance(arrival, about.as_ref(), &apps), key)
+        });
+        let (acceptance, key) = read.await.map_err(|_| {
+            ArchiveError::Closed("a message to the return path met a bug".to_owned())
+        })?;
+        let (app, client) = (acceptance.app.clone(), acceptance.client.address);
+        let accepted = self.archive.accept_all(vec![acceptance], Some(key)).await?;
+        if let Accepted::New(ids) = &accepted {
+            for id in ids.iter().map(|id| id.get()) {
+                tracing::info!(%id, %app, %client, "received");
+                telemetry::record::submission(Channel::Email.as_str(), app.as_str(), "received");
+            }
+        }
+        Ok(accepted)
+    }
+}
+
+/// The same bytes to the same address are the same message, whoever brings them again.
+fn repeat_key(arrival: &MailArrival) -> RepeatKey {
+    let mut address = arrival.envelope.recipients.iter().map(|one| one.path.to_string());
+    let address = address.next().unwrap_or_default().to_lowercase();
+    let length = (address.len() as u64).to_be_bytes();
+    let parts: [&[u8]; 4] = [b"return path", &length, address.as_bytes(), &arrival.raw];
+    let hash = Digest::of_parts(parts);
+    let mut fingerprint = [0; 16];
+    fingerprint.copy_from_slice(&hash.0[..16]);
+    RepeatKey { key: hash.0, fingerprint }
+}
+
+fn acceptance(arrival: MailArrival, about: Option<&Message>, apps: &Apps) -> Acceptance {
+    let MailArrival { envelope, raw, newlines_fixed, client, about: _, tag, received_at } = arrival;
+    let app = about.and_then(|m| apps.0.iter().find(|app| app.name == m.app));
+    let app = app.or_else(|| apps.0.first());
+    let found = mime::read(&raw);
+    let mut text = found.subject.clone().unwrap_or_default();
+    text.push('\n');
+    text.push_str(&mime::searchable(&raw, SEARCHED_TEXT_BYTES));
+    let references = references(app, about, &text);
+    let digest = Digest::of(&raw);
+    let state = RecipientState::Sent {
+        at: received_at,
+        // Eleven letters and a dash are a name.
+        upstream: UpstreamName::parse(DOOR).expect("a name"),
+        reply: Reply::new(250, Some(EnhancedCode(2, 0, 0)), "received"),
+        digest,
+    };
+    Acceptance {
+        accepted_at: received_at,
+        direction: Direction::Inbound,
+        // The app of what it is about may be gone from the configuration; its people still look there.
+        app: about
+            .map(|m| m.app.clone())
+            .or_else(|| app.map(|app| app.name.clone()))
+            .unwrap_or_else(nobody),
+        digest,
+        shared: found.shared.clone(),
+        recipients: reading::recipients(&envelope, &found, state),
+        summary: reading::summary(found, newlines_fixed),
+        references,
+        tag: Tag::parse(tag),
+        on_behalf_of: None,
+        policy: MessagePolicy { hold_unknown: false, track_opens: false, track_clicks: false },
+        resend_of: None,
+        medium: Medium::Mail(envelope),
+        client,
+        raw,
+    }
+}

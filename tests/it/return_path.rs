@@ -1,0 +1,373 @@
+//! What comes back by mail ends up at the message and the recipient that it is about, once, and the return
+//! path takes nothing else.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use waybill::archive::{
+    Archive, ClaimRequest, Filter, Judgement, Message, Order, Question, SearchOrder, SearchRequest,
+    Suppression,
+};
+use waybill::feedback::settings::{ReturnPathListener, ReturnPathSettings, ReturnPathTls};
+use waybill::feedback::{MailDesk, MailPort};
+use waybill::intake::Intake;
+use waybill::lifecycle::RetrySchedule;
+use waybill::model::{
+    Cause, Channel, Digest, Direction, Mailbox, MessageId, Outcome, RecipientState, Reference,
+    Reply, Sequence, Status,
+};
+use waybill::net::Stop;
+use waybill::policy::{Apps, Routes};
+use waybill::rewrite::VerpKeys;
+
+use super::support::gateway::app;
+use super::support::queue::{accept, get, kinds, message, name, now, open};
+use super::support::submitter::{Answer, Submitter};
+
+const BASE: &str = "bounce@bounces.example.com";
+const SEVERAL: u16 = u16::MAX;
+
+/// A return path at work: an archive, and the port.
+struct House {
+    archive: Archive,
+    keys: VerpKeys,
+    address: SocketAddr,
+    stop: Stop,
+}
+
+impl House {
+    async fn open(dir: &tempfile::TempDir) -> House {
+        let archive = open(dir);
+        let apps = Apps(vec![Arc::new(app("other", None)), Arc::new(app("erp", None))]);
+        let routes = Arc::new(ArcSwap::from_pointee(Routes { routes: vec![], upstreams: vec![] }));
+        let intake = Intake::new(archive.clone(), routes, &apps);
+        let keys = VerpKeys::new(&[7; 32], &[]);
+        let return_path = Mailbox::parse(BASE).unwrap();
+        let desk = MailDesk::new(
+            archive.clone(),
+            intake,
+            Arc::new(ArcSwap::from_pointee(apps)),
+            keys.clone(),
+            return_path.clone(),
+            Arc::new(now),
+        );
+        let listen = "127.0.0.1:0".parse().unwrap();
+        let listeners = vec![ReturnPathListener { listen, tls: ReturnPathTls::Off }];
+        let settings = ReturnPathSettings { return_path, listeners };
+        let port = MailPort::bind(&settings, "gateway.test", None, desk).await.unwrap();
+        let (address, stop) = (port.addresses()[0], Stop::new());
+        port.run(&stop);
+        House { archive, keys, address, stop }
+    }
+
+    /// A message that the upstream took for all of its recipients.
+    async fn sent(&self, subject: &str, recipients: &[&str]) -> Message {
+        let id = self.claimed(subject, recipients).await;
+        let sent = Outcome::Sent {
+            reply: Reply::new(250, None, "ok"),
+            digest: Digest::of(b"sent"),
+            parts: Vec::new(),
+        };
+        self.judge(id, recipients.len(), sent).await;
+        get(&self.archive, id)
+    }
+
+    async fn claimed(&self, subject: &str, recipients: &[&str]) -> MessageId {
+        let mut one = message(subject, recipients);
+        one.summary.message_id = Some(format!("{subject}@app.example.com"));
+        one.references = vec![Reference::parse("INV-12345").unwrap()];
+        let id = accept(&self.archive, one).await;
+        let chosen = (0..).take(recipients.len()).collect();
+        let claim = ClaimRequest {
+            message: id,
+            recipients: chosen,
+            upstream: name("smarthost"),
+            rank: 0,
+            now: now(),
+        };
+        assert_eq!(self.archive.claim(claim).await.unwrap().len(), recipients.len());
+        id
+    }
+
+    async fn judge(&self, id: MessageId, recipients: usize, outcome: Outcome) {
+        let outcomes = (0..).take(recipients).map(|index| (index, outcome.clone())).collect();
+        let judgement = Judgement {
+            message: id,
+            outcomes,
+            is_last_upstream: true,
+            hold_unknown: true,
+            now: now(),
+        };
+        let schedule =
+            RetrySchedule { waits: vec![Duration::from_secs(60)], expire: Duration::from_secs(9) };
+        self.archive.judge(judgement, Arc::new(schedule)).await.unwrap();
+    }
+
+    /// The return path of a recipient.
+    fn path(&self, sequence: Sequence, recipient: u16) -> String {
+        let base = Mailbox::parse(BASE).unwrap();
+        self.keys.return_path(&base, sequence, recipient).unwrap().to_string()
+    }
+
+    /// Sends a message there, with the null reverse-path unless a person writes it.
+    async fn tell(&self, from: &str, to: &str, text: &str) -> Answer {
+        let (port, from, to) = (self.address.port(), from.to_owned(), to.to_owned());
+        let text = text.replace('\n', "\r\n");
+        let submit = move || {
+            let mut submitter = Submitter::connect(port).unwrap();
+            submitter.submit(&from, &[&to], text.as_bytes()).unwrap()
+        };
+        tokio::task::spawn_blocking(submit).await.unwrap()
+    }
+
+    /// The same, and it is taken; gives the archived report.
+    async fn told(&self, from: &str, to: &str, text: &str) -> Message {
+        let answer = self.tell(from, to, text).await;
+        assert_eq!(answer.code, 250, "{answer:?}");
+        let id = answer.text.rsplit(' ').next().unwrap();
+        get(&self.archive, MessageId::parse(id).unwrap())
+    }
+
+    fn suppressed(&self, address: &str, from: &str) -> Option<Suppression> {
+        self.archive.suppressed(Channel::Email, address, Some(from), now()).unwrap()
+    }
+
+    /// How many messages `is:bounced` finds.
+    fn bounced(&self) -> usize {
+        let question = Question::parse("is:bounced").unwrap();
+        let request = SearchRequest {
+            question: Some(&question),
+            filter: &Filter::default(),
+            read: None,
+            order: SearchOrder::Newest,
+            after: None,
+            limit: 100,
+        };
+        self.archive.search(&request).unwrap().items.len()
+    }
+}
+
+/// A delivery report (RFC 3464) about an original with this Message-ID.
+fn dsn(recipient: &str, action: &str, status: &str, diagnostic: &str, about: &str) -> String {
+    format!(
+        "From: MAILER-DAEMON@mx.example.org\nTo: whoever@example.com\nSubject: Report\n\
+         Content-Type: multipart/report; report-type=delivery-status; boundary=b\n\n\
+         --b\n\nIt is as follows.\n\n--b\nContent-Type: message/delivery-status\n\n\
+         Reporting-MTA: dns; mx.example.org\n\nFinal-Recipient: rfc822; {recipient}\n\
+         Action: {action}\nStatus: {status}\nDiagnostic-Code: smtp; {diagnostic}\n\n\
+         --b\nContent-Type: text/rfc822-headers\n\nMessage-ID: <{about}@app.example.com>\n\
+         Subject: the original\n\n--b--\n"
+    )
+}
+
+fn no_such_user(recipient: &str, about: &str) -> String {
+    dsn(recipient, "failed", "5.1.1", "550 5.1.1 no such user", about)
+}
+
+fn tag(message: &Message) -> String {
+    message.tag.as_ref().map(ToString::to_string).unwrap_or_default()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_return_path_takes_mail_to_itself_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let house = House::open(&dir).await;
+    for to in [
+        "kim@example.org",
+        "bounce@example.org",
+        "bounce+token@example.org",
+        "bouncer@bounces.example.com",
+        "bounce-x@bounces.example.com",
+        "postmaster",
+        "bounce@bounces.example.com.example.org",
+        "x%bounce@bounces.example.com",
+    ] {
+        let answer = house.tell("", to, "Subject: x\n\nx\n").await;
+        assert_eq!((answer.code, answer.text.starts_with("5.7.1")), (550, true), "{to} {answer:?}");
+    }
+    let port = house.address.port();
+    let dialog = move || {
+        let mut submitter = Submitter::connect(port).unwrap();
+        let mut say = |line: &str| submitter.command(line).unwrap();
+        let hello = say("EHLO mx.example.org");
+        assert!(!hello.text.contains("AUTH") && !hello.text.contains("STARTTLS"), "{hello:?}");
+        assert_eq!(say("AUTH PLAIN AGEAYg==").code / 100, 5);
+        assert_eq!(say("MAIL FROM:<>").code, 250);
+        assert_eq!(say(&format!("RCPT TO:<{BASE}>")).code, 250);
+        assert_eq!(say("RCPT TO:<bounce+x@bounces.example.com>").code, 452);
+        assert_eq!(say("RSET").code, 250);
+        assert_eq!(say("MAIL FROM:<> SIZE=99999999").code, 552);
+    };
+    tokio::task::spawn_blocking(dialog).await.unwrap();
+    let filter = Filter { direction: Some(Direction::Inbound), ..Filter::default() };
+    assert!(house.archive.list(&filter, Order::Newest, None, 10).unwrap().items.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bounce_ends_its_recipient_and_keeps_what_was_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let house = House::open(&dir).await;
+    for _ in 0..40 {
+        accept(&house.archive, message("another", &["kim@example.org"])).await;
+    }
+    let sent = house.sent("one", &["a@example.org", "Kim@example.org"]).await;
+    accept(&house.archive, message("another", &["kim@example.org"])).await;
+    let path = house.path(sent.sequence, 1).to_uppercase();
+    // It was forwarded over there: the report names an address that we never wrote to.
+    let report = no_such_user("other@elsewhere.example", "unknown");
+    let told = house.told("", &path, &report).await;
+    let after = get(&house.archive, sent.id);
+    assert_eq!(after.recipients[0].state.status(), Status::Sent);
+    let RecipientState::Failed { cause: Cause::Bounced { reply, is_hard }, .. } =
+        &after.recipients[1].state
+    else {
+        panic!("{:?}", after.recipients[1].state)
+    };
+    assert_eq!((reply.to_string().as_str(), *is_hard), ("550 5.1.1 no such user", true));
+    assert_eq!(kinds(&house.archive, sent.id), ["accepted", "sent", "sent", "bounced"]);
+    assert_eq!(house.bounced(), 1);
+
+    assert_eq!((told.direction, tag(&told).as_str()), (Direction::Inbound, "bounce"));
+    assert_eq!(told.app, sent.app);
+    assert_eq!(told.references, sent.references);
+    let raw = house.archive.raw(told.id).unwrap().unwrap();
+    assert_eq!(raw, report.replace('\n', "\r\n").as_bytes());
+
+    let entry = house.suppressed("kim@example.org", "anybody@example.com").unwrap();
+    assert_eq!(entry.by, "bounce");
+    assert!(entry.reason.contains("no such user"), "{}", entry.reason);
+    assert!(entry.expires_at.is_some());
+    assert!(house.suppressed("other@elsewhere.example", "anna@example.com").is_none());
+    assert!(house.suppressed("a@example.org", "anna@example.com").is_none());
+
+    let again = house.told("", &path, &report).await;
+    assert_eq!(again.id, told.id);
+    assert_eq!(kinds(&house.archive, sent.id), ["accepted", "sent", "sent", "bounced"]);
+    house.stop.request();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_return_path_of_several_leaves_it_to_the_report() {
+    let dir = tempfile::tempdir().unwrap();
+    let house = House::open(&dir).await;
+    let sent = house.sent("one", &["a@example.org", "b@example.org", "c@example.org"]).await;
+    let path = house.path(sent.sequence, SEVERAL);
+    house.told("", &path, &no_such_user("B@Example.ORG", "one")).await;
+    let unknown = house.told("", &path, &no_such_user("z@example.org", "one")).await;
+    assert_eq!(tag(&unknown), "unmatched");
+    let after = get(&house.archive, sent.id);
+    let statuses: Vec<Status> = after.recipients.iter().map(|r| r.state.status()).collect();
+    assert_eq!(statuses, [Status::Sent, Status::Failed, Status::Sent]);
+    assert!(house.suppressed("b@example.org", "anna@example.com").is_some());
+    assert!(house.suppressed("z@example.org", "anna@example.com").is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_report_that_only_names_the_message_silences_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let house = House::open(&dir).await;
+    let sent = house.sent("one", &["kim@example.org"]).await;
+    let other = house.sent("two", &["kim@example.org"]).await;
+    house.told("", BASE, &no_such_user("kim@example.org", "one")).await;
+    assert_eq!(get(&house.archive, sent.id).status(), Status::Failed);
+    assert_eq!(get(&house.archive, other.id).status(), Status::Sent);
+    assert!(house.suppressed("kim@example.org", "anna@example.com").is_none());
+    // A token that we did not make is as good as none.
+    let forged = VerpKeys::new(&[8; 32], &[]);
+    let base = Mailbox::parse(BASE).unwrap();
+    let path = forged.return_path(&base, other.sequence, 0).unwrap().to_string();
+    let told = house.told("", &path, &no_such_user("nobody@example.org", "unknown")).await;
+    assert_eq!(tag(&told), "unmatched");
+    assert_eq!(get(&house.archive, other.id).status(), Status::Sent);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_kind_of_report_is_told_in_the_history() {
+    let dir = tempfile::tempdir().unwrap();
+    let house = House::open(&dir).await;
+    let sent = house.sent("one", &["kim@example.org"]).await;
+    let path = house.path(sent.sequence, 0);
+    let dsn = |action, status, said| dsn("kim@example.org", action, status, said, "one");
+    let told = house.told("", &path, &dsn("delayed", "4.4.1", "451 busy")).await;
+    assert_eq!(tag(&told), "delay");
+    let told = house.told("", &path, &dsn("delivered", "2.0.0", "250 ok")).await;
+    assert_eq!(tag(&told), "delivery");
+    let mdn = "From: Kim <kim@example.org>\nTo: x@example.com\nSubject: Read: one\n\
+        Content-Type: multipart/report; report-type=disposition-notification; boundary=b\n\n\
+        --b\n\nIt was displayed.\n\n--b\nContent-Type: message/disposition-notification\n\n\
+        Final-Recipient: rfc822; kim@example.org\nOriginal-Message-ID: <one@app.example.com>\n\
+        Disposition: manual-action/MDN-sent-manually; displayed\n\n--b--\n";
+    let told = house.told("kim@example.org", BASE, mdn).await;
+    assert_eq!(tag(&told), "read-receipt");
+    let complaint = "From: fbl@provider.example\nTo: x@example.com\nSubject: complaint\n\
+        Content-Type: multipart/report; report-type=feedback-report; boundary=b\n\n\
+        --b\n\nA complaint.\n\n--b\nContent-Type: message/feedback-report\n\n\
+        Feedback-Type: abuse\nUser-Agent: x/1\nVersion: 1\n\n--b\n\
+        Content-Type: message/rfc822\n\nMessage-ID: <one@app.example.com>\nSubject: one\n\nx\n--b--\n";
+    let told = house.told("fbl@provider.example", &path, complaint).await;
+    assert_eq!(tag(&told), "complaint");
+    let kinds = kinds(&house.archive, sent.id);
+    assert_eq!(kinds, ["accepted", "sent", "deferred", "delivered", "read", "complained"]);
+    let after = get(&house.archive, sent.id);
+    assert_eq!(after.status(), Status::Sent);
+    assert!(after.recipients[0].delivered_at.is_some());
+    let entry = house.suppressed("kim@example.org", "Anna@example.com").unwrap();
+    assert_eq!((entry.by.as_str(), entry.expires_at), ("complaint", None));
+    assert!(house.suppressed("kim@example.org", "other@example.com").is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_people_and_their_programs_answer_is_told_apart() {
+    let dir = tempfile::tempdir().unwrap();
+    let house = House::open(&dir).await;
+    let sent = house.sent("one", &["kim@example.org"]).await;
+    let away = "From: kim@example.org\nTo: x@example.com\nSubject: Out of office: one\n\
+        Auto-Submitted: auto-replied\nIn-Reply-To: <one@app.example.com>\n\nI am away.\n";
+    let told = house.told("", BASE, away).await;
+    assert_eq!((tag(&told).as_str(), &told.references), ("auto-reply", &sent.references));
+    assert_eq!(kinds(&house.archive, sent.id), ["accepted", "sent"]);
+    let answer = "From: kim@example.org\nTo: x@example.com\nSubject: Re: one\n\
+        References: <one@app.example.com>\n\nThank you.\n";
+    let told = house.told("kim@example.org", BASE, answer).await;
+    assert_eq!((tag(&told).as_str(), &told.references), ("reply", &sent.references));
+    assert_eq!(kinds(&house.archive, sent.id), ["accepted", "sent", "replied"]);
+    let stranger = "From: eve@example.org\nTo: x@example.com\nSubject: Hello\n\nX-Waybill-Tag: x\n";
+    let told = house.told("eve@example.org", BASE, stranger).await;
+    assert_eq!((tag(&told).as_str(), told.status()), ("unmatched", Status::Sent));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bounce_settles_what_was_unknown_and_waits_for_what_is_under_way() {
+    let dir = tempfile::tempdir().unwrap();
+    let house = House::open(&dir).await;
+    let id = house.claimed("one", &["kim@example.org"]).await;
+    house.judge(id, 1, Outcome::Unknown { detail: "cut".into() }).await;
+    let unsure = get(&house.archive, id);
+    assert_eq!(unsure.status(), Status::Pending);
+    let path = house.path(unsure.sequence, 0);
+    house.told("", &path, &no_such_user("kim@example.org", "one")).await;
+    assert_eq!(get(&house.archive, id).status(), Status::Failed);
+
+    let id = house.claimed("two", &["kim@example.org"]).await;
+    let path = house.path(get(&house.archive, id).sequence, 0);
+    let report = no_such_user("kim@example.org", "two");
+    let telling = house.told("", &path, &report);
+    let judging = async {
+        let inbound = Filter { direction: Some(Direction::Inbound), ..Filter::default() };
+        let mut journal = house.archive.journal();
+        while house.archive.list(&inbound, Order::Newest, None, 9).unwrap().items.len() < 2 {
+            journal.changed().await.unwrap();
+        }
+        let sent = Outcome::Sent {
+            reply: Reply::new(250, None, "ok"),
+            digest: Digest::of(b"sent"),
+            parts: Vec::new(),
+        };
+        house.judge(id, 1, sent).await;
+    };
+    tokio::join!(telling, judging);
+    assert_eq!(get(&house.archive, id).status(), Status::Failed);
+    assert_eq!(kinds(&house.archive, id), ["accepted", "sent", "bounced"]);
+}

@@ -1,0 +1,126 @@
+//! The whole way of a bounce through the real daemon: out to an upstream, back by swaks, onto the suppression
+//! list, and past it when a person says so.
+
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use super::support::api::Api;
+use super::support::daemon::{Daemon, Setup, free_port};
+use super::support::receiver::Receiver;
+use super::support::submitter::Submitter;
+use super::support::tools;
+
+const BASE: &str = "bounce@bounces.example.com";
+
+fn with_return_path(upstream: u16, tls: &str) -> (Daemon, u16) {
+    let port = free_port();
+    let listeners = match tls {
+        "off" => vec![("off", "off")],
+        _ => vec![("off", "off"), ("starttls", "off")],
+    };
+    let tables = format!(
+        "\n[feedback]\nreturn_path = \"{BASE}\"\n[[feedback.listener]]\nlisten = \"127.0.0.1:{port}\"\n\
+         tls = \"{tls}\"\n"
+    );
+    let setup = Setup { listeners, tables, ..Setup::relaying_to(upstream) };
+    (Daemon::start(&setup), port)
+}
+
+fn submit(daemon: &Daemon, message_id: &str, recipient: &str) -> String {
+    let mut submitter = Submitter::connect(daemon.smtp()).unwrap();
+    let text = format!(
+        "From: anna@example.com\r\nTo: {recipient}\r\nSubject: Invoice\r\nMessage-ID: <{message_id}>\r\n\r\nHello\r\n"
+    );
+    let answer = submitter.submit("anna@example.com", &[recipient], text.as_bytes()).unwrap();
+    answer.id().unwrap_or_else(|| panic!("{answer:?}")).to_owned()
+}
+
+fn report(message_id: &str, recipient: &str) -> String {
+    format!(
+        "From: MAILER-DAEMON@mx.example.org\r\nTo: {BASE}\r\nSubject: Undelivered Mail Returned to Sender\r\n\
+         Content-Type: multipart/report; report-type=delivery-status; boundary=b\r\n\r\n\
+         --b\r\n\r\nIt could not be delivered.\r\n\r\n--b\r\nContent-Type: message/delivery-status\r\n\r\n\
+         Reporting-MTA: dns; mx.example.org\r\n\r\nFinal-Recipient: rfc822; {recipient}\r\n\
+         Action: failed\r\nStatus: 5.1.1\r\nDiagnostic-Code: smtp; 550 5.1.1 no such user\r\n\r\n\
+         --b\r\nContent-Type: text/rfc822-headers\r\n\r\nMessage-ID: <{message_id}>\r\n\r\n--b--\r\n"
+    )
+}
+
+fn kinds(api: &Api, id: &str) -> Vec<String> {
+    let events = api.events(id);
+    events.iter().map(|event| event["event"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_bounce_that_swaks_brings_over_tls_fails_the_message_and_survives_a_kill() {
+    let Some(swaks) = tools::find("swaks") else { return };
+    let receiver = Receiver::start();
+    let (mut daemon, port) = with_return_path(receiver.port(), "starttls");
+    let api = daemon.api("admin");
+    let id = submit(&daemon, "one@example.com", "kim@example.org");
+    api.wait_for_status(&id, "sent");
+    let file = daemon.folder().join("report");
+    std::fs::write(&file, report("one@example.com", "kim@example.org")).unwrap();
+    let bring = |to: &str| {
+        let mut command = Command::new(&swaks);
+        command.args(["--server", "127.0.0.1", "--port", &port.to_string(), "--tls"]);
+        command.args(["--from", "<>", "--to", to, "--data"]).arg(format!("@{}", file.display()));
+        let output = command.output().unwrap();
+        (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let (is_taken, dialog) = bring("kim@example.org");
+    assert!(!is_taken && dialog.contains("550 5.7.1"), "{dialog}");
+    let (is_taken, dialog) = bring(BASE);
+    assert!(is_taken && dialog.contains("250 2.0.0"), "{dialog}");
+    daemon.kill();
+    daemon.start_again();
+    let message = api.message(&id);
+    assert_eq!(message["status"], "failed", "{message}");
+    let recipient = &message["recipients"][0];
+    assert!(recipient["bounced_at"].is_string(), "{recipient}");
+    assert!(recipient["reason"].as_str().unwrap().contains("no such user"), "{recipient}");
+    assert_eq!(kinds(&api, &id), ["accepted", "sent", "bounced"]);
+    let found = api.read("/api/v1/messages?q=is:bounced");
+    assert_eq!(found["items"].as_array().map(Vec::len), Some(1), "{found}");
+    let inbound = api.all_messages("direction=inbound&tag=bounce");
+    assert_eq!(inbound.len(), 1, "{inbound:?}");
+}
+
+#[test]
+fn who_is_on_the_list_gets_nothing_until_a_person_says_why() {
+    let receiver = Receiver::start();
+    let (daemon, _) = with_return_path(receiver.port(), "off");
+    let api = daemon.api("admin");
+    let entry = json!({
+        "channel": "email", "recipient": "Kim@example.org", "reason": "bounce: no such user",
+        "expires_at": "2999-01-01T00:00:00Z",
+    });
+    assert_eq!(api.post("/api/v1/suppressions", &entry.to_string()).unwrap().status, 201);
+    let over = json!({
+        "channel": "email", "recipient": "lee@example.org", "expires_at": "2020-01-01T00:00:00Z",
+    });
+    assert_eq!(api.post("/api/v1/suppressions", &over.to_string()).unwrap().status, 201);
+    let never = json!({ "channel": "email", "recipient": "x@example.org", "expires_at": "soon" });
+    assert_eq!(api.post("/api/v1/suppressions", &never.to_string()).unwrap().status / 100, 4);
+
+    let free = submit(&daemon, "two@example.com", "lee@example.org");
+    api.wait_for_status(&free, "sent");
+    let id = submit(&daemon, "one@example.com", "kim@example.org");
+    let message = api.message(&id);
+    assert_eq!(message["status"], "not_sent", "{message}");
+    let reason = message["recipients"][0]["reason"].as_str().unwrap_or_default().to_owned();
+    assert!(reason.contains("bounce: no such user"), "{message}");
+    assert_eq!(kinds(&api, &id), ["accepted", "suppressed"]);
+
+    let act = |body: Value| {
+        let path = format!("/api/v1/messages/{id}/restart");
+        api.post(&path, &body.to_string()).unwrap().status
+    };
+    assert_eq!(act(json!({})), 200);
+    api.wait_for_status(&id, "stopped");
+    assert_eq!(act(json!({ "reason": "two\nlines" })) / 100, 4);
+    assert_eq!(act(json!({ "reason": "she has a new mailbox" })), 200);
+    api.wait_for_status(&id, "sent");
+    receiver.wait_for_count(2);
+}
