@@ -374,9 +374,8 @@ impl Archive {
         schedule: Arc<RetrySchedule>,
     ) -> Result<Vec<Option<RecipientState>>, ArchiveError> {
         let tellers = self.inner.tellers.load_full();
-        let change = move |batch: &mut Batch<'_>| {
-            queue::judge(batch, &judgement, &schedule, &tellers)
-        };
+        let change =
+            move |batch: &mut Batch<'_>| queue::judge(batch, &judgement, &schedule, &tellers);
         self.write(Urgency::Soon, change).await
     }
 

@@ -39,6 +39,7 @@ async fn judged(gateway: &Gateway, id: MessageId, recipients: u16) {
     let judgement = Judgement {
         message: id,
         outcomes: (0..recipients).map(|index| (index, outcome.clone())).collect(),
+        touch: None,
         is_last_upstream: true,
         hold_unknown: true,
         now: gateway.clock.now(),

@@ -96,6 +96,7 @@ impl House {
         let judgement = Judgement {
             message: id,
             outcomes,
+            touch: None,
             is_last_upstream: true,
             hold_unknown: true,
             now: now(),

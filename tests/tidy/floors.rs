@@ -49,7 +49,8 @@ const ROWS: [Row; 24] = [
         5,
         "feedback",
         &[
-            "net", "smtp", "sms", "mime", "report", "events", "rewrite", "policy", "intake", "archive",
+            "net", "smtp", "sms", "mime", "report", "events", "rewrite", "policy", "intake",
+            "archive",
         ],
     ),
     row(5, "flow", &["archive", "net", "intake", "policy", "sms"]),
