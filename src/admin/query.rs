@@ -6,7 +6,7 @@ use axum::http::Uri;
 
 use super::cursor::{self, List};
 use super::parameters::Parameters;
-use super::problem::{Problem, ProblemKind};
+use super::problem::Problem;
 use crate::account::AppScope;
 use crate::archive::{
     Absence, Archive, ArchiveError, Filter, Message, Narrowing, Order, Place, Question,
@@ -63,11 +63,11 @@ impl MessageQuery {
             place.ok_or_else(|| cursor::NOT_OURS.to_owned())
         });
         parameters.finish()?;
-        let order = order.unwrap_or_default();
-        if order == SearchOrder::Relevance && narrowing.question.is_none() {
-            let detail = "order=relevance goes with q; write newest or oldest.";
-            return Err(Problem::of_field(ProblemKind::InvalidParameter, "order", detail));
-        }
+        let order = match (order.unwrap_or_default(), &narrowing.question) {
+            // Without words nothing is more to the point than anything else.
+            (SearchOrder::Relevance, None) => SearchOrder::Newest,
+            (order, _) => order,
+        };
         Ok(MessageQuery { narrowing, limit, order, after, question })
     }
 
@@ -270,7 +270,6 @@ mod tests {
         check("q=a%20%22b", "At character 3: this quote has no end; write");
         check("q=", "q is empty");
         check("read=both", "read is unread, opened or clicked.");
-        check("order=relevance", "order=relevance goes with q");
         check("statsu=sent", "did you mean");
         check("status=sended", "status is one of not_sent, pending, sent, stopped, failed.");
         check("channel=fax", "channel is email or sms.");
@@ -306,6 +305,11 @@ mod tests {
         let plain = read("").unwrap();
         assert_eq!(plain.limit, 50);
         assert_eq!((plain.order, plain.after), (SearchOrder::Newest, None));
+        assert_eq!(
+            read("order=relevance").unwrap().order,
+            SearchOrder::Newest,
+            "nothing to rank by"
+        );
         let asked = read("q=invoice&read=unread&order=relevance").unwrap();
         assert!(asked.narrowing.question.is_some());
         assert_eq!(

@@ -111,6 +111,11 @@ fn refused(refusal: ResendRefusal) -> Problem {
         | ResendRefusal::Refused(_) => {
             Problem::new(ProblemKind::Conflict, format!("It is not sent again: {detail}."))
         }
+        // The form is good; what is there decides.
+        ResendRefusal::Unfit { name, .. } => {
+            let detail = format!("It is not sent again: {detail}");
+            Problem::of_field(ProblemKind::Conflict, name, detail)
+        }
         // As of a recipient that it has not: what is there decides, not the form.
         ResendRefusal::NoAttachment(_) => {
             let detail = format!("It is not sent again: {detail}.");

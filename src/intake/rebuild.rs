@@ -227,7 +227,7 @@ impl People {
             true => Ok(Some(people)),
             false => {
                 let why = format!("a message has 1 to {MAX_RECIPIENTS} recipients.");
-                Err(ResendRefusal::Field { name: "to", why })
+                Err(ResendRefusal::Unfit { name: "to", why })
             }
         }
     }

@@ -62,6 +62,9 @@ pub enum ResendRefusal {
     Sealed,
     #[error("{why}")]
     Field { name: &'static str, why: String },
+    /// A wish that this message can not be given, though another one might.
+    #[error("{why}")]
+    Unfit { name: &'static str, why: String },
     #[error("it has no attachment {0}")]
     NoAttachment(u16),
     /// The door's own words.
@@ -218,14 +221,14 @@ impl Resender {
         ];
         if let Some((name, _)) = others.into_iter().find(|(_, is_given)| *is_given) {
             let why = format!("an SMS has no {name}; it can be given to and text.");
-            return Err(ResendRefusal::Field { name, why });
+            return Err(ResendRefusal::Unfit { name, why });
         }
         let to = match to.as_deref() {
             None => original.destination.to_string(),
             Some([to]) => to.clone(),
             Some(_) => {
                 let why = "an SMS goes to one number.".into();
-                return Err(ResendRefusal::Field { name: "to", why });
+                return Err(ResendRefusal::Unfit { name: "to", why });
             }
         };
         let body = text.clone().map_or_else(|| original.body.clone(), SmsBody::Text);
@@ -269,7 +272,7 @@ fn draft_text(body: &SmsBody) -> &str {
 }
 
 fn refused(refusal: Refusal) -> ResendRefusal {
-    let field = |name, why: &str| ResendRefusal::Field { name, why: why.to_owned() };
+    let field = |name, why: &str| ResendRefusal::Unfit { name, why: why.to_owned() };
     match refusal {
         Refusal::BadDestination(shown) => field("to", &format!("{shown:?} is no number.")),
         Refusal::NoDestination => field("to", "to is a number such as +4512345678."),

@@ -21,7 +21,6 @@ async fn wrong_wishes_send_nothing() {
     let token = gateway.token(Role::Admin, &[]).await;
     let id = gateway.submit("erp", &["kim@example.org"], MAIL, true).await.id;
     for (field, body) in [
-        ("to", json!({"to": []})),
         ("to", json!({"to": ["kim"]})),
         ("to", json!({"to": ["kim@example.org\r\nBcc: x@example.org"]})),
         ("cc", json!({"cc": ["<>"]})),
@@ -32,6 +31,12 @@ async fn wrong_wishes_send_nothing() {
         assert_eq!((answer.status, answer.problem().as_str()), (400, "invalid-body"), "{body}");
         assert_eq!(answer.json()["errors"][0]["field"], field);
     }
+    let nobody = resend(&gateway, &token, id, Some(json!({"to": []}))).await;
+    assert_eq!(
+        (nobody.status, nobody.problem().as_str()),
+        (409, "conflict"),
+        "it has no recipient"
+    );
     let answer = resend(&gateway, &token, id, Some(json!({"attachments": {"keep": [7]}}))).await;
     assert_eq!((answer.status, answer.problem().as_str()), (409, "conflict"), "it has no eighth");
     assert_eq!(answer.json()["errors"][0]["field"], "attachments");
@@ -153,7 +158,7 @@ async fn an_sms_goes_again_to_its_number_or_another_one() {
         ("text", json!({"text": ""})),
     ] {
         let answer = resend(&gateway, &token, id, Some(body.clone())).await;
-        assert_eq!((answer.status, answer.problem().as_str()), (400, "invalid-body"), "{body}");
+        assert_eq!((answer.status, answer.problem().as_str()), (409, "conflict"), "{body}");
         assert_eq!(answer.json()["errors"][0]["field"], field);
     }
     let same = resend(&gateway, &token, id, None).await.json();

@@ -36,8 +36,9 @@ const FOR_PEOPLE: [&str; 7] = [
 ];
 /// How long the news may take.
 const AWAIT_LIMIT: Duration = Duration::from_secs(30);
-/// It has no end, and a client that waits for it none either; `admin_stream` reads it.
-const ENDLESS: &str = "GET /api/v1/stream";
+/// The stream has no end, and a client that waits for it none either: `admin_stream` reads it. The description is what
+/// the run begins with, and is asked for no more.
+const NOT_ASKED: [&str; 2] = ["GET /api/v1/stream", "GET /api/v1/openapi.json"];
 /// Operations that are done at least once. What one request does can be in the way of another, so that the order in
 /// which they come decides about a few.
 const MIN_DONE: usize = 45;
@@ -138,7 +139,7 @@ fn check_reached(answers: &BTreeMap<String, BTreeSet<u16>>) {
     let mut never = Vec::new();
     for route in waybill::admin::routes() {
         let operation = format!("{} {}", route.method, route.path);
-        if operation == ENDLESS {
+        if NOT_ASKED.contains(&&*operation) {
             continue;
         }
         let statuses = answers.get(&operation).unwrap_or_else(|| panic!("{operation}: never"));

@@ -57,6 +57,14 @@ def lead_somewhere(case):
         case.path_parameters[name] = known.pop() if is_last else CHANCE.choice(known[: max(1, len(known) // 2)])
 
 
+def make_short(fields):
+    """A schema counts characters, and these two are counted in bytes."""
+    for name, most in (("reference", 64), ("tag", 128)):
+        value = (fields or {}).get(name)
+        if isinstance(value, str):
+            fields[name] = value.encode("utf-8", "ignore")[:most].decode("utf-8", "ignore")
+
+
 def make_possible(body):
     """What is right by its form alone becomes right as things stand."""
     if isinstance(body.get("expires_at"), str):
@@ -70,6 +78,7 @@ def make_possible(body):
     if isinstance(body.get("ids"), list) and CHANCE.random() < 0.5:
         body["ids"] = KNOWN["messages"][-2:]
     if "action" in body and isinstance(body.get("query"), dict):
+        make_short(body["query"])
         # Not everything that the requests after it need.
         body["dry_run"] = True
 
@@ -80,6 +89,8 @@ def before_call(context, case, kwargs):
         case.headers["Connection"] = "close"
     if is_meant_well(case):
         (case.query or {}).pop("cursor", None)
+        make_short(case.query)
+        make_short(case.path_parameters)
         lead_somewhere(case)
         if isinstance(case.body, dict):
             make_possible(case.body)

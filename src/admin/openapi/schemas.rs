@@ -193,6 +193,10 @@ fn more_of(schema: &str, field: &str) -> Option<Value> {
         ("AttachmentsBody", "keep") => {
             json!({"items": {"type": "integer", "minimum": 0, "maximum": u16::MAX}})
         }
+        ("ResendBody", "subject") => json!({
+            "maxLength": 2000, "pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f]*$",
+        }),
+        ("ResendBody", "text" | "html") => json!({"pattern": "^[^\\u0000]*$"}),
         ("DeleteBody", "reason") => json!({"minLength": 1, "maxLength": 500, "pattern": LINE}),
         ("NewSuppressionBody", "reason") => {
             json!({"maxLength": 200, "pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f]*$"})
