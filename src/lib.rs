@@ -1,7 +1,6 @@
 //! All of the program but its `main`: the house as its own page describes it, and the rooms by name.
 //!
 #![doc = include_str!("ARCHITECTURE.md")]
-
 #![forbid(unsafe_code)]
 
 pub mod account;
