@@ -1,7 +1,6 @@
-#![doc = include_str!("ARCHITECTURE.md")]
+//! All of the program but its `main`: the house as its own page describes it, and the rooms by name.
 //!
-//! Here are the rooms, by name.
-
+#![doc = include_str!("ARCHITECTURE.md")]
 #![forbid(unsafe_code)]
 
 pub mod account;
