@@ -75,6 +75,11 @@ impl<'a> Markup<'a> {
         }
     }
 
+    /// What a reader sees of all of it.
+    pub fn whole(&self) -> String {
+        self.text(&[0..self.bytes.len()])
+    }
+
     /// Whether what is beyond ASCII in a URL means the same everywhere: a browser writes a URL of a text in another
     /// charset differently before and after its `?`.
     pub fn keeps_unicode(&self) -> bool {

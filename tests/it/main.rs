@@ -82,4 +82,5 @@ mod support;
 mod tracked_mail;
 mod tracking_changes_links_alone;
 mod tracking_hits;
+mod tracking_of_random_html;
 mod what_was_sent_is_proven;
