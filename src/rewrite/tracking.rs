@@ -151,7 +151,7 @@ impl<'a> Touch<'a> {
                 continue;
             };
             let found = match part.kind {
-                TextKind::Plain => Places::Plain(text::find(&markup.bytes)),
+                TextKind::Plain => Places::Plain(text::find(&markup.bytes, part.deletes_space)),
                 TextKind::Html => {
                     Places::Html(html::find(&markup.bytes).map_err(|_| Untouched::Failed)?)
                 }
@@ -335,9 +335,11 @@ impl<'a> Touch<'a> {
     }
 }
 
-/// Takes no room and moves nothing, whatever the style sheet of the message says of pictures.
+/// Takes no room, moves nothing and shows nothing, whatever the style sheet of the message says of pictures: what is
+/// clipped has no shadow and no outline either, and is fetched all the same.
 const STYLE: &str = "display:block!important;position:absolute!important;top:0!important;left:0!important;\
-    width:1px!important;height:1px!important;margin:0!important;padding:0!important;border:0!important";
+    width:1px!important;height:1px!important;min-width:0!important;min-height:0!important;\
+    margin:0!important;padding:0!important;border:0!important;clip:rect(0,0,0,0)!important";
 
 /// One link that is replaced.
 struct Link {

@@ -6,6 +6,7 @@ pub mod certificates;
 pub mod clients;
 pub mod daemon;
 pub mod disk;
+pub mod dkimpy;
 pub mod documents;
 pub mod gateway;
 pub mod kannel;
