@@ -8,6 +8,7 @@ pub mod daemon;
 pub mod disk;
 pub mod gateway;
 pub mod kannel;
+pub mod mail_providers;
 pub mod port;
 pub mod postfix;
 pub mod queue;
