@@ -5,7 +5,7 @@
 //! Who restarts such a recipient with a reason overrides the list.
 
 use super::{Intake, trouble};
-use crate::archive::{Acceptance, MessageNote, NewRecipient};
+use crate::archive::{Acceptance, ArchiveError, MessageNote, NewRecipient};
 use crate::model::{
     Channel, Envelope, EventKind, MessageId, RecipientState, Reply, ReversePath, Timestamp,
 };
@@ -39,6 +39,19 @@ impl Intake {
         recipients: &mut [NewRecipient],
         now: Timestamp,
     ) -> Result<(), Reply> {
+        self.mark_suppressed(envelope, recipients, now).map_err(|error| {
+            tracing::error!(%error, "the suppression list can not be read");
+            trouble()
+        })
+    }
+
+    /// The same.
+    pub(super) fn mark_suppressed(
+        &self,
+        envelope: &Envelope,
+        recipients: &mut [NewRecipient],
+        now: Timestamp,
+    ) -> Result<(), ArchiveError> {
         // Entries of one originator say nothing of mail that has none.
         let originator = match &envelope.reverse_path {
             ReversePath::Null => String::from("<>"),
@@ -46,11 +59,7 @@ impl Intake {
         };
         for (recipient, to) in recipients.iter_mut().zip(&envelope.recipients) {
             let address = to.path.to_string();
-            let found = self.archive.suppressed(Channel::Email, &address, Some(&originator), now);
-            let found = found.map_err(|error| {
-                tracing::error!(%error, "the suppression list can not be read");
-                trouble()
-            })?;
+            let found = self.archive.suppressed(Channel::Email, &address, Some(&originator), now)?;
             if let Some(entry) = found {
                 let why = format!("{ON_THE_LIST}{}, added by {}", entry.reason, entry.by);
                 recipient.state = RecipientState::NotSent { why };

@@ -21,6 +21,7 @@ pub mod retry;
 mod step;
 mod visitor;
 
+pub use judge::OWES_REPORT;
 pub use mail_report::{MailNews, MailReportKind};
 pub use receipt::{Part, Receipt};
 pub use retry::RetrySchedule;

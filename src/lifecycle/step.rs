@@ -410,6 +410,7 @@ mod tests {
             reply: Reply::new(250, None, "ok"),
             digest: Digest::of(b""),
             parts: Vec::new(),
+            owes_report: false,
         };
         check(judge(&sent), &[("claimed", "sent")]);
         let refused = Outcome::Permanent {

@@ -35,6 +35,7 @@ async fn judged(gateway: &Gateway, id: MessageId, recipients: u16) {
         reply: Reply::new(250, None, REPLY),
         digest: Digest::of(b"x"),
         parts: Vec::new(),
+        owes_report: false,
     };
     let judgement = Judgement {
         message: id,
