@@ -5,9 +5,9 @@
 //! Who restarts such a recipient with a reason overrides the list.
 
 use super::{Intake, trouble};
-use crate::archive::{Acceptance, ArchiveError, MessageNote, NewRecipient};
+use crate::archive::{Acceptance, ArchiveError, MessageNote, NewRecipient, Suppression};
 use crate::model::{
-    Channel, Envelope, EventKind, MessageId, RecipientState, Reply, ReversePath, Timestamp,
+    Channel, Envelope, EventKind, Medium, MessageId, RecipientState, Reply, Timestamp,
 };
 
 /// How the reason of such a recipient begins.
@@ -52,14 +52,11 @@ impl Intake {
         recipients: &mut [NewRecipient],
         now: Timestamp,
     ) -> Result<(), ArchiveError> {
-        // Entries of one originator say nothing of mail that has none.
-        let originator = match &envelope.reverse_path {
-            ReversePath::Null => String::from("<>"),
-            ReversePath::Mailbox(mailbox) => mailbox.to_string(),
-        };
+        let medium = Medium::Mail(envelope.clone());
+        let originator = Suppression::originator_of(&medium);
         for (recipient, to) in recipients.iter_mut().zip(&envelope.recipients) {
             let address = to.path.to_string();
-            let found = self.archive.suppressed(Channel::Email, &address, Some(&originator), now)?;
+            let found = self.archive.suppressed(Channel::Email, &address, originator.as_deref(), now)?;
             if let Some(entry) = found {
                 let why = format!("{ON_THE_LIST}{}, added by {}", entry.reason, entry.by);
                 recipient.state = RecipientState::NotSent { why };

@@ -1,0 +1,150 @@
+//! What a sender is told by mail of what became of a message: a pure decision over one event and its message.
+//!
+//! | event | told as | who wants it |
+//! |---|---|---|
+//! | `failed`, `expired`; left out at the door or stopped by the suppression list | failed | everybody who does not say otherwise |
+//! | `deferred`, for the first time after an hour | delayed | `NOTIFY=DELAY` |
+//! | `sent` through an upstream without the extension | relayed | `NOTIFY=SUCCESS` |
+//!
+//! A bounce from outside is passed on as it came and not told a second time; what a person stopped can be
+//! restarted and is told when it fails. Nothing is told of a message with the null reverse-path
+//! (RFC 3461 §5.2, RFC 5321 §6.1). Our own words say nothing of hosts and rules of this house.
+
+use std::time::Duration;
+
+use crate::archive::{Event, Message, OWES_REPORT};
+use crate::model::envelope::Notice;
+use crate::model::{
+    Direction, EnhancedCode, Envelope, EventKind, RecipientState, Reply, ReversePath, Timestamp,
+};
+use crate::report::Action;
+
+/// How long a message waits before its sender, who asked for that, is told of the delay.
+pub(super) const DELAY: Duration = Duration::from_secs(3600);
+
+/// What is told of one recipient.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Told {
+    pub recipient: u16,
+    pub action: Action,
+    pub status: EnhancedCode,
+    /// What the upstream said.
+    pub reply: Option<Reply>,
+    /// Our own words, where it said nothing.
+    pub words: Option<&'static str>,
+    /// When it was tried; `None` when it never was.
+    pub tried_at: Option<Timestamp>,
+}
+
+/// Whether anything could be told of an event, so that most of the journal is passed without a look at
+/// its messages.
+pub(super) fn concerns(event: &Event) -> bool {
+    match event.kind {
+        EventKind::Failed | EventKind::Expired | EventKind::Deferred => true,
+        EventKind::Sent => event.detail.as_deref() == Some(OWES_REPORT),
+        // Where somebody was left out it says so.
+        EventKind::Accepted => event.detail.is_some(),
+        EventKind::Suppressed => event.recipient.is_some(),
+        EventKind::Held
+        | EventKind::Released
+        | EventKind::Stopped
+        | EventKind::Restarted
+        | EventKind::Attempted
+        | EventKind::Delivered
+        | EventKind::Bounced
+        | EventKind::Complained
+        | EventKind::Opened
+        | EventKind::Clicked
+        | EventKind::Read
+        | EventKind::Received
+        | EventKind::Replied
+        | EventKind::Resent
+        | EventKind::Viewed
+        | EventKind::Exported
+        | EventKind::Deleted => false,
+    }
+}
+
+/// The envelope of a message whose sender can be told anything.
+pub(super) fn tellable(message: &Message) -> Option<&Envelope> {
+    let is_ours = message.direction == Direction::Outbound && message.deleted_at.is_none();
+    let envelope = message.medium.mail().filter(|_| is_ours)?;
+    (envelope.reverse_path != ReversePath::Null).then_some(envelope)
+}
+
+/// What is told of an event. `is_first_delay`: nobody was told of a delay of this recipient before.
+pub(super) fn told(
+    event: &Event,
+    message: &Message,
+    is_first_delay: impl FnOnce(Timestamp) -> bool,
+) -> Vec<Told> {
+    let Some(envelope) = tellable(message) else { return Vec::new() };
+    if event.kind == EventKind::Accepted {
+        return left_out(envelope, message);
+    }
+    let Some(recipient) = event.recipient else { return Vec::new() };
+    let wants = |notice| {
+        let wanted = envelope.recipients.get(usize::from(recipient));
+        wanted.is_some_and(|one| one.wants(notice))
+    };
+    let reply = event.reply.as_deref().and_then(Reply::parse);
+    let (action, status, words) = match event.kind {
+        EventKind::Failed if wants(Notice::Failure) => {
+            let words = "the message can not be carried there";
+            (Action::Failed, refused(event, reply.as_ref()), Some(words))
+        }
+        EventKind::Expired if wants(Notice::Failure) => {
+            // RFC 3463 §3.5: the time for delivery is over.
+            (Action::Failed, EnhancedCode(4, 4, 7), Some("it was tried for too long"))
+        }
+        EventKind::Suppressed if wants(Notice::Failure) => {
+            (Action::Failed, SUPPRESSED.0, Some(SUPPRESSED.1))
+        }
+        EventKind::Sent if wants(Notice::Success) => {
+            let status = reply.as_ref().and_then(|reply| reply.enhanced);
+            (Action::Relayed, status.unwrap_or(EnhancedCode(2, 0, 0)), None)
+        }
+        EventKind::Deferred if wants(Notice::Delay) => {
+            let since = message.recipients.get(usize::from(recipient)).map(|one| one.first_due_at);
+            let Some(late) = since.map(|since| since.plus(DELAY)) else { return Vec::new() };
+            if event.at < late || !is_first_delay(late) {
+                return Vec::new();
+            }
+            let status = reply.as_ref().and_then(|reply| reply.enhanced).filter(|code| code.0 == 4);
+            // RFC 3463 §3.5: no answer.
+            let status = status.unwrap_or(EnhancedCode(4, 4, 1));
+            (Action::Delayed, status, Some("nobody answered yet"))
+        }
+        _ => return Vec::new(),
+    };
+    let words = words.filter(|_| reply.is_none());
+    let tried_at = (event.kind != EventKind::Suppressed).then_some(event.at);
+    vec![Told { recipient, action, status, reply, words, tried_at }]
+}
+
+/// RFC 3463 §3.8: delivery is not authorized.
+const SUPPRESSED: (EnhancedCode, &str) =
+    (EnhancedCode(5, 7, 1), "this gateway does not write to this address any more");
+
+/// Who does not get it from the start: who is on the suppression list, or where nothing leads to.
+fn left_out(envelope: &Envelope, message: &Message) -> Vec<Told> {
+    let of = |(recipient, stands): (u16, &crate::archive::Recipient)| {
+        let is_left_out = matches!(stands.state, RecipientState::NotSent { .. });
+        let wanted = envelope.recipients.get(usize::from(recipient));
+        if !is_left_out || !wanted.is_some_and(|one| one.wants(Notice::Failure)) {
+            return None;
+        }
+        let (status, words) = SUPPRESSED;
+        let (reply, words) = (None, Some(words));
+        Some(Told { recipient, action: Action::Failed, status, reply, words, tried_at: None })
+    };
+    (0..).zip(&message.recipients).filter_map(of).collect()
+}
+
+/// The code of a refusal: the upstream's own, else the one that our own words begin with.
+fn refused(event: &Event, reply: Option<&Reply>) -> EnhancedCode {
+    let said = reply.and_then(|reply| reply.enhanced);
+    let first = event.detail.as_deref().and_then(|detail| detail.split(' ').next());
+    let ours = || first.and_then(EnhancedCode::parse);
+    said.or_else(ours).filter(|code| code.0 == 5).unwrap_or(EnhancedCode(5, 0, 0))
+}
