@@ -18,6 +18,8 @@ use crate::model::{Channel, Medium, MessageId, Timestamp};
 
 /// Longest reason of an entry that a report made, in characters.
 const MAX_REASON_CHARS: usize = 200;
+/// How the reason of a recipient that the list left out begins.
+pub const ON_THE_LIST: &str = "on the suppression list: ";
 /// Instead of a sender. No address is written so.
 const NULL_PATH: &str = "<>";
 
@@ -65,6 +67,11 @@ impl Suppression {
             at,
             expires_at: ground.kept().map(|kept| at.plus(kept)),
         }
+    }
+
+    /// The reason of a recipient that it leaves out.
+    pub fn why(&self) -> String {
+        format!("{ON_THE_LIST}{}, added by {}", self.reason, self.by)
     }
 
     /// What entries against one sender are compared with. An SMS whose provider picks the originator has

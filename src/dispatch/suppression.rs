@@ -77,8 +77,7 @@ async fn leave_out(
     entry: &Suppression,
     now: Timestamp,
 ) -> Result<(), ArchiveError> {
-    let why = format!("on the suppression list: {}, added by {}", entry.reason, entry.by);
-    if archive.leave_out(message.id, index, (BY, why), now).await? {
+    if archive.leave_out(message.id, index, (BY, entry.why()), now).await? {
         tracing::warn!(id = %message.id, recipient = index, "left out: the recipient is on the suppression list");
     }
     Ok(())
@@ -129,8 +128,7 @@ pub(super) async fn learn(
         let Some(recipient) = message.medium.recipient(*index) else { continue };
         let by = format!("upstream {upstream}");
         let said = (Some(by.as_str()), "the provider says that the recipient opted out");
-        let entry =
-            Suppression::because(Ground::OptOut, &message.medium, &recipient, said, now);
+        let entry = Suppression::because(Ground::OptOut, &message.medium, &recipient, said, now);
         if let Err(error) = archive.suppress(entry).await {
             tracing::error!(id = %message.id, %error, "an opt-out can not be recorded");
         }

@@ -12,7 +12,7 @@
 
 use std::time::Duration;
 
-use crate::archive::{Event, Message, OWES_REPORT};
+use crate::archive::{Event, Message, ON_THE_LIST, OWES_REPORT};
 use crate::model::envelope::Notice;
 use crate::model::{
     Direction, EnhancedCode, Envelope, EventKind, RecipientState, Reply, ReversePath, Timestamp,
@@ -126,15 +126,19 @@ pub(super) fn told(
 const SUPPRESSED: (EnhancedCode, &str) =
     (EnhancedCode(5, 7, 1), "this gateway does not write to this address any more");
 
+/// RFC 3463 §3.5: unable to route.
+const NO_ROUTE: (EnhancedCode, &str) =
+    (EnhancedCode(5, 4, 4), "this gateway has no way to this address");
+
 /// Who does not get it from the start: who is on the suppression list, or where nothing leads to.
 fn left_out(envelope: &Envelope, message: &Message) -> Vec<Told> {
     let of = |(recipient, stands): (u16, &crate::archive::Recipient)| {
-        let is_left_out = matches!(stands.state, RecipientState::NotSent { .. });
+        let RecipientState::NotSent { why } = &stands.state else { return None };
         let wanted = envelope.recipients.get(usize::from(recipient));
-        if !is_left_out || !wanted.is_some_and(|one| one.wants(Notice::Failure)) {
+        if !wanted.is_some_and(|one| one.wants(Notice::Failure)) {
             return None;
         }
-        let (status, words) = SUPPRESSED;
+        let (status, words) = if why.starts_with(ON_THE_LIST) { SUPPRESSED } else { NO_ROUTE };
         let (reply, words) = (None, Some(words));
         Some(Told { recipient, action: Action::Failed, status, reply, words, tried_at: None })
     };

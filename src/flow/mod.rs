@@ -37,8 +37,8 @@ use crate::model::Clock;
 use crate::net::client::HttpClient;
 use crate::policy::Apps;
 use courier::Courier;
-use planner::Planner;
 pub use notifier::Notifier;
+use planner::Planner;
 pub use rule::{Flow, FlowAction, FlowMatcher};
 
 /// What telling applications needs; clones share it.

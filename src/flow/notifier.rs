@@ -246,10 +246,7 @@ impl Notifier {
 }
 
 /// A damaged record keeps nobody else from being told; `None` stands for one.
-fn readable<T>(
-    found: Result<T, ArchiveError>,
-    id: MessageId,
-) -> Result<Option<T>, ArchiveError> {
+fn readable<T>(found: Result<T, ArchiveError>, id: MessageId) -> Result<Option<T>, ArchiveError> {
     match found {
         Ok(found) => Ok(Some(found)),
         Err(error @ ArchiveError::Closed(_)) => Err(error),

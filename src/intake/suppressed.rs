@@ -5,13 +5,13 @@
 //! Who restarts such a recipient with a reason overrides the list.
 
 use super::{Intake, trouble};
-use crate::archive::{Acceptance, ArchiveError, MessageNote, NewRecipient, Suppression};
+use crate::archive::{
+    Acceptance, ArchiveError, MessageNote, NewRecipient, ON_THE_LIST, Suppression,
+};
 use crate::model::{
     Channel, Envelope, EventKind, Medium, MessageId, RecipientState, Reply, Timestamp,
 };
 
-/// How the reason of such a recipient begins.
-const ON_THE_LIST: &str = "on the suppression list: ";
 /// Who is named in the history.
 const BY: &str = "suppression list";
 
@@ -56,10 +56,10 @@ impl Intake {
         let originator = Suppression::originator_of(&medium);
         for (recipient, to) in recipients.iter_mut().zip(&envelope.recipients) {
             let address = to.path.to_string();
-            let found = self.archive.suppressed(Channel::Email, &address, originator.as_deref(), now)?;
+            let found =
+                self.archive.suppressed(Channel::Email, &address, originator.as_deref(), now)?;
             if let Some(entry) = found {
-                let why = format!("{ON_THE_LIST}{}, added by {}", entry.reason, entry.by);
-                recipient.state = RecipientState::NotSent { why };
+                recipient.state = RecipientState::NotSent { why: entry.why() };
             }
         }
         Ok(())
