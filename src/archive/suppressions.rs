@@ -50,9 +50,9 @@ impl Suppression {
         (by, words): (Option<&str>, &str),
         at: Timestamp,
     ) -> Suppression {
-        let reason = match words.is_empty() {
-            true => ground.as_str().to_owned(),
-            false => format!("{}: {words}", ground.as_str()),
+        let reason = match by {
+            Some(_) => words.to_owned(),
+            None => format!("{}: {words}", ground.as_str()),
         };
         let originator = match ground.is_against_everybody() {
             true => None,
