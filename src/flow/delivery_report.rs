@@ -83,43 +83,72 @@ pub(super) fn told(
         return left_out(envelope, message);
     }
     let Some(recipient) = event.recipient else { return Vec::new() };
-    let wants = |notice| {
-        let wanted = envelope.recipients.get(usize::from(recipient));
-        wanted.is_some_and(|one| one.wants(notice))
-    };
     let reply = event.reply.as_deref().and_then(Reply::parse);
-    let (action, status, words) = match event.kind {
-        EventKind::Failed if wants(Notice::Failure) => {
+    let said = reply.as_ref().and_then(|reply| reply.enhanced);
+    let (notice, action, status, words) = match event.kind {
+        EventKind::Failed => {
             let words = "the message can not be carried there";
-            (Action::Failed, refused(event, reply.as_ref()), Some(words))
+            (Notice::Failure, Action::Failed, refused(event, said), Some(words))
         }
-        EventKind::Expired if wants(Notice::Failure) => {
+        EventKind::Expired => {
             // RFC 3463 §3.5: the time for delivery is over.
-            (Action::Failed, EnhancedCode(4, 4, 7), Some("it was tried for too long"))
+            let status = EnhancedCode(4, 4, 7);
+            (Notice::Failure, Action::Failed, status, Some("it was tried for too long"))
         }
-        EventKind::Suppressed if wants(Notice::Failure) => {
-            (Action::Failed, SUPPRESSED.0, Some(SUPPRESSED.1))
+        EventKind::Suppressed => {
+            let (status, words) = SUPPRESSED;
+            (Notice::Failure, Action::Failed, status, Some(words))
         }
-        EventKind::Sent if wants(Notice::Success) => {
-            let status = reply.as_ref().and_then(|reply| reply.enhanced);
-            (Action::Relayed, status.unwrap_or(EnhancedCode(2, 0, 0)), None)
+        EventKind::Sent => {
+            let status = said.filter(|code| code.0 == 2).unwrap_or(EnhancedCode(2, 0, 0));
+            (Notice::Success, Action::Relayed, status, None)
         }
-        EventKind::Deferred if wants(Notice::Delay) => {
-            let since = message.recipients.get(usize::from(recipient)).map(|one| one.first_due_at);
-            let Some(late) = since.map(|since| since.plus(DELAY)) else { return Vec::new() };
-            if event.at < late || !is_first_delay(late) {
-                return Vec::new();
-            }
-            let status = reply.as_ref().and_then(|reply| reply.enhanced).filter(|code| code.0 == 4);
+        EventKind::Deferred => {
             // RFC 3463 §3.5: no answer.
-            let status = status.unwrap_or(EnhancedCode(4, 4, 1));
-            (Action::Delayed, status, Some("nobody answered yet"))
+            let status = said.filter(|code| code.0 == 4).unwrap_or(EnhancedCode(4, 4, 1));
+            (Notice::Delay, Action::Delayed, status, Some("nobody took it yet"))
         }
-        _ => return Vec::new(),
+        EventKind::Accepted
+        | EventKind::Held
+        | EventKind::Released
+        | EventKind::Stopped
+        | EventKind::Restarted
+        | EventKind::Attempted
+        | EventKind::Delivered
+        | EventKind::Bounced
+        | EventKind::Complained
+        | EventKind::Opened
+        | EventKind::Clicked
+        | EventKind::Read
+        | EventKind::Received
+        | EventKind::Replied
+        | EventKind::Resent
+        | EventKind::Viewed
+        | EventKind::Exported
+        | EventKind::Deleted => return Vec::new(),
     };
+    let wanted = envelope.recipients.get(usize::from(recipient));
+    if !wanted.is_some_and(|one| one.wants(notice)) {
+        return Vec::new();
+    }
+    if notice == Notice::Delay && !is_late(event, message, recipient, is_first_delay) {
+        return Vec::new();
+    }
     let words = words.filter(|_| reply.is_none());
     let tried_at = (event.kind != EventKind::Suppressed).then_some(event.at);
     vec![Told { recipient, action, status, reply, words, tried_at }]
+}
+
+/// Whether it has waited for so long now, and had not before.
+fn is_late(
+    event: &Event,
+    message: &Message,
+    recipient: u16,
+    is_first_delay: impl FnOnce(Timestamp) -> bool,
+) -> bool {
+    let stands = message.recipients.get(usize::from(recipient));
+    let late = stands.map(|one| one.first_due_at.plus(DELAY));
+    late.is_some_and(|late| event.at >= late && is_first_delay(late))
 }
 
 /// RFC 3463 §3.8: delivery is not authorized.
@@ -146,9 +175,65 @@ fn left_out(envelope: &Envelope, message: &Message) -> Vec<Told> {
 }
 
 /// The code of a refusal: the upstream's own, else the one that our own words begin with.
-fn refused(event: &Event, reply: Option<&Reply>) -> EnhancedCode {
-    let said = reply.and_then(|reply| reply.enhanced);
+fn refused(event: &Event, said: Option<EnhancedCode>) -> EnhancedCode {
     let first = event.detail.as_deref().and_then(|detail| detail.split(' ').next());
     let ours = || first.and_then(EnhancedCode::parse);
     said.or_else(ours).filter(|code| code.0 == 5).unwrap_or(EnhancedCode(5, 0, 0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{MessageId, Sequence};
+
+    fn event(kind: EventKind, recipient: Option<u16>, detail: Option<&str>) -> Event {
+        Event {
+            sequence: Sequence(1),
+            message: MessageId::MIN,
+            at: Timestamp::from_millis(0),
+            kind,
+            recipient,
+            by: None,
+            upstream: None,
+            reply: None,
+            detail: detail.map(str::to_owned),
+            digest: None,
+        }
+    }
+
+    #[test]
+    fn most_of_the_journal_is_passed_without_a_look() {
+        let check = |kind, recipient, detail, expected| {
+            let event = event(kind, recipient, detail);
+            assert_eq!(concerns(&event), expected, "{event:?}");
+        };
+        check(EventKind::Accepted, None, None, false);
+        check(EventKind::Sent, Some(0), None, false);
+        check(EventKind::Sent, Some(0), Some("something else"), false);
+        check(EventKind::Bounced, Some(0), Some("told"), false);
+        check(EventKind::Stopped, Some(0), None, false);
+        check(EventKind::Attempted, Some(0), Some("outcome unknown"), false);
+        // At the door it is told with the acceptance.
+        check(EventKind::Suppressed, None, Some("recipient 0: bounce"), false);
+        check(EventKind::Suppressed, Some(0), Some("bounce"), true);
+        check(EventKind::Accepted, None, Some("not sent to 1 of 2 recipients"), true);
+        check(EventKind::Sent, Some(0), Some(OWES_REPORT), true);
+        check(EventKind::Failed, Some(0), None, true);
+        check(EventKind::Expired, Some(0), None, true);
+        check(EventKind::Deferred, Some(0), None, true);
+    }
+
+    #[test]
+    fn a_refusal_has_the_code_that_was_given_for_it() {
+        let check = |said: &str, detail: &str, expected: &str| {
+            let event = event(EventKind::Failed, Some(0), Some(detail));
+            let code = refused(&event, EnhancedCode::parse(said));
+            assert_eq!(code.to_string(), expected, "{said} {detail}");
+        };
+        check("", "", "5.0.0");
+        check("", "RCPT was refused", "5.0.0");
+        check("4.2.2", "", "5.0.0");
+        check("", "5.6.3 the message needs 8BITMIME", "5.6.3");
+        check("5.1.1", "5.6.3 the message needs 8BITMIME", "5.1.1");
+    }
 }
