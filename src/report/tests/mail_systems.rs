@@ -597,21 +597,91 @@ fn bounces_of_mailbox_providers_are_read() {
 #[test]
 fn bounces_in_many_languages_are_read() {
     let rows = [
-        ("Spanish", "No se puede entregar: hola", "No se pudo realizar la entrega a estos destinatarios o grupos:", "No se encontró la dirección de correo."),
-        ("Italian", "Non recapitabile: ciao", "Recapito non riuscito per i seguenti destinatari o gruppi:", "L'indirizzo non esiste."),
-        ("Dutch", "Onbestelbaar: hallo", "De bezorging is mislukt bij deze geadresseerden of groepen:", "Het adres is niet gevonden."),
-        ("Portuguese", "Não é possível entregar: olá", "Falha na entrega a estes destinatários ou grupos:", "O endereço não existe."),
-        ("Swedish", "Går inte att leverera: hej", "Leveransen misslyckades till följande mottagare eller grupper:", "Adressen hittades inte."),
-        ("Norwegian", "Kan ikke leveres: hei", "Levering mislyktes til disse mottakerne eller gruppene:", "Adressen finnes ikke."),
-        ("Danish", "Kan ikke leveres: hej", "Levering til disse modtagere eller grupper mislykkedes:", "Adressen blev ikke fundet."),
-        ("French", "Non remis : bonjour", "Échec de la remise à ces destinataires ou groupes :", "L'adresse est introuvable."),
-        ("German", "Unzustellbar: Hallo", "Fehler bei der Nachrichtenzustellung an folgende Empfänger oder Gruppen:", "Die Adresse konnte nicht gefunden werden."),
-        ("Polish", "Nie można dostarczyć: cześć", "Dostarczenie do następujących adresatów nie powiodło się:", "Adres nie istnieje."),
-        ("Czech", "Nelze doručit: ahoj", "Doručení těmto příjemcům se nezdařilo:", "Adresa neexistuje."),
-        ("Russian", "Не удалось доставить: привет", "Не удалось выполнить доставку следующим получателям:", "Адрес не существует."),
-        ("Japanese", "配信不能: x", "次の受信者またはグループへの配信に失敗しました:", "アドレスが見つかりません"),
+        (
+            "Spanish",
+            "No se puede entregar: hola",
+            "No se pudo realizar la entrega a estos destinatarios o grupos:",
+            "No se encontró la dirección de correo.",
+        ),
+        (
+            "Italian",
+            "Non recapitabile: ciao",
+            "Recapito non riuscito per i seguenti destinatari o gruppi:",
+            "L'indirizzo non esiste.",
+        ),
+        (
+            "Dutch",
+            "Onbestelbaar: hallo",
+            "De bezorging is mislukt bij deze geadresseerden of groepen:",
+            "Het adres is niet gevonden.",
+        ),
+        (
+            "Portuguese",
+            "Não é possível entregar: olá",
+            "Falha na entrega a estes destinatários ou grupos:",
+            "O endereço não existe.",
+        ),
+        (
+            "Swedish",
+            "Går inte att leverera: hej",
+            "Leveransen misslyckades till följande mottagare eller grupper:",
+            "Adressen hittades inte.",
+        ),
+        (
+            "Norwegian",
+            "Kan ikke leveres: hei",
+            "Levering mislyktes til disse mottakerne eller gruppene:",
+            "Adressen finnes ikke.",
+        ),
+        (
+            "Danish",
+            "Kan ikke leveres: hej",
+            "Levering til disse modtagere eller grupper mislykkedes:",
+            "Adressen blev ikke fundet.",
+        ),
+        (
+            "French",
+            "Non remis : bonjour",
+            "Échec de la remise à ces destinataires ou groupes :",
+            "L'adresse est introuvable.",
+        ),
+        (
+            "German",
+            "Unzustellbar: Hallo",
+            "Fehler bei der Nachrichtenzustellung an folgende Empfänger oder Gruppen:",
+            "Die Adresse konnte nicht gefunden werden.",
+        ),
+        (
+            "Polish",
+            "Nie można dostarczyć: cześć",
+            "Dostarczenie do następujących adresatów nie powiodło się:",
+            "Adres nie istnieje.",
+        ),
+        (
+            "Czech",
+            "Nelze doručit: ahoj",
+            "Doručení těmto příjemcům se nezdařilo:",
+            "Adresa neexistuje.",
+        ),
+        (
+            "Russian",
+            "Не удалось доставить: привет",
+            "Не удалось выполнить доставку следующим получателям:",
+            "Адрес не существует.",
+        ),
+        (
+            "Japanese",
+            "配信不能: x",
+            "次の受信者またはグループへの配信に失敗しました:",
+            "アドレスが見つかりません",
+        ),
         ("Chinese", "无法传递: x", "向这些收件人或组投递失败:", "地址不存在"),
-        ("Finnish", "Ei voitu toimittaa: hei", "Toimitus epäonnistui seuraaville vastaanottajille:", "Osoitetta ei löytynyt."),
+        (
+            "Finnish",
+            "Ei voitu toimittaa: hei",
+            "Toimitus epäonnistui seuraaville vastaanottajille:",
+            "Osoitetta ei löytynyt.",
+        ),
     ];
     for (language, subject, title, reason) in rows {
         let raw = format!(
@@ -628,7 +698,9 @@ fn a_bounce_in_another_charset_is_read() {
     let mut raw = b"From: postmaster@carrier.example\nTo: app@sender.example\nSubject: =?ISO-2022-JP?B?GyRCJWEhPCVrR1s/LiVoGyhC?=\n\
         Content-Type: text/plain; charset=ISO-2022-JP\n\n"
         .to_vec();
-    raw.extend_from_slice(b"\x1b$B0J2<$N%a!<%k%\"%I%l%9$X$NAw?.$K<:GT$7$^$7$?!#\x1b(B\nbob@example.com\n550 5.1.1\n");
+    raw.extend_from_slice(
+        b"\x1b$B0J2<$N%a!<%k%\"%I%l%9$X$NAw?.$K<:GT$7$^$7$?!#\x1b(B\nbob@example.com\n550 5.1.1\n",
+    );
     assert_eq!(described(&raw), "bob@example.com Hard 5.1.1");
 }
 
@@ -642,7 +714,12 @@ fn a_signed_receipt_is_read() {
     assert_eq!(described(detached.as_bytes()), "bob@example.com Displayed Displayed");
     use base64::Engine;
     // What CMS puts around it, with a certificate after it.
-    let wrapped = [b"\x30\x80\x06\x09*\x86H\x86\xf7\x0d\x01\x07\x02\xa0\x80", mdn.as_bytes(), b"\x31\x82\x00"].concat();
+    let wrapped = [
+        b"\x30\x80\x06\x09*\x86H\x86\xf7\x0d\x01\x07\x02\xa0\x80",
+        mdn.as_bytes(),
+        b"\x31\x82\x00",
+    ]
+    .concat();
     let wrapped = base64::prelude::BASE64_STANDARD.encode(wrapped);
     let opaque = format!(
         "{head}Content-Type: application/pkcs7-mime; smime-type=signed-data; name=smime.p7m\nContent-Transfer-Encoding: base64\n\n{wrapped}\n"
@@ -666,15 +743,45 @@ fn complaints_of_many_providers_are_read() {
         assert_eq!(described(raw.as_bytes()), expected, "{system}");
     };
     let fields = "Feedback-Type: abuse\nUser-Agent: Yahoo!-Mail-Feedback/2.0\nVersion: 0.1\nOriginal-Mail-From: <bounce+x@b.example>\nOriginal-Rcpt-To: bob@example.com\n";
-    check("Yahoo", "complaints@arf.yahoo.example", "FW: hello", &arf(fields, "To: bob@example.com"), "Complaint Abuse bob@example.com");
+    check(
+        "Yahoo",
+        "complaints@arf.yahoo.example",
+        "FW: hello",
+        &arf(fields, "To: bob@example.com"),
+        "Complaint Abuse bob@example.com",
+    );
     let fields = "Feedback-Type: abuse\nUser-Agent: AOL SComp\nVersion: 0.1\nOriginal-Rcpt-To: redacted@aol.example\n";
-    check("AOL", "scomp@aol.example", "Email Feedback Report for IP 192.0.2.9", &arf(fields, "To: redacted@aol.example"), "Complaint Abuse ?");
+    check(
+        "AOL",
+        "scomp@aol.example",
+        "Email Feedback Report for IP 192.0.2.9",
+        &arf(fields, "To: redacted@aol.example"),
+        "Complaint Abuse ?",
+    );
     let fields = "Feedback-Type: abuse\nVersion: 1\nOriginal-Rcpt-To: <***@provider.example>\n";
-    check("crossed out", "fbl@provider.example", "complaint", &arf(fields, "To: xxxxx@provider.example"), "Complaint Abuse ?");
+    check(
+        "crossed out",
+        "fbl@provider.example",
+        "complaint",
+        &arf(fields, "To: xxxxx@provider.example"),
+        "Complaint Abuse ?",
+    );
     let fields = "Feedback-Type: abuse\nVersion: 1\nOriginal-Rcpt-To: <x@redacted.invalid>\n";
-    check("another domain", "fbl@provider.example", "complaint", &arf(fields, "To: bob@example.com"), "Complaint Abuse bob@example.com");
+    check(
+        "another domain",
+        "fbl@provider.example",
+        "complaint",
+        &arf(fields, "To: bob@example.com"),
+        "Complaint Abuse bob@example.com",
+    );
     let fields = "Feedback-Type: virus\nVersion: 1\nRemoval-Recipient: bob@example.com\n";
-    check("Comcast", "fbl@provider.example", "complaint", &arf(fields, ""), "Complaint Virus bob@example.com");
+    check(
+        "Comcast",
+        "fbl@provider.example",
+        "complaint",
+        &arf(fields, ""),
+        "Complaint Virus bob@example.com",
+    );
     check(
         "Hotmail JMRP",
         "staff@hotmail.com",
@@ -689,6 +796,13 @@ fn complaints_of_many_providers_are_read() {
         "Content-Type: multipart/report; report-type=feedback-report; boundary=b\n\n--b\n\nAn abuse report.\n--b\nContent-Type: text/plain\n\nFeedback-Type: abuse\nVersion: 1\nOriginal-Rcpt-To: bob@example.com\n\n--b--\n",
         "Complaint Abuse bob@example.com",
     );
-    let fields = "Feedback-Type: auth-failure\nAuth-Failure: dmarc\nOriginal-Rcpt-To: bob@example.com\n";
-    check("DMARC", "noreply@provider.example", "FW: hello", &arf(fields, ""), "Unknown AuthFailure bob@example.com");
+    let fields =
+        "Feedback-Type: auth-failure\nAuth-Failure: dmarc\nOriginal-Rcpt-To: bob@example.com\n";
+    check(
+        "DMARC",
+        "noreply@provider.example",
+        "FW: hello",
+        &arf(fields, ""),
+        "Unknown AuthFailure bob@example.com",
+    );
 }
