@@ -212,8 +212,10 @@ mod tests {
         }
         assert!(!is_hard("bounce", json!({"bounce-type": "soft"})));
         assert!(!is_hard("bounce", json!({"enhanced-code": "5.7.1"})));
-        let rejected = json!({"event": "rejected", "reject": {"reason": "Sandbox subdomains are for test"}});
-        let MailEventKind::Bounced { is_permanent: false, diagnostic, .. } = event(rejected).unwrap().what
+        let rejected =
+            json!({"event": "rejected", "reject": {"reason": "Sandbox subdomains are for test"}});
+        let MailEventKind::Bounced { is_permanent: false, diagnostic, .. } =
+            event(rejected).unwrap().what
         else {
             panic!()
         };

@@ -192,7 +192,8 @@ mod tests {
         ] {
             assert!(!is_hard(soft), "{soft}");
         }
-        let deferred = what(r#"{"event":"deferred","response":"400 try again later","attempt":"5"}"#);
+        let deferred =
+            what(r#"{"event":"deferred","response":"400 try again later","attempt":"5"}"#);
         assert!(matches!(deferred.what, MailEventKind::Delayed { .. }));
         let dropped = what(
             r#"{"event":"dropped","smtp-id":"<wrfRRvF7Q0GgwUo2CvDmEA@ismtpd0006p1sjc2.sendgrid.net>",

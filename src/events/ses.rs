@@ -214,7 +214,9 @@ mod tests {
         assert_eq!(class("Permanent", "General", Some("5.7.1")), "soft");
         assert_eq!(class("Permanent", "UnsubscribedRecipient", None), "soft");
         assert_eq!(class("Undetermined", "Undetermined", None), "soft");
-        for subtype in ["MailboxFull", "MessageTooLarge", "CustomTimeoutExceeded", "ContentRejected"] {
+        for subtype in
+            ["MailboxFull", "MessageTooLarge", "CustomTimeoutExceeded", "ContentRejected"]
+        {
             assert_eq!(class("Transient", subtype, None), "soft", "{subtype}");
         }
         assert_eq!(class("Transient", "General", Some("4.4.7")), "soft");
@@ -227,7 +229,8 @@ mod tests {
         let delay = json!({"timestamp": "2020-06-16T00:25:40.095Z", "delayType": "TransientCommunicationFailure",
             "expirationTime": "2020-06-16T00:25:40.914Z", "delayedRecipients": [{"emailAddress": "a@example.org",
             "status": "4.4.1", "diagnosticCode": "smtp; 421 4.4.1 Unable to connect"}]});
-        let told_delay = told(json!({"eventType": "DeliveryDelay", "mail": mail(), "deliveryDelay": delay}));
+        let told_delay =
+            told(json!({"eventType": "DeliveryDelay", "mail": mail(), "deliveryDelay": delay}));
         assert_eq!(told_delay[0].recipient.as_deref(), Some("a@example.org"));
         let status = Some("4.4.1".to_owned());
         let diagnostic = Some("smtp; 421 4.4.1 Unable to connect".to_owned());
@@ -240,7 +243,8 @@ mod tests {
         assert_ne!(both[0].key, both[1].key);
         let common = json!({"messageId": "x", "commonHeaders": {"messageId": "<8.a@example.com>"}});
         let delivery = json!({"recipients": ["kim@example.org"]});
-        let told_common = told(json!({"eventType": "Delivery", "mail": common, "delivery": delivery}));
+        let told_common =
+            told(json!({"eventType": "Delivery", "mail": common, "delivery": delivery}));
         assert_eq!(told_common[0].message_id.as_deref(), Some("8.a@example.com"));
     }
 

@@ -40,7 +40,9 @@ fn a_bounce_in_another_charset_is_read() {
     let mut raw = b"From: postmaster@carrier.example\nTo: app@sender.example\nSubject: =?ISO-2022-JP?B?GyRCJWEhPCVrR1s/LiVoGyhC?=\n\
         Content-Type: text/plain; charset=ISO-2022-JP\n\n"
         .to_vec();
-    raw.extend_from_slice(b"\x1b$B0J2<$N%a!<%k%\"%I%l%9$X$NAw?.$K<:GT$7$^$7$?!#\x1b(B\nbob@example.com\n550 5.1.1\n");
+    raw.extend_from_slice(
+        b"\x1b$B0J2<$N%a!<%k%\"%I%l%9$X$NAw?.$K<:GT$7$^$7$?!#\x1b(B\nbob@example.com\n550 5.1.1\n",
+    );
     assert_eq!(described(&raw), "bob@example.com Hard 5.1.1");
 }
 
@@ -54,7 +56,12 @@ fn a_signed_receipt_is_read() {
     assert_eq!(described(detached.as_bytes()), "bob@example.com Displayed Displayed");
     use base64::Engine;
     // What CMS puts around it, with a certificate after it.
-    let wrapped = [b"\x30\x80\x06\x09*\x86H\x86\xf7\x0d\x01\x07\x02\xa0\x80", mdn.as_bytes(), b"\x31\x82\x00"].concat();
+    let wrapped = [
+        b"\x30\x80\x06\x09*\x86H\x86\xf7\x0d\x01\x07\x02\xa0\x80",
+        mdn.as_bytes(),
+        b"\x31\x82\x00",
+    ]
+    .concat();
     let wrapped = base64::prelude::BASE64_STANDARD.encode(wrapped);
     let opaque = format!(
         "{head}Content-Type: application/pkcs7-mime; smime-type=signed-data; name=smime.p7m\nContent-Transfer-Encoding: base64\n\n{wrapped}\n"
@@ -78,15 +85,45 @@ fn complaints_of_many_providers_are_read() {
         assert_eq!(described(raw.as_bytes()), expected, "{system}");
     };
     let fields = "Feedback-Type: abuse\nUser-Agent: Yahoo!-Mail-Feedback/2.0\nVersion: 0.1\nOriginal-Mail-From: <bounce+x@b.example>\nOriginal-Rcpt-To: bob@example.com\n";
-    check("Yahoo", "complaints@arf.yahoo.example", "FW: hello", &arf(fields, "To: bob@example.com"), "Complaint Abuse bob@example.com");
+    check(
+        "Yahoo",
+        "complaints@arf.yahoo.example",
+        "FW: hello",
+        &arf(fields, "To: bob@example.com"),
+        "Complaint Abuse bob@example.com",
+    );
     let fields = "Feedback-Type: abuse\nUser-Agent: AOL SComp\nVersion: 0.1\nOriginal-Rcpt-To: redacted@aol.example\n";
-    check("AOL", "scomp@aol.example", "Email Feedback Report for IP 192.0.2.9", &arf(fields, "To: redacted@aol.example"), "Complaint Abuse ?");
+    check(
+        "AOL",
+        "scomp@aol.example",
+        "Email Feedback Report for IP 192.0.2.9",
+        &arf(fields, "To: redacted@aol.example"),
+        "Complaint Abuse ?",
+    );
     let fields = "Feedback-Type: abuse\nVersion: 1\nOriginal-Rcpt-To: <***@provider.example>\n";
-    check("crossed out", "fbl@provider.example", "complaint", &arf(fields, "To: xxxxx@provider.example"), "Complaint Abuse ?");
+    check(
+        "crossed out",
+        "fbl@provider.example",
+        "complaint",
+        &arf(fields, "To: xxxxx@provider.example"),
+        "Complaint Abuse ?",
+    );
     let fields = "Feedback-Type: abuse\nVersion: 1\nOriginal-Rcpt-To: <x@redacted.invalid>\n";
-    check("another domain", "fbl@provider.example", "complaint", &arf(fields, "To: bob@example.com"), "Complaint Abuse bob@example.com");
+    check(
+        "another domain",
+        "fbl@provider.example",
+        "complaint",
+        &arf(fields, "To: bob@example.com"),
+        "Complaint Abuse bob@example.com",
+    );
     let fields = "Feedback-Type: virus\nVersion: 1\nRemoval-Recipient: bob@example.com\n";
-    check("Comcast", "fbl@provider.example", "complaint", &arf(fields, ""), "Complaint Virus bob@example.com");
+    check(
+        "Comcast",
+        "fbl@provider.example",
+        "complaint",
+        &arf(fields, ""),
+        "Complaint Virus bob@example.com",
+    );
     check(
         "Hotmail JMRP",
         "staff@hotmail.com",
@@ -101,6 +138,13 @@ fn complaints_of_many_providers_are_read() {
         "Content-Type: multipart/report; report-type=feedback-report; boundary=b\n\n--b\n\nAn abuse report.\n--b\nContent-Type: text/plain\n\nFeedback-Type: abuse\nVersion: 1\nOriginal-Rcpt-To: bob@example.com\n\n--b--\n",
         "Complaint Abuse bob@example.com",
     );
-    let fields = "Feedback-Type: auth-failure\nAuth-Failure: dmarc\nOriginal-Rcpt-To: bob@example.com\n";
-    check("DMARC", "noreply@provider.example", "FW: hello", &arf(fields, ""), "Unknown AuthFailure bob@example.com");
+    let fields =
+        "Feedback-Type: auth-failure\nAuth-Failure: dmarc\nOriginal-Rcpt-To: bob@example.com\n";
+    check(
+        "DMARC",
+        "noreply@provider.example",
+        "FW: hello",
+        &arf(fields, ""),
+        "Unknown AuthFailure bob@example.com",
+    );
 }
