@@ -14,6 +14,7 @@
 mod charset;
 mod dkim;
 mod dkim_record;
+mod document;
 mod html;
 mod link;
 mod public_url;
@@ -23,6 +24,7 @@ mod text;
 mod token;
 mod tracking;
 mod verp;
+mod zone_text;
 
 use std::ops::Range;
 
@@ -36,6 +38,7 @@ pub use target::location;
 pub use token::{MAX_URL_BYTES, Token, TokenKeys};
 pub use tracking::{RULES, Tokens, Tracking};
 pub use verp::{VerpKeys, token_of};
+pub use zone_text::{ZoneText, zone_record};
 
 use crate::mime;
 use crate::model::{Outgoing, SteeringField, TouchReport};
