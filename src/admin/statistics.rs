@@ -58,9 +58,11 @@ struct NumbersView {
     delivered: u64,
     /// By people, as far as can be known.
     opened: u64,
+    /// The same of links.
     clicked: u64,
     /// By programs on the way: scanners, and proxies that fetch what nobody looks at.
     opened_by_machines: u64,
+    /// The same of links.
     clicked_by_machines: u64,
 }
 
