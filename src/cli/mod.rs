@@ -4,7 +4,7 @@
 //! failure, and 2 when it was called wrongly. Passwords and tokens are never arguments: arguments
 //! are seen by everybody on the machine.
 //!
-//! Each command has a file: `check`, `run`, `demo`, `user`, `token`, `reindex`, `verify`; `password` reads a password
+//! Each command has a file: `check`, `run`, `demo`, `user`, `token`, `dkim`, `reindex`, `verify`; `password` reads a password
 //! from the terminal or from stdin, `control_client` finds the daemon or opens the archive.
 
 use std::ffi::OsString;
@@ -17,6 +17,7 @@ mod argument;
 mod check;
 mod control_client;
 pub mod demo;
+mod dkim;
 mod listing;
 mod password;
 mod reindex;
@@ -66,6 +67,8 @@ enum Command {
     /// Manage the tokens that open the API
     #[command(subcommand, after_help = token::GROUP_HELP)]
     Token(token::TokenCommand),
+    /// Show what to publish for the DKIM keys, or compare them with a DNS text
+    Dkim(dkim::DkimArgs),
     /// Check that nobody changed the security log and the operations log
     #[command(after_help = verify::HELP)]
     Verify,
@@ -107,6 +110,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::check(args, config, environment),
         Command::User(command) => user::user(command, config, &environment),
         Command::Token(command) => token::token(command, config, &environment),
+        Command::Dkim(args) => dkim::dkim(args, config, environment),
         Command::Verify => verify::verify(config, &environment),
         Command::Reindex => reindex::reindex(config, &environment),
     };

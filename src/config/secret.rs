@@ -68,6 +68,10 @@ impl Kind for PemKey {
             );
         }
         let text = read_secret(value, spot)?;
+        // A credential that was not handed over; that was said.
+        if text == HIDDEN && spot.context.environment.is_rehearsal {
+            return None;
+        }
         match PrivateKeyDer::from_pem_slice(text.as_bytes()) {
             Ok(_) => Some(Secret::new(text)),
             Err(_) => spot.wrong(

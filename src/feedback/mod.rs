@@ -47,7 +47,6 @@ use crate::sms::proof::ProofKey;
 use crate::sms::provider::{Provider, ProviderCallbacks};
 use certificates::Certificates;
 pub use certificates::Fetch;
-use events::Tokens;
 use forgeries::Forgeries;
 pub use mail::MailDesk;
 pub use mail_port::{MailPort, MailPortError};
@@ -110,7 +109,6 @@ struct Desk {
     parts: Parts,
     waiting: Arc<Semaphore>,
     certificates: Certificates,
-    tokens: Tokens,
 }
 
 impl Desk {
@@ -133,7 +131,6 @@ pub fn router(state: FeedbackState) -> (Router, HitRecorder) {
         parts: Parts::default(),
         waiting: Arc::new(Semaphore::new(MAX_WAITING)),
         certificates: Certificates::default(),
-        tokens: Tokens::default(),
     });
     let routes = Router::new()
         .route("/o/{token}", any(hits::open))

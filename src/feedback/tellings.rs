@@ -1,8 +1,8 @@
 //! Events of mail providers, matched to a message and a recipient, and recorded.
 //!
 //! A message is found by the provider's id, which stood in its reply, else by its Message-ID among those
-//! that this upstream had last; and the recipient by the address. Deliveries, bounces and complaints are recorded as
-//! reports, opens and clicks as hits, each once however often it is told. Who complains or opts out is not
+//! that this upstream had last; and the recipient by the address. Deliveries, delays, bounces and complaints are
+//! recorded as reports, opens and clicks as hits, each once however often it is told. Who complains or opts out is not
 //! written to by the same sender again, and an address that does not work by nobody for a while. An event
 //! that outran the judgement of its attempt is waited for. One of a message that nobody knows is counted
 //! and taken: an account at a provider may send for others as well.
@@ -81,6 +81,7 @@ pub(super) async fn record(
             }
             MailEventKind::Unsubscribed => suppress(desk, &found, &event.what, now).await?,
             MailEventKind::Delivered { .. }
+            | MailEventKind::Delayed { .. }
             | MailEventKind::Bounced { .. }
             | MailEventKind::Complained { .. } => {
                 let Some(report) = report(upstream, &found, &event, key) else { continue };
@@ -280,6 +281,9 @@ fn report(
 ) -> Option<MailReport> {
     let (kind, status, diagnostic) = match &event.what {
         MailEventKind::Delivered { response } => (MailReportKind::Delivered, None, response),
+        MailEventKind::Delayed { status, diagnostic } => {
+            (MailReportKind::Delayed, status.as_deref(), diagnostic)
+        }
         MailEventKind::Bounced { is_permanent, status, diagnostic } => {
             (MailReportKind::Failed { is_hard: *is_permanent }, status.as_deref(), diagnostic)
         }
@@ -315,6 +319,7 @@ async fn suppress(
         }
         MailEventKind::Unsubscribed => ("opt-out", None, found.sender.clone(), None),
         MailEventKind::Bounced { is_permanent: false, .. }
+        | MailEventKind::Delayed { .. }
         | MailEventKind::Delivered { .. }
         | MailEventKind::Opened(_)
         | MailEventKind::Clicked { .. } => return Ok(()),
@@ -341,6 +346,7 @@ async fn suppress(
 fn word(what: &MailEventKind) -> &'static str {
     match what {
         MailEventKind::Delivered { .. } => "delivered",
+        MailEventKind::Delayed { .. } => "delayed",
         MailEventKind::Bounced { .. } => "bounced",
         MailEventKind::Complained { .. } => "complained",
         MailEventKind::Unsubscribed => "unsubscribed",

@@ -214,14 +214,15 @@ mod tests {
             let markup = Markup::new(bytes, label).unwrap();
             let start = memchr::memmem::find(&markup.bytes, b"<a>").unwrap();
             let whole = 0..markup.bytes.len();
-            assert_eq!(markup.text(&[whole]), text);
+            assert_eq!(markup.text(std::slice::from_ref(&whole)), text);
             let edit = Edit { span: start + 1..start + 2, with: b"b".to_vec(), folded: None };
             crate::mime::apply(bytes, &markup.edits(vec![edit]))
         };
         let both = |bytes: &[u8], label, text| {
             let changed = check(bytes, label, text);
             let markup = Markup::new(&changed, label).unwrap();
-            assert_eq!(markup.text(&[0..markup.bytes.len()]), text.replace("<a>", "<b>"));
+            let whole = 0..markup.bytes.len();
+            assert_eq!(markup.text(std::slice::from_ref(&whole)), text.replace("<a>", "<b>"));
         };
         both("\u{e5}<a>".as_bytes(), None, "\u{e5}<a>");
         both(b"\xe5<a>", None, "\u{e5}<a>");

@@ -1,7 +1,7 @@
 //! The record under which a DKIM key is published (RFC 6376 §3.6.1), compared with the key that signs.
 //!
-//! Takes a key and the text of a TXT record, as a name server's zone or a look-up tool shows it; says what a verifier
-//! would find wrong. Nothing is looked up here.
+//! Takes a key and the text of its TXT record; says everything that a verifier would find wrong. Nothing is looked up
+//! here. How a zone or a look-up tool writes records is `zone_text`'s.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -11,6 +11,8 @@ use super::dkim::DkimSigner;
 /// `rsaEncryption` with its empty parameters (RFC 8017 appendix A.1).
 const RSA_ALGORITHM: &[u8] =
     &[0x30, 13, 0x06, 9, 0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 1, 1, 1, 0x05, 0];
+/// How much of a key is shown where two differ.
+const SHOWN_CHARS: usize = 12;
 
 /// Why verifiers would not accept what a key signs.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -19,8 +21,12 @@ pub enum Mismatch {
     Version,
     #[error("the record has no p= tag")]
     NoKey,
+    #[error("the record has more than one {0}= tag")]
+    Repeated(&'static str),
     #[error("the record's p= is empty: the key is revoked")]
     Revoked,
+    #[error("the record's p= is cut off: it has {published} of {ours} characters")]
+    CutOff { published: usize, ours: usize },
     #[error("the record's p= is not base64")]
     Base64,
     #[error("the record is for {published} keys (k=), and this one is {ours}")]
@@ -29,25 +35,32 @@ pub enum Mismatch {
     Hash,
     #[error("the record is not for mail (s=)")]
     Service,
-    #[error("the record holds another public key")]
-    OtherKey,
+    #[error(
+        "the record holds another public key: from character {at} of p= on it has {published:?}, and the key has \
+         {ours:?}"
+    )]
+    OtherKey { at: usize, published: String, ours: String },
 }
 
 impl DkimSigner {
     /// The text of the record that has to be published.
     pub fn dns_txt(&self) -> String {
+        format!("v=DKIM1; k={}; p={}", self.kind(), self.published_key())
+    }
+
+    /// As everybody publishes it. §3.6.1 has the bare RSA key, which is accepted as well.
+    fn published_key(&self) -> String {
         let key = match self.kind() {
             "rsa" => subject_public_key_info(&self.public_key()),
             _ => self.public_key(),
         };
-        format!("v=DKIM1; k={}; p={}", self.kind(), STANDARD.encode(key))
+        STANDARD.encode(key)
     }
 }
 
-/// Whether what is published fits the key.
-pub fn compare(signer: &DkimSigner, dns_txt: &str) -> Result<(), Mismatch> {
-    let text = joined(dns_txt);
-    let tags: Vec<(&str, &str)> = text
+/// What of a published record does not fit the key; empty when all of it does.
+pub fn compare(signer: &DkimSigner, txt: &str) -> Vec<Mismatch> {
+    let tags: Vec<(&str, &str)> = txt
         .split(';')
         .filter_map(|tag| tag.split_once('='))
         .map(|(n, v)| (n.trim(), v.trim()))
@@ -56,42 +69,54 @@ pub fn compare(signer: &DkimSigner, dns_txt: &str) -> Result<(), Mismatch> {
     let version = tags.iter().position(|(name, _)| *name == "v");
     // The tag may be missing, but when it is there it comes first.
     if version.is_some_and(|at| at != 0 || tags[at].1 != "DKIM1") || tags.is_empty() {
-        return Err(Mismatch::Version);
+        return vec![Mismatch::Version];
     }
     let lists = |name: &str, any: &[&str]| {
         tag(name).is_none_or(|value| value.split(':').any(|item| any.contains(&item.trim())))
     };
-    let published: String = tag("p").ok_or(Mismatch::NoKey)?.split_ascii_whitespace().collect();
-    if published.is_empty() {
-        return Err(Mismatch::Revoked);
-    }
+    let mut found = Vec::new();
+    let count = |name: &str| tags.iter().filter(|(tag, _)| *tag == name).count();
+    // RFC 6376 §3.2: then the whole record is void.
+    found.extend(
+        ["v", "k", "h", "s", "p"].into_iter().filter(|n| count(n) > 1).map(Mismatch::Repeated),
+    );
     let kind = tag("k").unwrap_or("rsa");
     if kind != signer.kind() {
-        return Err(Mismatch::Kind { published: kind.to_owned(), ours: signer.kind() });
+        found.push(Mismatch::Kind { published: kind.to_owned(), ours: signer.kind() });
     }
     if !lists("h", &["sha256"]) {
-        return Err(Mismatch::Hash);
+        found.push(Mismatch::Hash);
     }
     if !lists("s", &["*", "email"]) {
-        return Err(Mismatch::Service);
+        found.push(Mismatch::Service);
     }
-    let published = STANDARD.decode(published).map_err(|_| Mismatch::Base64)?;
-    let ours = signer.public_key();
-    // §3.6.1 has the bare RSA key, and everybody publishes it within its wrapping.
-    if published == ours || published == subject_public_key_info(&ours) {
-        Ok(())
-    } else {
-        Err(Mismatch::OtherKey)
-    }
+    found.extend(match tag("p") {
+        None => Some(Mismatch::NoKey),
+        // Of another kind of key no character is the same.
+        Some(_) if kind != signer.kind() => None,
+        Some(published) => compare_key(signer, published),
+    });
+    found
 }
 
-/// The strings of a zone file as the one text that they mean.
-fn joined(dns_txt: &str) -> String {
-    let plain = dns_txt.replace("\\;", ";");
-    match plain.contains('"') {
-        true => plain.split('"').skip(1).step_by(2).collect(),
-        false => plain,
+fn compare_key(signer: &DkimSigner, published: &str) -> Option<Mismatch> {
+    let published: String = published.split_ascii_whitespace().collect();
+    if published.is_empty() {
+        return Some(Mismatch::Revoked);
     }
+    let ours = signer.published_key();
+    if published == ours || STANDARD.decode(&published).is_ok_and(|p| p == signer.public_key()) {
+        return None;
+    }
+    if ours.starts_with(&published) {
+        return Some(Mismatch::CutOff { published: published.len(), ours: ours.len() });
+    }
+    if STANDARD.decode(&published).is_err() {
+        return Some(Mismatch::Base64);
+    }
+    let at = published.bytes().zip(ours.bytes()).take_while(|(a, b)| a == b).count();
+    let shown = |key: &str| key.chars().skip(at).take(SHOWN_CHARS).collect();
+    Some(Mismatch::OtherKey { at: at + 1, published: shown(&published), ours: shown(&ours) })
 }
 
 /// An RSA key with its algorithm around it (RFC 5280 §4.1).

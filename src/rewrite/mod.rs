@@ -24,6 +24,7 @@ mod text;
 mod token;
 mod tracking;
 mod verp;
+mod zone_text;
 
 use std::ops::Range;
 
@@ -37,6 +38,7 @@ pub use target::location;
 pub use token::{MAX_URL_BYTES, Token, TokenKeys};
 pub use tracking::{RULES, Tokens, Tracking};
 pub use verp::{VerpKeys, token_of};
+pub use zone_text::{ZoneText, zone_record};
 
 use crate::mime;
 use crate::model::{Outgoing, SteeringField, TouchReport};

@@ -50,6 +50,7 @@ fn every_help_goes_to_stdout_with_an_example() {
         "run",
         "demo",
         "check",
+        "dkim",
         "user add",
         "user list",
         "user passwd",

@@ -27,6 +27,7 @@ mod disk_full;
 mod dispatch_hold;
 mod dispatch_lanes;
 mod dispatch_retry;
+mod dkim_command;
 mod dkim_signatures_verify;
 mod flow_news;
 mod interop_chromium;

@@ -10,6 +10,7 @@ pub mod dkimpy;
 pub mod documents;
 pub mod gateway;
 pub mod kannel;
+pub mod mail_providers;
 pub mod port;
 pub mod postfix;
 pub mod queue;
