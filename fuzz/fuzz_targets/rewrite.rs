@@ -4,8 +4,8 @@
 
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
-use waybill::model::{Digest, MessageId, Timestamp};
 use waybill::model::TouchReport;
+use waybill::model::{Digest, MessageId, Timestamp};
 use waybill::rewrite::{self, PublicUrl, Tokens, Trace, Tracking, Treatment};
 
 struct Numbers;
