@@ -50,6 +50,7 @@ mod milestones_are_told;
 mod mime_corpus;
 mod preview_is_inert;
 mod reading_is_bounded;
+mod redirects_are_exact;
 mod relay_pool;
 mod relay_postfix;
 mod relay_refusals;

@@ -49,7 +49,7 @@ const ROWS: [Row; 24] = [
         5,
         "feedback",
         &[
-            "net", "smtp", "sms", "mime", "report", "events", "rewrite", "policy", "intake",
+            "net", "smtp", "sms", "mime", "report", "events", "policy", "rewrite", "intake",
             "archive",
         ],
     ),
