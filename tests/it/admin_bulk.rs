@@ -58,7 +58,7 @@ async fn an_id_of_no_message_is_refused_by_itself() {
         assert_eq!(job.status, 200);
         let job = job.json();
         assert_eq!(job["counts"], json!({"matched": 3, "done": 1, "refused": 2}));
-        let path = format!("{PATH}/{}", job["job"].as_str().unwrap());
+        let path = format!("/api/v1/jobs/{}", job["job"].as_str().unwrap());
         let items = gateway.get(&token, &path).await.json()["items"].clone();
         let mut told = Vec::new();
         for item in items.as_array().unwrap() {
