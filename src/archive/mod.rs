@@ -47,7 +47,7 @@ mod suppressions;
 mod tables;
 mod tally;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod touches;
 mod volume;
 mod watermark;
@@ -82,7 +82,7 @@ pub use queue::{ClaimRequest, Judgement};
 pub use read::Content;
 pub use runs::{ALIVE_INTERVAL, Gap};
 pub use search::{Found, Place, Question, QuestionError, ReadState};
-pub use search::{SearchOrder, SearchProgress, SearchRequest};
+pub use search::{SearchOrder, SearchProgress, SearchRequest, Tier};
 pub use sessions::{EndedSessions, SessionChange, SessionRecord};
 pub use settings::{ArchiveSettings, StagingLimits};
 pub use suppressions::{Ground, ON_THE_LIST, Suppression};
