@@ -56,7 +56,7 @@ struct NumbersView {
     stopped: u64,
     failed: u64,
     delivered: u64,
-    /// By people, as far as can be known.
+    /// By people, as far as can be known; a read receipt counts as well.
     opened: u64,
     clicked: u64,
     /// By programs on the way: scanners, and proxies that fetch what nobody looks at.

@@ -126,6 +126,8 @@ struct RecipientView {
     clicks: u64,
     automated_clicks: u64,
     device: Option<String>,
+    /// The reader's program confirmed that the message was shown.
+    read_at: Option<String>,
     /// Only where one message is asked for.
     tracking: Option<TrackingView>,
 }
@@ -369,6 +371,7 @@ impl RecipientView {
             clicks: seen.clicks,
             automated_clicks: seen.automated_clicks,
             device: seen.device.clone(),
+            read_at: seen.read_at.map(time),
             tracking: None,
         }
     }
