@@ -16,7 +16,7 @@ use http::{Request, Response};
 use libfuzzer_sys::fuzz_target;
 use url::Url;
 use waybill::model::{
-    Dialect, Direction, FailureReason, MessageId, Secret, Sequence, Sms, Timestamp,
+    Dialect, Direction, FailureReason, MessageId, Secret, Sequence, Sms, SmsBody, Timestamp,
 };
 use waybill::sms::account::{
     CallbackUrls, KannelAccount, SignatureMethod, TokenAccount, TwilioAccount, VonageAccount,
@@ -192,9 +192,18 @@ fn comes_back(dialect: Dialect, draft: &Draft, call: &Call) {
     let verdict = port(dialect).verify(&received, &accounts(), now());
     assert_eq!(verdict, Verdict::Proven, "{dialect:?}: our own request proves nothing");
     // What the message itself says is no secret, even when it is the same word.
-    if !holds(format!("{sms:?}").as_bytes(), CANARY) {
+    if !says(&sms, CANARY) && !says(&sms, BASIC_CANARY) {
         keeps_the_secret(port(dialect), &received);
     }
+}
+
+/// Octets stand as numbers in what `Debug` prints.
+fn says(sms: &Sms, word: &str) -> bool {
+    let octets = match &sms.body {
+        SmsBody::Text(text) => text.as_bytes(),
+        SmsBody::Binary(octets) => octets,
+    };
+    holds(octets, word) || holds(&sms.udh, word) || holds(format!("{sms:?}").as_bytes(), word)
 }
 
 /// What the application is answered and told of it.

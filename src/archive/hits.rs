@@ -5,7 +5,7 @@
 //! that a flood on one link grows nothing. Each hit that is kept is an event of its message. The verdicts
 //! are made of the facts again when the rules of judging have changed. Of an erased message only the
 //! numbers stay and grow. What providers tell of comes again, so the keys of what was told are kept for
-//! some weeks.
+//! some weeks, and so are the tokens that proved it.
 //! How a hit is judged is `lifecycle`'s; what is asked over HTTP and what is answered, `feedback`'s.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,7 +20,8 @@ use super::{Archive, ArchiveError, tables};
 use crate::lifecycle::{JUDGEMENT_VERSION, Note, Verdict, engagement, judge_hits};
 use crate::model::hit::{FIRST_FOREIGN_LINK, HONEYPOT_LINK};
 use crate::model::{
-    Engagement, EventKind, Hit, HitKind, HitMethod, MessageId, RecipientState, Sequence, Timestamp,
+    Digest, Engagement, EventKind, Hit, HitKind, HitMethod, MessageId, RecipientState, Sequence,
+    Timestamp,
 };
 
 /// Message and recipient to `StoredHits`.
@@ -117,6 +118,31 @@ impl Archive {
                 }
             }
             record(batch, &hits)
+        };
+        self.write(Urgency::Now, change).await
+    }
+
+    /// Whether a token that proves a provider's call proves this one: it is new, or the same call comes
+    /// again. A restart does not make it new, and it is kept for longer than it is good.
+    pub async fn take_token(
+        &self,
+        token: Digest,
+        call: Digest,
+        now: Timestamp,
+    ) -> Result<bool, ArchiveError> {
+        let key = |parts: &[&[u8]]| {
+            let Digest(digest) = Digest::of(&parts.concat());
+            let mut key = [0; 16];
+            key.copy_from_slice(&digest[..16]);
+            key
+        };
+        let of_token = key(&[b"token", &token.0]);
+        let of_both = key(&[b"call", &token.0, &call.0]);
+        let change = move |batch: &mut Batch<'_>| {
+            if batch.transaction.open_table(TOLD)?.get(of_both)?.is_some() {
+                return Ok(true);
+            }
+            Ok(is_news(batch, of_token, now)? && is_news(batch, of_both, now)?)
         };
         self.write(Urgency::Now, change).await
     }

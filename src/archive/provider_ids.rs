@@ -15,8 +15,10 @@ use crate::model::{MessageId, Reply, UpstreamName};
 
 /// Words of a reply that are kept.
 const MAX_IDS: usize = 4;
-/// A shorter word is no id.
+/// A shorter word is no id, nor is one without a digit, unless it is as long as this and of both cases:
+/// one of forty ids of 22 characters has no digit.
 const MIN_ID_BYTES: usize = 12;
+const MIN_LETTERS_BYTES: usize = 20;
 
 /// Upstreams whose replies are kept.
 pub(super) type Tellers = HashSet<UpstreamName>;
@@ -65,8 +67,11 @@ fn ids(reply: &Reply) -> Vec<String> {
     let words = reply.text().split(|c: char| c.is_whitespace() || "<>[]()\"',;=".contains(c));
     let words = words.map(|word| word.trim_matches(['.', ':']));
     let is_id = |word: &&str| {
-        let is_of_digits = word.bytes().any(|b| b.is_ascii_digit());
-        word.len() >= MIN_ID_BYTES && is_of_digits && word.is_ascii()
+        let has = |is: fn(&u8) -> bool| word.as_bytes().iter().any(is);
+        let is_mixed = word.len() >= MIN_LETTERS_BYTES
+            && has(u8::is_ascii_lowercase)
+            && word.bytes().skip(1).any(|b| b.is_ascii_uppercase());
+        word.len() >= MIN_ID_BYTES && word.is_ascii() && (has(u8::is_ascii_digit) || is_mixed)
     };
     words.filter(is_id).take(MAX_IDS).map(str::to_owned).collect()
 }
@@ -86,6 +91,8 @@ mod tests {
         let ses = "0102018f2f7c5e1a-1b2c3d4e-0000-0000-0000-000000000000-000000";
         check(&format!("Ok {ses}"), &[ses]);
         check("Ok: queued as tq2vvLw8Q1-0abc.", &["tq2vvLw8Q1-0abc"]);
+        check("Ok: queued as dDbOpPzJQZqimlFKSEMRUA", &["dDbOpPzJQZqimlFKSEMRUA"]);
+        check("Internationalization accomplished", &[]);
         check(
             "OK: queued as <201798300811.57@relay.example.com>",
             &["201798300811.57@relay.example.com"],

@@ -124,6 +124,7 @@ fn sent() -> Outcome {
         reply: Reply::new(250, None, "ok"),
         digest: Digest::of(b"sent"),
         parts: Vec::new(),
+        owes_report: false,
     }
 }
 

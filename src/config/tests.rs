@@ -50,7 +50,8 @@ fn write_files(folder: &Path) {
     std::fs::write(folder.join("tls/fullchain.pem"), &certificate).unwrap();
     std::fs::write(folder.join("tls/privkey.pem"), &key).unwrap();
     std::fs::write(folder.join("ca.pem"), &certificate).unwrap();
-    std::fs::write(folder.join("dkim.pem"), &key).unwrap();
+    let signing = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+    std::fs::write(folder.join("dkim.pem"), signing.serialize_pem()).unwrap();
     for name in [
         "erp.password",
         "erp.vonage",

@@ -168,7 +168,7 @@ impl Worker {
             hold_unknown: message.policy.hold_unknown || is_bug,
             now: (self.clock)(),
         };
-        let left = (!rest.is_empty()).then(|| Plan { recipients: rest, ..plan });
+        let left = (!rest.is_empty()).then_some(Plan { recipients: rest, ..plan });
         if left.is_none() {
             self.lane.forget(message.id);
         }

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::event::{MailEvent, MailEventKind, Visit};
 use super::{EventCall, EventRefusal, Proof, field};
+use crate::model::Timestamp;
 
 pub(super) fn read(proof: &Proof, call: &EventCall<'_>) -> Result<Vec<MailEvent>, EventRefusal> {
     proof.check(call)?;
@@ -22,7 +23,8 @@ fn event(data: &Value, call: &EventCall<'_>) -> Option<MailEvent> {
     let (word, what) = match field::raw(data, "/event")? {
         "delivered" => ("delivered", MailEventKind::Delivered { response: None }),
         "hard_bounce" | "invalid_email" | "invalid" => ("bounced", bounced(data, true)),
-        "soft_bounce" | "blocked" => ("bounced", bounced(data, false)),
+        "soft_bounce" | "blocked" | "error" => ("bounced", bounced(data, false)),
+        "deferred" => ("delayed", MailEventKind::delayed(None, field::text(data, "/reason"))),
         "spam" | "complaint" => ("complained", MailEventKind::Complained { kind: None }),
         "unsubscribed" | "unsubscribe" => ("unsubscribed", MailEventKind::Unsubscribed),
         "opened" | "unique_opened" => ("opened", MailEventKind::Opened(visit(false))),
@@ -35,7 +37,7 @@ fn event(data: &Value, call: &EventCall<'_>) -> Option<MailEvent> {
         _ => return None,
     };
     let (message_id, recipient) = (field::id(data, "/message-id"), field::id(data, "/email"));
-    let ts = field::id(data, "/ts_event").or_else(|| field::id(data, "/ts"));
+    let ts = TIMES.iter().find_map(|pointer| field::id(data, pointer));
     let link = field::raw(data, "/link").unwrap_or_default();
     let told = [Some(word), message_id.as_deref(), recipient.as_deref(), ts.as_deref(), Some(link)];
     Some(MailEvent {
@@ -45,18 +47,25 @@ fn event(data: &Value, call: &EventCall<'_>) -> Option<MailEvent> {
         provider_ids: message_id.clone().into_iter().collect(),
         message_id,
         recipient,
-        at: match field::id(data, "/ts_event") {
-            Some(_) => field::seconds(data, "/ts_event", call.now),
-            None => field::seconds(data, "/ts", call.now),
-        },
+        at: time(data, call.now),
         what,
     })
 }
 
+/// When it happened. The others may be in the time zone of the account, as if it were UTC; the first is
+/// UTC, in milliseconds, and in Brevo's own examples in seconds.
+const TIMES: [&str; 3] = ["/ts_epoch", "/ts_event", "/ts"];
+
+fn time(data: &Value, now: Timestamp) -> Timestamp {
+    let found = TIMES.iter().find_map(|pointer| data.pointer(pointer)?.as_i64());
+    let Some(number) = found.filter(|number| *number > 0) else { return now };
+    // As seconds, this is after the year 5000.
+    let ms = if number > 100_000_000_000 { number } else { number.saturating_mul(1000) };
+    Timestamp::from_millis(ms).min(now)
+}
+
 fn bounced(data: &Value, is_permanent: bool) -> MailEventKind {
-    let diagnostic = field::text(data, "/reason");
-    let status = diagnostic.as_deref().and_then(field::status);
-    MailEventKind::Bounced { is_permanent, status, diagnostic }
+    MailEventKind::bounced(is_permanent, None, field::text(data, "/reason"))
 }
 
 #[cfg(test)]
@@ -73,7 +82,7 @@ mod tests {
             {"event":"unique_opened","email":"kim@example.com","ts_event":1604933700,"message-id":"<a@b>"},
             {"event":"opened","email":"kim@example.com","ts_event":1604933700,"message-id":"<a@b>"},
             {"event":"proxy_open","email":"kim@example.com","ts_event":1604933700,"message-id":"<a@b>"},
-            {"event":"request","email":"kim@example.com"},{"event":"deferred"}]"#;
+            {"event":"request","email":"kim@example.com"},{"event":"new"},7]"#;
         let wrong = with_header("authorization", "Bearer other");
         assert_eq!(read(&proof, &call(&wrong, body)), Err(EventRefusal::Forged));
         let headers = with_header("authorization", "Bearer t0ken");

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::field;
 use crate::model::Timestamp;
 
 /// One thing that happened to one recipient of a message.
@@ -27,6 +28,11 @@ pub enum MailEventKind {
     Delivered {
         response: Option<String>,
     },
+    /// It did not arrive yet, and the provider tries on.
+    Delayed {
+        status: Option<String>,
+        diagnostic: Option<String>,
+    },
     /// It did not arrive, and the provider tries no more. `is_permanent`: nor would another message.
     /// `status`: an enhanced code (RFC 3463).
     Bounced {
@@ -45,6 +51,26 @@ pub enum MailEventKind {
         url: String,
         visit: Visit,
     },
+}
+
+impl MailEventKind {
+    /// A bounce of which the provider says that it is permanent, or not. A status that speaks of the
+    /// moment, the message or its sender (RFC 3463 §3) goes before that: what it says of this message it
+    /// need not say of the next one, and an address must not be given up for it.
+    pub(super) fn bounced(
+        is_permanent: bool,
+        status: Option<String>,
+        diagnostic: Option<String>,
+    ) -> MailEventKind {
+        let status = status.or_else(|| diagnostic.as_deref().and_then(field::status));
+        let spares = status.as_deref().is_some_and(field::spares_the_address);
+        MailEventKind::Bounced { is_permanent: is_permanent && !spares, status, diagnostic }
+    }
+
+    pub(super) fn delayed(status: Option<String>, diagnostic: Option<String>) -> MailEventKind {
+        let status = status.or_else(|| diagnostic.as_deref().and_then(field::status));
+        MailEventKind::Delayed { status, diagnostic }
+    }
 }
 
 /// Who was there when something was opened or clicked.

@@ -94,7 +94,29 @@ pub(super) fn status(text: &str) -> Option<String> {
     words.find(is_code).map(str::to_owned)
 }
 
-/// A name for an event to which its provider gives none: what it says.
+/// Whether a status speaks of something else than the address: of the moment (4.x.x), a full mailbox, a
+/// system that is not well, the way there, the message, or its sender (RFC 3463 §3).
+pub(super) fn spares_the_address(status: &str) -> bool {
+    let mut numbers = status.split('.');
+    match (numbers.next(), numbers.next(), numbers.next()) {
+        (Some("5"), Some("1"), Some(detail)) => matches!(detail, "7" | "8"),
+        (Some("5"), Some("2"), Some(detail)) => matches!(detail, "2" | "3"),
+        // Microsoft says "recipient address rejected" with the first, and that there is no such domain
+        // with the others.
+        (Some("5"), Some("4"), Some(detail)) => !matches!(detail, "1" | "4" | "310"),
+        (Some("5"), Some(subject), Some(_)) => !matches!(subject, "0" | "5"),
+        (_, _, _) => true,
+    }
+}
+
+/// A name for an event to which its provider gives none: the parts of it that do not change when it is
+/// told again.
+pub(super) fn name(value: &Value, pointers: &[&str]) -> String {
+    let parts = pointers.iter().map(|at| value.pointer(at).cloned().unwrap_or_default());
+    fingerprint(&Value::from(parts.collect::<Vec<_>>()))
+}
+
+/// The same of the whole.
 pub(super) fn fingerprint(value: &Value) -> String {
     let hash = digest(&SHA256, value.to_string().as_bytes());
     hash.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
@@ -145,6 +167,16 @@ pub(super) mod tests {
             (1_700_000_000_000, 1_700_000_000_250, 1_700_000_000_000)
         );
         assert_eq!((at("/d"), at("/e"), at("/f")), (NOW, NOW, NOW));
+    }
+
+    #[test]
+    fn a_status_blames_the_address_or_something_else() {
+        for of_it in ["5.1.1", "5.1.2", "5.1.10", "5.2.1", "5.4.1", "5.4.4", "5.0.0", "5.5.0"] {
+            assert!(!spares_the_address(of_it), "{of_it}");
+        }
+        for other in ["4.1.1", "5.1.8", "5.2.2", "5.3.4", "5.4.6", "5.6.0", "5.7.1", "2.0.0", ""] {
+            assert!(spares_the_address(other), "{other}");
+        }
     }
 
     #[test]

@@ -69,8 +69,13 @@ fn event(data: &Value, call: &EventCall<'_>) -> Option<MailEvent> {
         "delivered" => {
             MailEventKind::Delivered { response: field::text(data, "/delivery-status/message") }
         }
-        // A temporary failure is tried again.
-        "failed" if field::raw(data, "/severity") == Some("permanent") => failed(data),
+        "failed" => failed(data)?,
+        // Mailgun did not take it, although its reply was good.
+        "rejected" => MailEventKind::bounced(
+            false,
+            None,
+            field::text(data, "/reject/reason").map(|why| format!("rejected: {why}")),
+        ),
         "complained" => MailEventKind::Complained { kind: None },
         "unsubscribed" => MailEventKind::Unsubscribed,
         "opened" => MailEventKind::Opened(visit()),
@@ -82,7 +87,8 @@ fn event(data: &Value, call: &EventCall<'_>) -> Option<MailEvent> {
     };
     let message_id = field::id(data, "/message/headers/message-id");
     Some(MailEvent {
-        key: field::id(data, "/id").unwrap_or_else(|| field::fingerprint(data)),
+        // Its ids are good for a day.
+        key: field::name(data, &["/id", "/event", "/timestamp", "/recipient"]),
         // Its reply names the message by the Message-ID.
         provider_ids: message_id.clone().into_iter().collect(),
         message_id,
@@ -92,19 +98,28 @@ fn event(data: &Value, call: &EventCall<'_>) -> Option<MailEvent> {
     })
 }
 
-fn failed(data: &Value) -> MailEventKind {
-    let message = field::text(data, "/delivery-status/message");
-    let description = field::text(data, "/delivery-status/description");
+fn failed(data: &Value) -> Option<MailEventKind> {
+    let of = |pointer| field::raw(data, pointer);
     let reason = field::text(data, "/reason");
-    let status = field::raw(data, "/delivery-status/enhanced-code").and_then(field::status);
-    let status = status.or_else(|| field::status(message.as_deref()?));
-    MailEventKind::Bounced {
-        // "old": it was tried for too long.
-        is_permanent: !status.as_deref().is_some_and(|s| s.starts_with('4'))
-            && reason.as_deref() != Some("old"),
-        status,
-        diagnostic: message.or(description).or(reason),
-    }
+    let words = ["/delivery-status/message", "/delivery-status/description"];
+    let words = words.iter().find_map(|pointer| field::text(data, pointer));
+    let diagnostic = words.or_else(|| reason.clone());
+    let status = of("/delivery-status/enhanced-code").and_then(field::status);
+    Some(match of("/severity")? {
+        "temporary" => MailEventKind::delayed(status, diagnostic),
+        "permanent" => {
+            let is_permanent = match (of("/delivery-status/bounce-type"), reason.as_deref()) {
+                (Some(kind), _) => kind == "hard",
+                // Not tried, because of an earlier bounce; or just now.
+                (None, Some("suppress-bounce" | "bounce")) => true,
+                // Given up after too long ("old"), not wanted ("espblock"), not tried because of an
+                // earlier complaint or an opt-out, or anything ("generic").
+                (None, _) => false,
+            };
+            MailEventKind::bounced(is_permanent, status, diagnostic)
+        }
+        _ => return None,
+    })
 }
 
 #[cfg(test)]
@@ -161,10 +176,12 @@ mod tests {
             read_one(&body(NOW / 1000, "key-1", all)).unwrap().into_iter().next()
         };
         let failed = |severity: &str, code: &str| {
-            event(json!({"event": "failed", "severity": severity,
+            event(json!({"event": "failed", "severity": severity, "reason": "bounce",
                 "delivery-status": {"code": 550, "message": code}}))
         };
-        assert_eq!(failed("temporary", "450 4.2.2 full"), None);
+        let tried_on = failed("temporary", "4.2.2 full").unwrap().what;
+        assert!(matches!(tried_on, MailEventKind::Delayed { status: Some(_), .. }));
+        assert_eq!(failed("new", "4.2.2 full"), None);
         assert_eq!(event(json!({"event": "accepted"})), None);
         let bounced = failed("permanent", "550 5.1.1 no such user").unwrap();
         assert_eq!(bounced.at.as_millis(), 1_521_472_262_908);

@@ -19,16 +19,7 @@ fn event(data: &Value, call: &EventCall<'_>) -> Option<MailEvent> {
     };
     let what = match field::raw(data, "/event")? {
         "sent" => MailEventKind::Delivered { response: field::text(data, "/smtp_reply") },
-        "bounce" | "blocked" => {
-            let parts = ["/error_related_to", "/error", "/comment"];
-            let parts: Vec<String> = parts.iter().filter_map(|at| field::text(data, at)).collect();
-            let diagnostic = parts.join(": ");
-            MailEventKind::Bounced {
-                is_permanent: field::flag(data, "/hard_bounce"),
-                status: field::status(&diagnostic),
-                diagnostic: Some(diagnostic).filter(|text| !text.is_empty()),
-            }
-        }
+        "bounce" | "blocked" => bounced(data),
         "spam" => MailEventKind::Complained { kind: field::text(data, "/source") },
         "unsub" => MailEventKind::Unsubscribed,
         "open" => MailEventKind::Opened(visit()),
@@ -40,13 +31,29 @@ fn event(data: &Value, call: &EventCall<'_>) -> Option<MailEvent> {
     };
     let ids = ["/Message_GUID", "/MessageID"].iter().filter_map(|at| field::id(data, at));
     Some(MailEvent {
-        key: field::fingerprint(data),
+        key: field::name(
+            data,
+            &["/event", "/MessageID", "/Message_GUID", "/email", "/time", "/url"],
+        ),
         provider_ids: ids.collect(),
         message_id: None,
         recipient: field::id(data, "/email"),
         at: field::seconds(data, "/time", call.now),
         what,
     })
+}
+
+fn bounced(data: &Value) -> MailEventKind {
+    let parts = ["/error_related_to", "/error", "/comment"];
+    let parts: Vec<String> = parts.iter().filter_map(|at| field::text(data, at)).collect();
+    let diagnostic = Some(parts.join(": ")).filter(|text| !text.is_empty());
+    let is_permanent = field::flag(data, "/hard_bounce");
+    // Mailjet tries it again.
+    let is_tried_on = field::raw(data, "/error") == Some("greylisted");
+    match is_tried_on && !is_permanent {
+        true => MailEventKind::delayed(None, diagnostic),
+        false => MailEventKind::bounced(is_permanent, None, diagnostic),
+    }
 }
 
 #[cfg(test)]

@@ -26,13 +26,7 @@ fn event(data: &Value, call: &EventCall<'_>) -> Option<MailEvent> {
         }
         "Bounce" => (bounced(data)?, "/BouncedAt"),
         "SpamComplaint" => (MailEventKind::Complained { kind: None }, "/BouncedAt"),
-        // Only what the recipient did; Postmark also stops sending after a bounce.
-        "SubscriptionChange"
-            if field::flag(data, "/SuppressSending")
-                && field::raw(data, "/Origin") == Some("Recipient") =>
-        {
-            (MailEventKind::Unsubscribed, "/ChangedAt")
-        }
+        "SubscriptionChange" => (changed(data)?, "/ChangedAt"),
         "Open" => (MailEventKind::Opened(visit()), "/ReceivedAt"),
         "Click" => {
             let url = field::url(data, "/OriginalLink").unwrap_or_default();
@@ -41,7 +35,12 @@ fn event(data: &Value, call: &EventCall<'_>) -> Option<MailEvent> {
         _ => return None,
     };
     Some(MailEvent {
-        key: field::fingerprint(data),
+        // Only bounces and complaints have an id of their own; a second call may say of an address
+        // that meanwhile it is inactive.
+        key: field::name(
+            data,
+            &["/RecordType", "/ID", "/MessageID", "/Recipient", "/Email", at, "/OriginalLink"],
+        ),
         provider_ids: field::id(data, "/MessageID").into_iter().collect(),
         message_id: None,
         recipient: field::id(data, "/Recipient").or_else(|| field::id(data, "/Email")),
@@ -50,23 +49,31 @@ fn event(data: &Value, call: &EventCall<'_>) -> Option<MailEvent> {
     })
 }
 
-/// `None` for what is no bounce: an absence note, a challenge, a message that may still arrive.
+/// Only what the recipient did. That Postmark stops sending after a bounce or a complaint is told by those
+/// themselves, and its `Origin` is the recipient as well.
+fn changed(data: &Value) -> Option<MailEventKind> {
+    let is_theirs = field::flag(data, "/SuppressSending")
+        && field::raw(data, "/Origin") == Some("Recipient")
+        && field::raw(data, "/SuppressionReason") == Some("ManualSuppression");
+    is_theirs.then_some(MailEventKind::Unsubscribed)
+}
+
+/// `None` for what is no bounce: an absence note, a challenge.
 fn bounced(data: &Value) -> Option<MailEventKind> {
     let kind = field::raw(data, "/Type")?;
-    let is_permanent = match kind {
-        "HardBounce" | "BadEmailAddress" | "ManuallyDeactivated" => true,
-        "SpamComplaint" => return Some(MailEventKind::Complained { kind: None }),
-        "Unsubscribe" => return Some(MailEventKind::Unsubscribed),
-        "Transient" | "Subscribe" | "AutoResponder" | "AddressChange" | "ChallengeVerification" => {
-            return None;
-        }
-        _ => false,
-    };
     let diagnostic = field::text(data, "/Details").or_else(|| field::text(data, "/Description"));
-    Some(MailEventKind::Bounced {
-        is_permanent,
-        status: diagnostic.as_deref().and_then(field::status),
-        diagnostic,
+    Some(match kind {
+        "HardBounce" | "BadEmailAddress" => MailEventKind::bounced(true, None, diagnostic),
+        "Transient" | "DnsError" => MailEventKind::delayed(None, diagnostic),
+        "SpamComplaint" => MailEventKind::Complained { kind: None },
+        "Unsubscribe" => MailEventKind::Unsubscribed,
+        "Subscribe"
+        | "AutoResponder"
+        | "AddressChange"
+        | "ChallengeVerification"
+        | "OpenRelayTest"
+        | "InboundError" => return None,
+        _ => MailEventKind::bounced(false, None, diagnostic),
     })
 }
 
@@ -103,7 +110,7 @@ mod tests {
                 "Details": "smtp; 550 5.1.1 no such user", "BouncedAt": "2019-11-05T16:33:54.9070259Z"
             }))
         };
-        for none in ["Transient", "AutoResponder"] {
+        for none in ["Subscribe", "AutoResponder", "InboundError"] {
             assert_eq!(bounce(none), [], "{none}");
         }
         let hard = &bounce("HardBounce")[0];
@@ -114,12 +121,19 @@ mod tests {
         assert_eq!((*is_permanent, status.as_deref()), (true, Some("5.1.1")));
         let soft = &bounce("SoftBounce")[0].what;
         assert!(matches!(soft, MailEventKind::Bounced { is_permanent: false, .. }));
-        let change = |origin| {
-            told(&json!({"RecordType": "SubscriptionChange", "SuppressSending": true,
-                "Origin": origin, "Recipient": "kim@example.org"}))
+        for delayed in ["Transient", "DnsError"] {
+            assert!(matches!(bounce(delayed)[0].what, MailEventKind::Delayed { .. }), "{delayed}");
+        }
+        let change = |suppress: bool, origin: &str, why: Value| {
+            told(&json!({"RecordType": "SubscriptionChange", "SuppressSending": suppress,
+                "Origin": origin, "SuppressionReason": why, "Recipient": "kim@example.org"}))
         };
-        assert_eq!(change("Admin"), []);
-        assert_eq!(change("Recipient")[0].what, MailEventKind::Unsubscribed);
+        assert_eq!(change(true, "Customer", "ManualSuppression".into()), []);
+        assert_eq!(change(true, "Recipient", "HardBounce".into()), []);
+        assert_eq!(change(true, "Recipient", "SpamComplaint".into()), []);
+        assert_eq!(change(false, "Recipient", Value::Null), []);
+        let told_change = change(true, "Recipient", "ManualSuppression".into());
+        assert_eq!(told_change[0].what, MailEventKind::Unsubscribed);
         let click =
             told(&json!({"RecordType": "Click", "OriginalLink": "https://example.com/?a=1",
             "UserAgent": "Mozilla/5.0", "Geo": {"IP": "188.2.95.4"}}));

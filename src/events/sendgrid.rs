@@ -56,24 +56,19 @@ fn event(object: &Value, call: &EventCall<'_>) -> Option<MailEvent> {
         // Apple's privacy protection.
         is_automated: field::flag(object, "/sg_machine_open"),
     };
-    let reason = || field::text(object, "/reason");
+    let (reason, response) = (field::text(object, "/reason"), field::text(object, "/response"));
+    let status = field::raw(object, "/status").and_then(field::status);
     let what = match field::raw(object, "/event")? {
-        "delivered" => MailEventKind::Delivered { response: field::text(object, "/response") },
-        "bounce" => MailEventKind::Bounced {
-            // A "blocked" message says nothing of the address.
-            is_permanent: field::raw(object, "/type") != Some("blocked"),
-            status: field::raw(object, "/status").and_then(field::status),
-            diagnostic: reason(),
-        },
-        // SendGrid did not try, because of its own suppression list or the message.
-        "dropped" => MailEventKind::Bounced {
-            is_permanent: matches!(
-                field::raw(object, "/reason"),
-                Some("Bounced Address" | "Invalid" | "Unsubscribed Address")
-            ),
-            status: field::raw(object, "/status").and_then(field::status),
-            diagnostic: reason().map(|reason| format!("dropped: {reason}")),
-        },
+        "delivered" => MailEventKind::Delivered { response },
+        "deferred" => MailEventKind::delayed(status, response.or(reason)),
+        "bounce" => MailEventKind::bounced(is_permanent(object), status, reason),
+        // SendGrid did not try, because of its own suppression list or the message. Who unsubscribed or
+        // complained before has an address that works.
+        "dropped" => MailEventKind::bounced(
+            matches!(reason.as_deref(), Some("Bounced Address" | "Invalid")),
+            status,
+            reason.map(|reason| format!("dropped: {reason}")),
+        ),
         "spamreport" => MailEventKind::Complained { kind: None },
         "unsubscribe" | "group_unsubscribe" => MailEventKind::Unsubscribed,
         "open" => MailEventKind::Opened(visit()),
@@ -85,7 +80,7 @@ fn event(object: &Value, call: &EventCall<'_>) -> Option<MailEvent> {
     };
     Some(MailEvent {
         key: field::id(object, "/sg_event_id").unwrap_or_else(|| field::fingerprint(object)),
-        provider_ids: field::id(object, "/sg_message_id").map(ids).unwrap_or_default(),
+        provider_ids: ids(object),
         message_id: field::id(object, "/smtp-id"),
         recipient: field::id(object, "/email"),
         at: field::seconds(object, "/timestamp", call.now),
@@ -93,17 +88,28 @@ fn event(object: &Value, call: &EventCall<'_>) -> Option<MailEvent> {
     })
 }
 
-/// The id of an event is the one in the reply to the message, and what SendGrid's filters appended.
-fn ids(whole: String) -> Vec<String> {
-    let mut ids = Vec::new();
-    for mark in [".filter", ".recvd", "."] {
-        if let Some((before, _)) = whole.split_once(mark)
-            && !ids.iter().any(|id| id == before)
-        {
-            ids.push(before.to_owned());
+/// A message that was blocked, or did not arrive in time, says nothing of the address.
+fn is_permanent(object: &Value) -> bool {
+    let is_of_address = !matches!(field::raw(object, "/type"), Some("blocked" | "expired"));
+    let class = field::raw(object, "/bounce_classification").unwrap_or_default();
+    let others = ["Content", "Reputation", "Frequency", "Technical"];
+    is_of_address && !others.iter().any(|other| class.starts_with(other))
+}
+
+/// The id of an event is the one in the reply to the message, and what SendGrid's filters appended. What
+/// was dropped may have the one in the reply only in the Message-ID that SendGrid gave it.
+fn ids(object: &Value) -> Vec<String> {
+    let mut ids: Vec<String> = Vec::new();
+    let whole = field::id(object, "/sg_message_id").unwrap_or_default();
+    let given = field::id(object, "/smtp-id").unwrap_or_default();
+    let given = given.split_once('@').filter(|(_, host)| host.starts_with("ismtpd"));
+    let parts = [".filter", ".recvd", "."].map(|mark| whole.split_once(mark));
+    let parts = parts.into_iter().chain([given]).flatten().map(|(before, _)| before);
+    for id in [whole.as_str()].into_iter().chain(parts) {
+        if !id.is_empty() && !ids.iter().any(|known| known == id) {
+            ids.push(id.to_owned());
         }
     }
-    ids.insert(0, whole);
     ids
 }
 

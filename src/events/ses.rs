@@ -24,7 +24,8 @@ pub(super) fn read(
             key: if many == 1 { key.to_owned() } else { format!("{key}.{index}") },
             provider_ids: field::id(&data, "/mail/messageId").into_iter().collect(),
             // SES puts its own Message-ID in its place, but says what was in the header.
-            message_id: header(&data, "message-id"),
+            message_id: header(&data, "message-id")
+                .or_else(|| field::id(&data, "/mail/commonHeaders/messageId")),
             recipient,
             at,
             what,
@@ -62,10 +63,11 @@ fn found(data: &Value, now: Timestamp) -> Option<Found> {
         "Reject" => {
             let diagnostic =
                 field::text(data, "/reject/reason").map(|why| format!("rejected: {why}"));
-            let what = MailEventKind::Bounced { is_permanent: false, status: None, diagnostic };
+            let what = MailEventKind::bounced(false, None, diagnostic);
             let to = addresses(data.pointer("/mail/destination"), "");
             to.into_iter().map(|to| (Some(to), now, what.clone())).collect()
         }
+        "DeliveryDelay" => delayed(data, at("/deliveryDelay/timestamp")),
         "Complaint" => complained(data, at("/complaint/timestamp")),
         "Open" => {
             let what = MailEventKind::Opened(visit(data.get("open")?));
@@ -84,14 +86,39 @@ fn found(data: &Value, now: Timestamp) -> Option<Found> {
 }
 
 fn bounced(data: &Value, at: Timestamp) -> Found {
-    let is_permanent = field::raw(data, "/bounce/bounceType") == Some("Permanent");
+    let (kind, subtype) =
+        (field::raw(data, "/bounce/bounceType"), field::raw(data, "/bounce/bounceSubType"));
+    // Who unsubscribed has an address that works.
+    let is_permanent = kind == Some("Permanent") && subtype != Some("UnsubscribedRecipient");
     let recipients = data.pointer("/bounce/bouncedRecipients").and_then(Value::as_array);
     let one = |recipient: &Value| {
-        let diagnostic = field::text(recipient, "/diagnosticCode")
-            .or_else(|| field::text(data, "/bounce/bounceSubType"));
-        let status = field::raw(recipient, "/status").and_then(field::status);
-        let what = MailEventKind::Bounced { is_permanent, status, diagnostic };
+        let (status, said) = said_of(recipient);
+        // SES says the same of an answer out of the office, which ends nothing.
+        let is_vague = (kind, subtype) == (Some("Transient"), Some("General"))
+            && status.is_none()
+            && said.is_none();
+        let diagnostic = said.or_else(|| field::text(data, "/bounce/bounceSubType"));
+        let what = match is_vague {
+            true => MailEventKind::delayed(status, diagnostic),
+            false => MailEventKind::bounced(is_permanent, status, diagnostic),
+        };
         Some((Some(field::id(recipient, "/emailAddress").map(bare)?), at, what))
+    };
+    recipients.into_iter().flatten().filter_map(one).collect()
+}
+
+fn said_of(recipient: &Value) -> (Option<String>, Option<String>) {
+    let status = field::raw(recipient, "/status").and_then(field::status);
+    (status, field::text(recipient, "/diagnosticCode"))
+}
+
+fn delayed(data: &Value, at: Timestamp) -> Found {
+    let recipients = data.pointer("/deliveryDelay/delayedRecipients").and_then(Value::as_array);
+    let one = |recipient: &Value| {
+        let (status, said) = said_of(recipient);
+        let diagnostic = said.or_else(|| field::text(data, "/deliveryDelay/delayType"));
+        let to = field::id(recipient, "/emailAddress").map(bare)?;
+        Some((Some(to), at, MailEventKind::delayed(status, diagnostic)))
     };
     recipients.into_iter().flatten().filter_map(one).collect()
 }
@@ -103,8 +130,14 @@ fn complained(data: &Value, at: Timestamp) -> Found {
         return Found::new();
     }
     let to = addresses(data.pointer("/complaint/complainedRecipients"), "/emailAddress");
-    let what = MailEventKind::Complained { kind };
-    to.into_iter().map(|to| (Some(to), at, what.clone())).collect()
+    // It was not sent, since there was a complaint about another one before.
+    let suppressed = field::text(data, "/complaint/complaintSubType")
+        .map(|subtype| MailEventKind::bounced(false, None, Some(subtype)));
+    let what = suppressed.into_iter().chain([MailEventKind::Complained { kind }]);
+    let what: Vec<MailEventKind> = what.collect();
+    to.into_iter()
+        .flat_map(|to| what.iter().map(move |what| (Some(to.clone()), at, what.clone())))
+        .collect()
 }
 
 fn addresses(list: Option<&Value>, pointer: &str) -> Vec<String> {
@@ -147,7 +180,7 @@ mod tests {
     fn what_is_no_event_of_ours_is_none() {
         let now = Timestamp::from_millis(0);
         assert_eq!(read("Successfully validated SNS topic", "k", now), Ok(Vec::new()));
-        for kind in ["Send", "DeliveryDelay", "Rendering Failure", "New"] {
+        for kind in ["Send", "DeliveryDelay", "Rendering Failure", "Received", "New"] {
             assert_eq!(told(json!({"eventType": kind, "mail": mail()})), [], "{kind}");
         }
         let not_spam = json!({"complaintFeedbackType": "not-spam",

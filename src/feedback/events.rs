@@ -4,9 +4,8 @@
 //! all of it is durable. What it keeps: a token that proves a call proves that one body; a certificate is
 //! fetched and a subscription confirmed only where `events` found that it is Amazon's.
 
-use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, Path, Request, State};
 use axum::response::Response;
@@ -24,8 +23,6 @@ use crate::sms::provider::CallbackRefusal;
 
 /// Largest call; SendGrid joins events up to 768 KiB.
 const MAX_BODY_BYTES: usize = 1 << 20;
-/// Tokens that are remembered; they are good for some hours.
-const MAX_TOKENS: usize = 50_000;
 
 impl From<EventRefusal> for HookError {
     fn from(refusal: EventRefusal) -> HookError {
@@ -76,7 +73,9 @@ async fn take(desk: &Desk, upstream: &str, request: Request) -> Result<(), HookE
     };
     let events = match source.read(&call)? {
         Told::Events { events, token } => {
-            if token.is_some_and(|token| !desk.tokens.is_of(&token, &body)) {
+            if let Some(token) = token
+                && !is_of(desk, upstream, &token, &body, now).await?
+            {
                 return Err(EventRefusal::Forged.into());
             }
             events
@@ -84,6 +83,19 @@ async fn take(desk: &Desk, upstream: &str, request: Request) -> Result<(), HookE
         Told::Sns(message) => proven(desk, upstream, *message, now).await?,
     };
     tellings::record(desk, upstream, events, now).await
+}
+
+/// Whether a token, which does not cover what stands beside it, proves this body. That is durable: who saw
+/// one call can not put another event beside its token after a restart either.
+async fn is_of(
+    desk: &Desk,
+    upstream: &UpstreamName,
+    token: &str,
+    body: &[u8],
+    now: Timestamp,
+) -> Result<bool, HookError> {
+    let token = Digest::of([upstream.as_str(), token].join("\0").as_bytes());
+    Ok(desk.with.archive.take_token(token, Digest::of(body), now).await?)
 }
 
 /// What Amazon says, once it is proven; its question whether it may call is answered here.
@@ -115,53 +127,5 @@ async fn confirm(desk: &Desk, upstream: &UpstreamName, url: Url) -> Result<(), H
             tracing::warn!(%upstream, error, "the topic of its events could not be told to call");
             Err(HookError::NotNow)
         }
-    }
-}
-
-/// Tokens that proved something, each with the body that it proved.
-#[derive(Debug, Default)]
-pub(super) struct Tokens(Mutex<Seen>);
-
-#[derive(Debug, Default)]
-struct Seen {
-    bodies: HashMap<Digest, Digest>,
-    order: VecDeque<Digest>,
-}
-
-impl Tokens {
-    /// Whether this token proves this body: it is new, or the same call comes again.
-    fn is_of(&self, token: &str, body: &[u8]) -> bool {
-        let (token, body) = (Digest::of(token.as_bytes()), Digest::of(body));
-        // Nothing panics while the lock is held.
-        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = seen.bodies.get(&token) {
-            return *known == body;
-        }
-        if seen.order.len() >= MAX_TOKENS
-            && let Some(oldest) = seen.order.pop_front()
-        {
-            seen.bodies.remove(&oldest);
-        }
-        seen.order.push_back(token);
-        seen.bodies.insert(token, body);
-        true
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_token_proves_one_body() {
-        let tokens = Tokens::default();
-        assert!(tokens.is_of("a", b"one"));
-        assert!(!tokens.is_of("a", b"two"));
-        assert!(tokens.is_of("a", b"one"));
-        for number in 0..MAX_TOKENS {
-            assert!(tokens.is_of(&format!("b{number}"), b"two"));
-        }
-        let seen = tokens.0.lock().unwrap();
-        assert_eq!((seen.bodies.len(), seen.order.len()), (MAX_TOKENS, MAX_TOKENS));
     }
 }

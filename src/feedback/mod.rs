@@ -22,6 +22,7 @@ mod mail_match;
 mod mail_port;
 mod masking;
 mod parts;
+mod passing_on;
 mod recorder;
 pub mod settings;
 mod status;
@@ -47,7 +48,6 @@ use crate::sms::proof::ProofKey;
 use crate::sms::provider::{Provider, ProviderCallbacks};
 use certificates::Certificates;
 pub use certificates::Fetch;
-use events::Tokens;
 use forgeries::Forgeries;
 pub use mail::MailDesk;
 pub use mail_port::{MailPort, MailPortError};
@@ -110,7 +110,6 @@ struct Desk {
     parts: Parts,
     waiting: Arc<Semaphore>,
     certificates: Certificates,
-    tokens: Tokens,
 }
 
 impl Desk {
@@ -133,7 +132,6 @@ pub fn router(state: FeedbackState) -> (Router, HitRecorder) {
         parts: Parts::default(),
         waiting: Arc::new(Semaphore::new(MAX_WAITING)),
         certificates: Certificates::default(),
-        tokens: Tokens::default(),
     });
     let routes = Router::new()
         .route("/o/{token}", any(hits::open))

@@ -73,3 +73,52 @@ impl HitRecorder {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::{ArchiveSettings, HitOf, StagingLimits};
+    use crate::model::{Hit, HitKind, HitMethod, Sequence, Timestamp};
+
+    fn hit() -> NewHit {
+        let hit = Hit {
+            kind: HitKind::Open,
+            at: Timestamp::from_millis(1_700_000_000_000),
+            client: None,
+            user_agent: String::new(),
+            method: HitMethod::Get,
+            purpose: None,
+            delay_ms: None,
+            told_automated: None,
+        };
+        NewHit { of: HitOf::Number(Sequence(1)), recipient: 0, hit }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_answers_never_waits_for_the_record() {
+        let (queue, recorder) = queue();
+        // Nobody records, and still nobody waits; what has no place is lost.
+        (0..2 * MAX_QUEUED).for_each(|_| queue.offer(hit()));
+        assert_eq!(recorder.queue.len(), MAX_QUEUED);
+        drop(recorder);
+        queue.offer(hit());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_recorder_ends_with_the_port_and_writes_what_waited() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = ArchiveSettings {
+            data_dir: dir.path().to_owned(),
+            cache_bytes: 4 << 20,
+            volume_bytes: 4 << 20,
+            reserve_bytes: 0,
+            staging: StagingLimits::default(),
+        };
+        let archive = Archive::open(&settings).unwrap();
+        let (queue, recorder) = queue();
+        (0..3 * MAX_BATCH).for_each(|_| queue.offer(hit()));
+        drop(queue);
+        recorder.run(archive.clone()).await;
+        archive.close().await;
+    }
+}

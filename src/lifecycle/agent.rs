@@ -8,7 +8,7 @@ use woothee::parser::{Parser, WootheeResult};
 
 /// Parts of the user agents of programs that fetch without a person: scanners of mail, previews of
 /// chat programs, libraries. In lower case.
-const SCANNERS: [&str; 44] = [
+const SCANNERS: [&str; 65] = [
     "barracuda",
     "mimecast",
     "proofpoint",
@@ -53,14 +53,40 @@ const SCANNERS: [&str; 44] = [
     "slack-imgproxy",
     "crawler",
     "spider",
+    // Whatever names its home page; no browser does.
+    "+http://",
+    "+https://",
+    // Fetches the images of Gmail before anybody looks.
+    "edge/12.246 mozilla/5.0",
+    // Of Office, before a link is opened or instead of it.
+    "protocol discovery",
+    "vade secure",
+    "palo alto networks",
+    "read-aloud",
+    "googleother",
+    "iframely",
+    "embedly",
+    "zgrab",
+    "censys",
+    "nuclei",
+    "guzzlehttp",
+    "postmanruntime",
+    "httpie/",
+    "reqwest/",
+    "deno/",
+    "bun/",
+    "powershell",
+    "cloudfront",
 ];
 
 /// Parts of the user agents of proxies that fetch an image when somebody looks at it, with the name of
 /// their mail program.
-const IMAGE_PROXIES: [(&str, &str); 8] = [
+const IMAGE_PROXIES: [(&str, &str); 10] = [
     ("googleimageproxy", "Gmail"),
     ("yahoomailproxy", "Yahoo Mail"),
     ("outlookimageproxy", "Outlook"),
+    ("outlook image proxy", "Outlook"),
+    ("mailruimageproxy", "Mail.ru"),
     ("seznamemailproxy", "Seznam"),
     ("yandeximageproxy", "Yandex Mail"),
     ("fastmail", "Fastmail"),
@@ -130,7 +156,9 @@ pub(super) fn kind(agent: &str) -> AgentKind {
 
 fn by_woothee(agent: &str) -> AgentKind {
     match Parser::new().parse(agent) {
-        Some(WootheeResult { category: "crawler", .. }) => AgentKind::Scanner,
+        Some(
+            WootheeResult { category: "crawler", .. } | WootheeResult { name: "HTTP Library", .. },
+        ) => AgentKind::Scanner,
         Some(WootheeResult {
             category: "pc" | "smartphone" | "mobilephone" | "appliance", ..
         }) => AgentKind::Program,
@@ -203,6 +231,25 @@ mod tests {
             "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) HeadlessChrome/120.0.0.0 Safari/537.36",
             "WhatsApp/2.23.20.0",
             "Microsoft Office Existence Discovery",
+            "Microsoft Office Protocol Discovery",
+            "Slackbot 1.0 (+https://api.slack.com/robots)",
+            "Slack-ImgProxy (+https://api.slack.com/robots)",
+            "Mozilla/5.0 (Windows NT 6.1; WOW64) SkypeUriPreview Preview/0.5 skype-url-preview@microsoft.com",
+            "Mozilla/5.0 (compatible; Discordbot/2.0; +https://discordapp.com)",
+            "TelegramBot (like TwitterBot)",
+            "LinkedInBot/1.0 (compatible; Mozilla/5.0; Apache-HttpClient +http://www.linkedin.com)",
+            "Mozilla/5.0 AppleWebKit/537.36 (KHTML, like Gecko); compatible; ChatGPT-User/1.0; +https://openai.com/bot",
+            "Iframely/1.3.1 (+https://iframely.com/docs/about) Atlassian",
+            "Mozilla/5.0 (compatible; Embedly/0.2; +http://support.embed.ly/)",
+            "Mozilla/5.0 (Macintosh; Intel Mac OS X 10.13; rv:65.0) Gecko/20100101 Firefox/65.0 (BarracudaCentral)",
+            "Mozilla/5.0 (compatible; Proofpoint URL Defense)",
+            "Mozilla/5.0 (compatible; MSIE 10.0; Windows NT 6.1; Trident/6.0) Vade Secure",
+            "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/42.0.2311.135 Safari/537.36 Edge/12.246 Mozilla/5.0",
+            "Mozilla/5.0 (Windows NT; Windows NT 10.0; en-US) WindowsPowerShell/5.1.22621.2506",
+            "Mozilla/5.0 zgrab/0.x",
+            "Ruby",
+            "GuzzleHttp/7",
+            "facebookexternalhit/1.1",
         ] {
             check(agent, AgentKind::Scanner, None);
         }
@@ -219,6 +266,9 @@ mod tests {
         check(gmail, AgentKind::ImageProxy, Some("Gmail"));
         let yahoo = "YahooMailProxy; https://help.yahoo.com/kb/yahoo-mail-proxy-SLN28749.html";
         check(yahoo, AgentKind::ImageProxy, Some("Yahoo Mail"));
+        let mail_ru = "Mozilla/5.0 (compatible; MailRuImageProxy/1.0)";
+        check(mail_ru, AgentKind::ImageProxy, Some("Mail.ru"));
+        check("Hotmail; Microsoft Outlook Image Proxy", AgentKind::ImageProxy, Some("Outlook"));
         check("Example ImageProxy/1", AgentKind::ImageProxy, None);
     }
 
@@ -234,6 +284,27 @@ mod tests {
         check(outlook, AgentKind::Program, Some("Outlook on Windows"));
         let firefox = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
         check(firefox, AgentKind::Program, Some("Firefox on Linux"));
+        for (agent, name) in [
+            (
+                "Microsoft Office/16.0 (Windows NT 10.0; Microsoft Outlook 16.0.17328; Pro)",
+                "Outlook on Windows",
+            ),
+            ("Outlook-iOS/709.2189947.prod.iphone (3.24.1)", "Outlook"),
+            (
+                "Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.1 Mobile/15E148 Safari/604.1",
+                "Safari on iPhone",
+            ),
+            (
+                "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0 Safari/537.36 Edg/131.0.0.0",
+                "Edge on Windows",
+            ),
+            (
+                "Mozilla/5.0 (Windows NT 10.0; Trident/7.0; rv:11.0) like Gecko",
+                "Internet Explorer on Windows",
+            ),
+        ] {
+            check(agent, AgentKind::Program, Some(name));
+        }
         let phone = "Mozilla/5.0 (Linux; Android 13; CUBOT NOTE 50) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0.0.0 Mobile Safari/537.36";
         check(phone, AgentKind::Program, Some("Chrome on Android"));
     }

@@ -319,6 +319,15 @@ mod tests {
         check(named("", open(60_000)), Unknown, Reason::NoAgent);
         check(named("Exotic/1", open(60_000)), Unknown, Reason::UnknownAgent);
         check(open(60_000), Person, Reason::ProgramAgent);
+        let safe_links = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0 Safari/537.36 Edg/131.0.0.0";
+        check(named(safe_links, click(1, 800)), Scanner, Reason::TooSoon);
+        check(named("Barracuda Sentinel (EE)", click(1, 9_000)), Scanner, Reason::ScannerAgent);
+        let slack = "Slackbot-LinkExpanding 1.0 (+https://api.slack.com/robots)";
+        check(named(slack, click(1, 90_000)), Scanner, Reason::ScannerAgent);
+        let early = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/42.0.2311.135 Safari/537.36 Edge/12.246 Mozilla/5.0";
+        check(named(early, open(9_000)), Scanner, Reason::ScannerAgent);
+        let yahoo = "YahooMailProxy; https://help.yahoo.com/kb/yahoo-mail-proxy-SLN28749.html";
+        check(named(yahoo, open(60_000)), ImageProxy, Reason::ImageProxyAgent);
         let told = |is_automated, hit| Hit { told_automated: Some(is_automated), ..hit };
         check(told(true, open(60_000)), PrivacyProxy, Reason::ToldByProvider);
         check(told(true, click(1, 60_000)), Scanner, Reason::ToldByProvider);

@@ -45,6 +45,8 @@ pub struct TextPart {
     pub kind: TextKind,
     /// As its header names it.
     pub charset: Option<String>,
+    /// Lines go on behind a space that does not count (RFC 3676 §4.1).
+    pub deletes_space: bool,
     encoding: Encoding,
 }
 
@@ -86,7 +88,8 @@ fn texts(structure: &Structure) -> Vec<TextPart> {
             Kind::Multipart(_) | Kind::Other => return None,
         };
         let charset = part.media.charset.clone();
-        Some(TextPart { body: part.body.clone(), kind, charset, encoding: part.media.encoding })
+        let (deletes_space, encoding) = (part.media.deletes_space, part.media.encoding);
+        Some(TextPart { body: part.body.clone(), kind, charset, deletes_space, encoding })
     });
     texts.collect()
 }

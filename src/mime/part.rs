@@ -60,6 +60,8 @@ pub(crate) struct Media {
     /// `type/subtype` in lower case.
     pub content_type: String,
     pub charset: Option<String>,
+    /// Lines go on behind a space that does not count (RFC 3676 §4.1, `DelSp`).
+    pub deletes_space: bool,
     pub encoding: Encoding,
     pub disposition: Option<Disposition>,
     /// Cleaned.
@@ -177,6 +179,7 @@ fn of_type(given: Option<&ContentType<'_>>, in_digest: bool, defects: &mut Defec
         kind,
         content_type: type_name(main, sub),
         charset,
+        deletes_space: attribute("delsp").is_some_and(|value| value.eq_ignore_ascii_case("yes")),
         encoding: Encoding::Identity,
         disposition: None,
         filename: None,

@@ -123,6 +123,22 @@ impl<'a> Content<'a> {
         spliced
     }
 
+    /// What the changed message holds, read again as its receiver does.
+    pub fn after(&self, spliced: &Spliced) -> Option<Vec<u8>> {
+        let edit = |(span, with): &(Range<usize>, Vec<u8>)| Edit {
+            span: span.start - self.base..span.end - self.base,
+            with: with.clone(),
+            folded: None,
+        };
+        let body = apply(self.body, &spliced.changes.iter().map(edit).collect::<Vec<_>>());
+        let encoding = match self.places {
+            Places::Same => Encoding::Identity,
+            Places::Each(_) => Encoding::QuotedPrintable,
+            Places::Whole => Encoding::Base64,
+        };
+        Content::read(&body, 0..body.len(), encoding).map(|content| content.bytes.into_owned())
+    }
+
     fn splice_quoted(&self, starts: &[u32], edits: &[Edit]) -> Spliced {
         let line_break = self.line_break();
         let after = |index: usize| {

@@ -79,6 +79,11 @@ pub(super) fn in_line(text: &str) -> impl Iterator<Item = (usize, Mailbox)> {
         let domain = &after_at[..after_at.find(|c| !is_domain(c)).unwrap_or(after_at.len())];
         let domain = domain.trim_end_matches(['.', '-', '_']);
         let local = local.trim_start_matches(['.', '\'', '/', '=', '*', '|']);
+        // `c=US;a= ;p=corp;SMTP=bob@example.com`, and an X.400 address in fields with slashes.
+        let local = match local.to_ascii_lowercase().rfind("smtp=") {
+            Some(mark) => &local[mark + 5..],
+            None => local,
+        };
         let is_name = domain.contains('.') && !domain.ends_with(|c: char| c.is_ascii_digit());
         if local.is_empty() || !is_name {
             return None;
@@ -146,6 +151,8 @@ mod tests {
         check("RCPT TO:<bob@example.com>.", &["bob@example.com"]);
         check("(bob@example.com, eve@example.org)", &["bob@example.com", "eve@example.org"]);
         check("mailto:bob@example.com?subject=x", &["bob@example.com"]);
+        check("c=US;a= ;p=corp;o=x;SMTP=bob@example.com on Mon", &["bob@example.com"]);
+        check("/S=bob/O=corp/smtp=bob@example.com", &["bob@example.com"]);
         check("\"bob smith\"@example.com", &["\"bob smith\"@example.com"]);
         check("For \u{e5}se@bl\u{e5}.example.", &["\u{e5}se@bl\u{e5}.example"]);
         check(&"a@".repeat(1000), &[]);

@@ -5,7 +5,39 @@ use super::header::Header;
 use super::wording;
 
 /// Beginnings of subjects of automatic answers.
-const SUBJECTS: [&str; 46] = [
+const SUBJECTS: [&str; 78] = [
+    "automatick\u{e1} odpov\u{11b}\u{10f}",
+    "automatick\u{e1} odpove\u{10f}",
+    "automatyczna odpowied\u{17a}",
+    "autoodpowied\u{17a}",
+    "\u{430}\u{432}\u{442}\u{43e}\u{43c}\u{430}\u{442}\u{438}\u{447}\u{435}\u{441}\u{43a}\u{438}\u{439} \u{43e}\u{442}\u{432}\u{435}\u{442}",
+    "\u{430}\u{432}\u{442}\u{43e}\u{43e}\u{442}\u{432}\u{435}\u{442}",
+    "\u{430}\u{432}\u{442}\u{43e}\u{43c}\u{430}\u{442}\u{438}\u{447}\u{43d}\u{430} \u{432}\u{456}\u{434}\u{43f}\u{43e}\u{432}\u{456}\u{434}\u{44c}",
+    "\u{81ea}\u{52d5}\u{5fdc}\u{7b54}",
+    "\u{81ea}\u{52d5}\u{8fd4}\u{4fe1}",
+    "\u{81ea}\u{52a8}\u{7b54}\u{590d}",
+    "\u{81ea}\u{52a8}\u{56de}\u{590d}",
+    "\u{81ea}\u{52d5}\u{56de}\u{8986}",
+    "\u{4e0d}\u{5728}\u{306e}\u{304a}\u{77e5}\u{3089}\u{305b}",
+    "\u{c790}\u{b3d9} \u{d68c}\u{c2e0}",
+    "\u{bd80}\u{c7ac} \u{c911}",
+    "automaattinen vastaus",
+    "poissaolo",
+    "automatikus v\u{e1}lasz",
+    "otomatik yan\u{131}t",
+    "r\u{103}spuns automat",
+    "\u{3b1}\u{3c5}\u{3c4}\u{3cc}\u{3bc}\u{3b1}\u{3c4}\u{3b7} \u{3b1}\u{3c0}\u{3ac}\u{3bd}\u{3c4}\u{3b7}\u{3c3}\u{3b7}",
+    "automatski odgovor",
+    "samodejni odgovor",
+    "automaatvastus",
+    "\u{5ea}\u{5e9}\u{5d5}\u{5d1}\u{5d4} \u{5d0}\u{5d5}\u{5d8}\u{5d5}\u{5de}\u{5d8}\u{5d9}\u{5ea}",
+    "ausente",
+    "fuori ufficio",
+    "nieobecno\u{15b}\u{107}",
+    "eingangsbest\u{e4}tigung",
+    "ich bin nicht im",
+    "je suis absent",
+    "jeg er ikke p\u{e5}",
     "auto:",
     "auto reply",
     "auto-reply",
@@ -54,8 +86,15 @@ const SUBJECTS: [&str; 46] = [
     "resposta autom\u{e1}tica",
 ];
 /// The same anywhere in a subject.
-const SUBJECT_WORDS: &[&str] =
-    &["out of office", "out of the office", "automatic reply", "autoreply", "auto-reply"];
+const SUBJECT_WORDS: &[&str] = &[
+    "out of office",
+    "out of the office",
+    "automatic reply",
+    "autoreply",
+    "auto-reply",
+    "abwesenheitsnotiz",
+    "autosvar",
+];
 /// Sentences of those who want a proof.
 const CHALLENGES: &[&str] = &[
     "confirm that you are",

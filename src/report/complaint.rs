@@ -21,7 +21,13 @@ pub(super) fn read(
     notice: &str,
     clues: &Clues,
 ) -> Option<Complaint> {
-    let part = parts.iter().find(|part| part.content_type == "message/feedback-report");
+    let is_named = |part: &&Leaf<'_>| part.content_type == "message/feedback-report";
+    // Some forget to label the part.
+    let is_like_one = |part: &&Leaf<'_>| {
+        header.content_type.contains("feedback-report")
+            && block::blocks(part.encoded).iter().any(|b| b.get("feedback-type").is_some())
+    };
+    let part = parts.iter().find(is_named).or_else(|| parts.iter().find(is_like_one));
     let kind = match part {
         Some(part) => {
             let blocks = block::blocks(&part.decoded());
@@ -55,7 +61,12 @@ fn told(block: &Block) -> Vec<Mailbox> {
 
 /// A provider that keeps its users secret writes something that only looks like an address.
 fn is_redacted(mailbox: &Mailbox) -> bool {
-    mailbox.local().eq_ignore_ascii_case("redacted")
+    let (local, domain) =
+        (mailbox.local().to_lowercase(), mailbox.domain().as_str().to_lowercase());
+    let is_crossed_out = local.len() >= 3 && local.bytes().all(|b| b == b'*' || b == b'x');
+    is_crossed_out
+        || ["redacted", "undisclosed", "hidden"].iter().any(|word| local.contains(word))
+        || domain.contains("redacted")
 }
 
 fn kind_of(text: &str) -> ComplaintKind {

@@ -6,8 +6,10 @@ use crate::model::Mailbox;
 use super::address;
 
 /// Local parts that only mail systems send from.
-const DAEMONS: [&str; 17] = [
+const DAEMONS: [&str; 19] = [
     "mailer-daemon",
+    "post_master",
+    "mail-deliver",
     "postmaster",
     "mdaemon",
     "mail-daemon",
@@ -26,8 +28,11 @@ const DAEMONS: [&str; 17] = [
     "uucp",
 ];
 /// Words in the name of a mail system.
-const DAEMON_NAMES: [&str; 17] = [
+const DAEMON_NAMES: [&str; 20] = [
     "mail delivery",
+    "mail deliver system",
+    "interscan",
+    "mailmarshal",
     "mailer-daemon",
     "mailer daemon",
     "delivery subsystem",

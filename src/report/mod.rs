@@ -22,6 +22,7 @@ mod header;
 mod original;
 mod phrases;
 mod prose;
+mod signed;
 #[cfg(test)]
 mod tests;
 mod verdict;
@@ -61,10 +62,17 @@ pub fn read_envelope(raw: &[u8], reverse: &ReversePath, forward: &Mailbox) -> Op
 
 fn read_header(raw: &[u8], header: &Header) -> Option<Report> {
     let parts = mime::leaves(raw, MAX_PARTS);
-    let text = prose::notification(&parts);
+    if let Some(inside) = signed::inside(&parts) {
+        return read_parts(header, &mime::leaves(&inside, MAX_PARTS));
+    }
+    read_parts(header, &parts)
+}
+
+fn read_parts(header: &Header, parts: &[mime::Leaf<'_>]) -> Option<Report> {
+    let text = prose::notification(parts);
     let (notice, quoted) = prose::split(&text);
-    let clues = original::clues(header, &parts, quoted);
-    let finding = finding_of(header, &parts, notice, &clues)?;
+    let clues = original::clues(header, parts, quoted);
+    let finding = finding_of(header, parts, notice, &clues)?;
     Some(Report { finding, clues, text: notice.trim().to_owned() })
 }
 

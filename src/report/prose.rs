@@ -26,7 +26,9 @@ const MAX_BLOCK_BYTES: usize = 4 * 1024;
 const SURE: i32 = 4;
 
 /// Lines that stand before the original.
-const SEPARATORS: [&str; 40] = [
+const SEPARATORS: [&str; 42] = [
+    "below is a copy of the original message",
+    "the attachment contains the original mail headers",
     "below this line is a copy of the message",
     "below the next line is a copy",
     "enclosed are the original headers",
@@ -79,7 +81,10 @@ const ORIGINAL_FIELDS: [&str; 7] = [
     "content-type:",
 ];
 
-const RECIPIENT_LABELS: [&str; 15] = [
+const RECIPIENT_LABELS: [&str; 18] = [
+    "failed address",
+    "addressed to",
+    "original address",
     "to:",
     "to :",
     "recipient",
@@ -96,6 +101,21 @@ const RECIPIENT_LABELS: [&str; 15] = [
     "address:",
     "email:",
 ];
+/// Words before the address to which a message went.
+const DIRECTIONS: [&str; 12] = [
+    "message to",
+    "mail to",
+    "email to",
+    "e-mail to",
+    "sent to",
+    "send to",
+    "deliver to",
+    "delivered to",
+    "delivery to",
+    "undeliverable to",
+    "nachricht an",
+    "message \u{e0}",
+];
 const SENDER_LABELS: [&str; 12] = [
     "from:",
     "from :",
@@ -109,6 +129,28 @@ const SENDER_LABELS: [&str; 12] = [
     "return-path",
     "received:",
     "absender",
+];
+/// What only mail systems say of themselves.
+const TECHNICAL: &[&str] = &[
+    "did not reach the following",
+    "delivery has failed to these recipients",
+    "following address",
+    "following recipient",
+    "these recipients",
+    "spam firewall",
+    "mail delivery",
+    "mail server",
+    "mailbox",
+    "mail system",
+    "remote host",
+    "remote server",
+    "diagnostic",
+    "automatically generated",
+    "created automatically",
+    "rcpt to",
+    "empf\u{e4}nger oder gruppen",
+    "destinataires ou groupes",
+    "modtagere eller grupper",
 ];
 const CONTACTS: [&str; 16] = [
     "contact",
@@ -153,7 +195,10 @@ pub(super) fn split(text: &str) -> (&str, &str) {
     let mut at = 0;
     for line in text.split_inclusive('\n') {
         let lower = line.trim().to_lowercase();
-        let is_original = ORIGINAL_FIELDS.iter().any(|field| lower.starts_with(field));
+        // Some tell in a list further in which message they mean, and what is wrong with it after that.
+        let is_further_in = line.starts_with([' ', '\t']);
+        let is_original =
+            !is_further_in && ORIGINAL_FIELDS.iter().any(|field| lower.starts_with(field));
         let is_separator =
             lower.len() < 200 && SEPARATORS.iter().any(|words| lower.contains(words));
         // A notice is never empty: what stands at the very top is its own header or title.
@@ -239,8 +284,13 @@ fn is_bounce(header: &Header, subject: &str, whole: &str, notice: &str) -> bool 
         + 2 * i32::from(in_body)
         + i32::from(has_trouble)
         + i32::from(header.content_type.contains("multipart/report"));
-    let is_outside = is_daemon || header.has_null_return_path || in_subject;
-    is_outside
+    let is_labelled = header.content_type.contains("report-type=delivery-status");
+    let is_outside = is_daemon || header.has_null_return_path || is_labelled;
+    // A person may write of a parcel that could not be delivered, but not in these numbers.
+    let is_technical = verdict::reply_code(notice).is_some()
+        || verdict::enhanced_in(notice).is_some()
+        || wording::says(whole, TECHNICAL);
+    (is_outside || (in_subject && is_technical))
         && points >= 3
         && (in_body || has_trouble || in_subject)
         && (is_daemon || in_subject || in_body)
@@ -305,12 +355,17 @@ fn score(
     let lower = line.trim().to_lowercase();
     let before = line[..at].trim().to_lowercase();
     let begins = |labels: &[&str]| labels.iter().any(|label| lower.starts_with(label));
+    let leading = before.trim_end_matches(['<', '(', '"', '\'', '[', ' ', ':']);
     let mut points = 0;
-    if before.chars().all(|c| "<*-\u{2022}\"'([:1234567890.) ".contains(c)) {
+    if before.chars().all(|c| "<>*-\u{2022}\"'([:1234567890.) ".contains(c)) {
         points += 4;
     }
-    if before.contains("rcpt to") || before.ends_with("could not deliver the message to") {
+    if before.contains("rcpt to") || DIRECTIONS.iter().any(|words| leading.ends_with(words)) {
         points += 4;
+    }
+    // `expanded from`, `generated from`: whom the sender had named, and who is told beside it.
+    if leading.ends_with(" from") {
+        points -= 8;
     }
     if begins(&RECIPIENT_LABELS) {
         points += 3;

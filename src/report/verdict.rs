@@ -149,7 +149,7 @@ pub(super) fn enhanced_in(text: &str) -> Option<EnhancedCode> {
 pub(super) fn reply_code(text: &str) -> Option<u16> {
     static CODE: LazyLock<Option<Regex>> = LazyLock::new(|| {
         let before = r#"(?m)(?:^\s*|[:(#<>"'=;]\s*|said\s+|error\s+|code\s+|reason\s+|failed\s+|smtp\s+|status\s+)"#;
-        Regex::new(&format!(r"{before}([45][0-5]\d)(?:[ \-:)#]|$)")).ok()
+        Regex::new(&format!(r"{before}([45][0-5]\d)(?:[ \-:)#,;\]]|\.(?:\s|$)|$)")).ok()
     });
     let text = &text[..text.floor_char_boundary(super::MAX_TEXT_BYTES)];
     CODE.as_ref()?.captures(text)?.get(1)?.as_str().parse().ok()
@@ -179,6 +179,8 @@ mod tests {
         assert_eq!(code("host said: 550 no"), 550);
         assert_eq!(code("a\n  452-full"), 452);
         assert_eq!(code("error 599"), 0);
+        assert_eq!(code("ERROR_CODE :550, no"), 550);
+        assert_eq!(code("it was: 450.5"), 0);
     }
 
     #[test]

@@ -6,7 +6,8 @@
 //!
 //! Most charsets keep ASCII as it is, at least the characters that markup is made of. ISO-2022-JP (RFC 1468) writes
 //! kanji in ASCII bytes between escape sequences; those are masked. UTF-16 is read as UTF-8 and its places are counted.
-//! A charset that is not known, or that hides ASCII in another way, gives `None`: its text is left alone.
+//! A charset that is not known, that hides ASCII in another way, or that is not the text's own gives `None`: such a text
+//! is left alone.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -51,6 +52,8 @@ impl<'a> Markup<'a> {
         }
         let bytes = match encoding == ISO_2022_JP {
             true => Cow::Owned(masked(original)?),
+            // ISO-2022 under another name, where kanji are written in the bytes of tags.
+            false if memchr::memmem::find(original, b"\x1b$").is_some() => return None,
             false if encoding.is_ascii_compatible() => Cow::Borrowed(original),
             false => return None,
         };
@@ -73,6 +76,12 @@ impl<'a> Markup<'a> {
             },
             Form::Aligned(encoding) => encoding.decode_without_bom_handling(&joined).0.into_owned(),
         }
+    }
+
+    /// What a reader sees of all of it.
+    pub fn whole(&self) -> String {
+        let all = 0..self.bytes.len();
+        self.text(std::slice::from_ref(&all))
     }
 
     /// Whether what is beyond ASCII in a URL means the same everywhere: a browser writes a URL of a text in another
@@ -193,6 +202,8 @@ mod tests {
             (b"\x1b$B<a", "iso-2022-jp"),
             (b"\x1b$B<\n\x1b(B", "iso-2022-jp"),
             (b"\x1b$Z", "iso-2022-jp"),
+            (b"\x1b$B<a>\x1b(B", ""),
+            (b"\x1b$B<a>\x1b(B", "utf-8"),
         ] {
             assert!(Markup::new(bytes, Some(label)).is_none(), "{bytes:?} {label}");
         }
@@ -204,14 +215,15 @@ mod tests {
             let markup = Markup::new(bytes, label).unwrap();
             let start = memchr::memmem::find(&markup.bytes, b"<a>").unwrap();
             let whole = 0..markup.bytes.len();
-            assert_eq!(markup.text(&[whole]), text);
+            assert_eq!(markup.text(std::slice::from_ref(&whole)), text);
             let edit = Edit { span: start + 1..start + 2, with: b"b".to_vec(), folded: None };
             crate::mime::apply(bytes, &markup.edits(vec![edit]))
         };
         let both = |bytes: &[u8], label, text| {
             let changed = check(bytes, label, text);
             let markup = Markup::new(&changed, label).unwrap();
-            assert_eq!(markup.text(&[0..markup.bytes.len()]), text.replace("<a>", "<b>"));
+            let whole = 0..markup.bytes.len();
+            assert_eq!(markup.text(std::slice::from_ref(&whole)), text.replace("<a>", "<b>"));
         };
         both("\u{e5}<a>".as_bytes(), None, "\u{e5}<a>");
         both(b"\xe5<a>", None, "\u{e5}<a>");

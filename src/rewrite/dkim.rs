@@ -3,7 +3,7 @@
 //! Takes the message as it will leave, a key and a time from the record; gives the `DKIM-Signature` field. The same
 //! message, key and time give the same field for ever, so a signed message is proven by its digest like any other.
 //! Relaxed canonicalisation of header and body. The fields that a reader is shown are signed once more than they
-//! occur, so that nobody adds a second one (§8.15).
+//! occur, so that nobody adds a second one (§8.15); but what a submission server adds to a message that lacks it, it may.
 //!
 //! mail-auth canonicalises, hashes and signs; its own `sign` is not used, because it asks the clock and does not
 //! sign absent fields.
@@ -31,34 +31,43 @@ const MAX_SELECTOR_BYTES: usize = 63;
 /// How much of the signature's value stands in one line.
 const VALUE_COLUMNS: usize = 72;
 
-/// Fields that are signed, and whether once more than they occur.
-const SIGNED: [(&str, bool); 25] = [
-    ("From", true),
-    ("Subject", true),
-    ("To", true),
-    ("Date", true),
-    ("Message-ID", true),
-    ("Cc", true),
-    ("Reply-To", true),
-    ("Sender", true),
-    ("In-Reply-To", true),
-    ("References", true),
-    ("MIME-Version", true),
-    ("Content-Type", true),
-    ("Content-Transfer-Encoding", true),
-    ("Content-Disposition", false),
-    ("Content-ID", false),
-    ("Content-Description", false),
-    ("Resent-Date", false),
-    ("Resent-From", false),
-    ("Resent-To", false),
-    ("Resent-Cc", false),
-    // RFC 8058 §4 asks for both.
-    ("List-Unsubscribe", true),
-    ("List-Unsubscribe-Post", true),
-    ("List-Id", false),
-    ("List-Help", false),
-    ("Feedback-ID", false),
+/// Whether nobody may add a field of a name to a signed message.
+#[derive(Clone, Copy)]
+enum Another {
+    Never,
+    /// Only where there is none: who relays a message may put in what it lacks (RFC 6409 §8).
+    First,
+    Always,
+}
+
+/// Fields that are signed, and whether another one may come.
+const SIGNED: [(&str, Another); 25] = [
+    ("From", Another::Never),
+    ("Subject", Another::Never),
+    ("To", Another::Never),
+    ("Date", Another::First),
+    ("Message-ID", Another::First),
+    ("Cc", Another::Never),
+    ("Reply-To", Another::Never),
+    ("Sender", Another::Never),
+    ("In-Reply-To", Another::Never),
+    ("References", Another::Never),
+    ("MIME-Version", Another::Never),
+    ("Content-Type", Another::Never),
+    ("Content-Transfer-Encoding", Another::Never),
+    ("Content-Disposition", Another::Always),
+    ("Content-ID", Another::Always),
+    ("Content-Description", Another::Always),
+    ("Resent-Date", Another::Always),
+    ("Resent-From", Another::Always),
+    ("Resent-To", Another::Always),
+    ("Resent-Cc", Another::Always),
+    // RFC 8058 §4 asks for both; providers put in theirs where there is none.
+    ("List-Unsubscribe", Another::First),
+    ("List-Unsubscribe-Post", Another::First),
+    ("List-Id", Another::Always),
+    ("List-Help", Another::Always),
+    ("Feedback-ID", Another::Always),
 ];
 
 /// A key that signs for a domain.
@@ -225,7 +234,8 @@ impl<'a> Signable<'a> {
         let all: Vec<_> = scan.by_ref().collect();
         let body = &message[scan.position()..];
         let (mut names, mut fields) = (Vec::new(), Vec::new());
-        for (name, once_more) in SIGNED {
+        for (name, another) in SIGNED {
+            let has_one = all.iter().any(|field| field.is(name));
             // RFC 6376 §5.4.2: from the last one up.
             for field in all.iter().rev().filter(|field| field.is(name)) {
                 names.push(name);
@@ -233,8 +243,11 @@ impl<'a> Signable<'a> {
                 let colon = memchr::memchr(b':', whole).unwrap_or_default();
                 fields.push((field.name, &whole[colon + 1..]));
             }
-            if once_more {
-                names.push(name);
+            // A name more than there are fields holds for the absence of another one.
+            match another {
+                Another::Never => names.push(name),
+                Another::First if has_one => names.push(name),
+                Another::First | Another::Always => {}
             }
         }
         Signable { names, fields, body }

@@ -139,7 +139,9 @@ impl<'a> Walk<'a> {
         self.token(element.source_location().bytes());
         let name = element.tag_name().to_ascii_lowercase();
         let is_html = element.namespace_uri() == XHTML;
-        if ENCLOSED.contains(&name.as_bytes()) && !element.is_self_closing() {
+        // Of HTML's own elements none closes itself.
+        let is_closed = element.is_self_closing() && matches!(name.as_str(), "svg" | "math");
+        if ENCLOSED.contains(&name.as_bytes()) && !is_closed {
             self.enclosed += 1;
             self.is_frameset |= name == "frameset";
         }

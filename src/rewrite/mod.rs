@@ -14,6 +14,7 @@
 mod charset;
 mod dkim;
 mod dkim_record;
+mod document;
 mod html;
 mod link;
 mod public_url;

@@ -23,8 +23,8 @@ pub(super) struct TextLink {
     pub beside: Range<usize>,
 }
 
-/// All links, ascending.
-pub(super) fn find(text: &[u8]) -> Vec<TextLink> {
+/// All links, ascending. `deletes_space`: a line that ends in a space goes on in the next one, without it.
+pub(super) fn find(text: &[u8], deletes_space: bool) -> Vec<TextLink> {
     let mut links: Vec<TextLink> = Vec::new();
     for separator in memchr::memmem::find_iter(text, b"://") {
         let Some(start) = scheme_start(text, separator) else { continue };
@@ -34,7 +34,7 @@ pub(super) fn find(text: &[u8]) -> Vec<TextLink> {
         let length = text[start..].iter().take_while(|b| is_of_url(**b)).count();
         let span = start..start + length;
         let beside = beside(text, &span);
-        let is_clear = beside.is_some() && is_clear(text, &span);
+        let is_clear = beside.is_some() && is_clear(text, &span, deletes_space);
         let beside = beside.unwrap_or(span.clone());
         links.push(TextLink { span, is_clear, beside });
     }
@@ -60,7 +60,7 @@ fn is_of_url(byte: u8) -> bool {
     byte.is_ascii_graphic() && !matches!(byte, b'<' | b'>' | b'"')
 }
 
-fn is_clear(text: &[u8], span: &Range<usize>) -> bool {
+fn is_clear(text: &[u8], span: &Range<usize>, deletes_space: bool) -> bool {
     let before = span.start.checked_sub(1).map(|at| text[at]);
     let after = text.get(span.end).copied();
     let last = text[span.end - 1];
@@ -69,14 +69,15 @@ fn is_clear(text: &[u8], span: &Range<usize>) -> bool {
         (None | Some(b' ' | b'\t' | b'\r' | b'\n'), None | Some(b' ' | b'\t' | b'\r' | b'\n')) => {
             (last.is_ascii_alphanumeric()
                 || matches!(last, b'/' | b'=' | b'-' | b'_' | b'&' | b'%'))
-                && !may_go_on(text, span)
+                && !may_go_on(text, span, deletes_space)
         }
         _ => false,
     }
 }
 
-/// Whether the line was long enough to be broken at its end, and the next one begins with what could be the rest.
-fn may_go_on(text: &[u8], span: &Range<usize>) -> bool {
+/// Whether the line may have been broken at its end, being long or of a text in which any may, and the next one begins
+/// with what could be the rest.
+fn may_go_on(text: &[u8], span: &Range<usize>, deletes_space: bool) -> bool {
     let rest = &text[span.end..];
     let Some(line_end) = memchr::memchr(b'\n', rest) else { return false };
     if !rest[..line_end].iter().all(|b| matches!(b, b' ' | b'\t' | b'\r')) {
@@ -85,7 +86,7 @@ fn may_go_on(text: &[u8], span: &Range<usize>) -> bool {
     let next = rest.get(line_end + 1).copied();
     let window = &text[span.end.saturating_sub(BROKEN_COLUMNS)..span.end];
     let is_long = memchr::memchr(b'\n', window).is_none() && window.len() == BROKEN_COLUMNS;
-    is_long && next.is_some_and(is_of_url)
+    (is_long || deletes_space) && next.is_some_and(is_of_url)
 }
 
 /// From the start of the line before to the end of the link's own; `None` where lines are so long that they are none.
@@ -110,7 +111,7 @@ mod tests {
     use super::*;
 
     fn check(text: &str, expected: &[(&str, bool)]) {
-        let found = find(text.as_bytes());
+        let found = find(text.as_bytes(), false);
         let found: Vec<_> = found.into_iter().map(|l| (&text[l.span], l.is_clear)).collect();
         assert_eq!(found, expected, "{text:?}");
     }
@@ -127,6 +128,14 @@ mod tests {
         check("<https://a.b\r\nc>", &[("https://a.b", false)]);
         let long = format!("https://a.b/{}", "x".repeat(60));
         check(&format!("{long}\r\nrest"), &[(&long, false)]);
+    }
+
+    #[test]
+    fn a_line_that_goes_on_without_its_space_ends_no_link() {
+        let check = |text: &[u8], expected| assert_eq!(find(text, true)[0].is_clear, expected);
+        check(b"https://a.b/c \r\nd", false);
+        check(b"https://a.b/c\r\n\r\nd", true);
+        check(b"https://a.b/c d", true);
     }
 
     #[test]

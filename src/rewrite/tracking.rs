@@ -5,15 +5,17 @@
 //!
 //! Only the value of a link's `href`, or a link in plain text that is unmistakable, is replaced, and the pixel is put
 //! in once. Doing it twice changes nothing, because what is ours is recognised. A message that must not change, or
-//! that is not understood to its last part, is left as it came: tracking is never worth a message.
+//! that is not understood to its last part, is left as it came: tracking is never worth a message. What was made of an
+//! HTML part is read again, and if a reader would see anything else in it, it is made without the pixel or not at all.
 //! Places are found by `html` and `text`, judged by `link`; what the changes are in the encoded message says
-//! `mime::Content`.
+//! `mime::Content`, and whether the document is the same `document`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::charset::Markup;
+use super::document::{self, Changed};
 use super::html::{self, Anchor, Found};
 use super::link::Judge;
 use super::public_url::PublicUrl;
@@ -149,7 +151,7 @@ impl<'a> Touch<'a> {
                 continue;
             };
             let found = match part.kind {
-                TextKind::Plain => Places::Plain(text::find(&markup.bytes)),
+                TextKind::Plain => Places::Plain(text::find(&markup.bytes, part.deletes_space)),
                 TextKind::Html => {
                     Places::Html(html::find(&markup.bytes).map_err(|_| Untouched::Failed)?)
                 }
@@ -167,7 +169,7 @@ impl<'a> Touch<'a> {
         let mut wants_pixel = self.tracking.opens && !parts.iter().any(|part| self.has_pixel(part));
         for part in &parts {
             let Some(markup) = part.markup() else { continue };
-            let mut edits = match (&part.found, self.tracking.clicks) {
+            let links = match (&part.found, self.tracking.clicks) {
                 (Places::Html(found), true) => self.anchors(part, &markup, found),
                 (Places::Plain(links), true) => self.text_links(part, &markup, links),
                 (Places::Html(_) | Places::Plain(_), false) => Vec::new(),
@@ -176,23 +178,23 @@ impl<'a> Touch<'a> {
                 Places::Html(found) => self.addition(part, found, &markup, wants_pixel),
                 Places::Plain(_) => None,
             };
-            let addition_at = addition
-                .as_ref()
-                .map(|(edit, _)| edits.partition_point(|link| link.span.start <= edit.span.start));
-            let brings_pixel = addition.as_ref().is_some_and(|(_, pixel)| *pixel);
-            if let (Some(at), Some((edit, _))) = (addition_at, addition) {
-                edits.insert(at, edit);
+            if links.is_empty() && addition.is_none() {
+                continue;
             }
-            let links = edits.len() - usize::from(addition_at.is_some());
-            let spliced = part.content.splice(&markup.edits(edits));
-            let lost = spliced.left_out.iter().filter(|index| Some(**index) != addition_at).count();
-            (0..lost).for_each(|_| self.skip(SkipReason::LineTooLong));
-            self.rewritten += u32::try_from(links - lost).unwrap_or(u32::MAX);
-            let has_addition = !addition_at.is_some_and(|at| spliced.left_out.contains(&at));
-            if brings_pixel && has_addition {
+            let made = part.make(&markup, Plan::new(&links, addition.as_ref()));
+            // What is wrong is mostly where the end was thought to be.
+            let without = || part.make(&markup, Plan::new(&links, None));
+            let made = made.or_else(|| addition.as_ref().and_then(|_| without()));
+            let Some(made) = made else {
+                self.skip(SkipReason::PartUnreadable);
+                continue;
+            };
+            (0..made.lost).for_each(|_| self.skip(SkipReason::LineTooLong));
+            self.rewritten += u32::try_from(links.len() - made.lost).unwrap_or(u32::MAX);
+            if made.has_addition && wants_pixel {
                 (self.pixel, wants_pixel) = (true, false);
             }
-            changes.extend(spliced.changes);
+            changes.extend(made.changes);
         }
         let report = TouchReport {
             links: self.links,
@@ -224,27 +226,30 @@ impl<'a> Touch<'a> {
         number
     }
 
-    fn anchors(&mut self, part: &Part<'_>, markup: &Markup<'_>, found: &Found) -> Vec<Edit> {
+    fn anchors(&mut self, part: &Part<'_>, markup: &Markup<'_>, found: &Found) -> Vec<Link> {
         let line_break = part.content.line_break();
-        let mut edits = Vec::new();
+        let mut links = Vec::new();
         for anchor in &found.anchors {
             let number = self.number();
             match self.followed(part, markup, anchor, number) {
-                Ok(url) => edits.push(anchor_edit(markup, anchor, &url, line_break)),
+                Ok((leads, url)) => {
+                    let edit = anchor_edit(markup, anchor, &url, line_break);
+                    links.push(Link { edit, url, leads });
+                }
                 Err(reason) => self.skip(reason),
             }
         }
-        edits
+        links
     }
 
-    /// Our URL for a link of HTML.
+    /// Where a link of HTML leads, and our URL for it.
     fn followed(
         &self,
         part: &Part<'_>,
         markup: &Markup<'_>,
         anchor: &Anchor,
         number: Option<u16>,
-    ) -> Result<String, SkipReason> {
+    ) -> Result<(String, String), SkipReason> {
         let value = markup.text(std::slice::from_ref(&anchor.value));
         let value = html::decoded(&value);
         // A browser drops white space around a URL.
@@ -253,7 +258,8 @@ impl<'a> Touch<'a> {
         let shown = |places: &[Range<usize>]| html::decoded(&markup.text(places)).into_owned();
         Judge::words(&shown(&anchor.text), &shown(&anchor.beside))?;
         let number = number.ok_or(SkipReason::TooMany)?;
-        Ok(self.tracking.public_url.click(&self.tracking.tokens.click(number, url.as_bytes())))
+        let token = self.tracking.tokens.click(number, url.as_bytes());
+        Ok((url.to_owned(), self.tracking.public_url.click(&token)))
     }
 
     fn text_links(
@@ -261,8 +267,8 @@ impl<'a> Touch<'a> {
         part: &Part<'_>,
         markup: &Markup<'_>,
         links: &[text::TextLink],
-    ) -> Vec<Edit> {
-        let mut edits = Vec::new();
+    ) -> Vec<Link> {
+        let mut followed = Vec::new();
         let (mut beside, mut words) = (0..0, Ok(()));
         for link in links {
             let number = self.number();
@@ -276,27 +282,29 @@ impl<'a> Touch<'a> {
             match judged.and(number.ok_or(SkipReason::TooMany)) {
                 Ok(number) => {
                     let token = self.tracking.tokens.click(number, url.as_bytes());
-                    let with = self.tracking.public_url.click(&token).into_bytes();
-                    edits.push(Edit { span: link.span.clone(), with, folded: None });
+                    let ours = self.tracking.public_url.click(&token);
+                    let with = ours.clone().into_bytes();
+                    let edit = Edit { span: link.span.clone(), with, folded: None };
+                    followed.push(Link { edit, url: ours, leads: url.into_owned() });
                 }
                 Err(reason) => self.skip(reason),
             }
         }
-        edits
+        followed
     }
 
-    /// What is put at the end of the body, and whether the pixel is in it.
+    /// What is put at the end of the body.
     fn addition(
         &self,
         part: &Part<'_>,
         found: &Found,
         markup: &Markup<'_>,
         wants_pixel: bool,
-    ) -> Option<(Edit, bool)> {
+    ) -> Option<Addition> {
         let end = found.end?;
         let was_here = found.anchors.iter().any(|anchor| self.is_ours(markup, &anchor.value));
         let wants_honeypot = self.tracking.clicks && self.tracking.honeypot && !was_here;
-        let mut tags: Vec<String> = Vec::new();
+        let (mut tags, mut urls) = (Vec::new(), BTreeSet::new());
         if wants_honeypot {
             let url = self.tracking.public_url;
             let link =
@@ -304,12 +312,14 @@ impl<'a> Touch<'a> {
             tags.push(format!(
                 "<a href=\"{link}\" rel=\"nofollow\" tabindex=\"-1\" aria-hidden=\"true\" style=\"display:none\"></a>"
             ));
+            urls.insert(link);
         }
         if wants_pixel {
             let source = self.tracking.public_url.open(&self.tracking.tokens.open());
             tags.push(format!(
                 "<img src=\"{source}\" alt=\"\" width=\"1\" height=\"1\" style=\"{STYLE}\">"
             ));
+            urls.insert(source);
         }
         if tags.is_empty() {
             return None;
@@ -321,18 +331,102 @@ impl<'a> Touch<'a> {
         let folded =
             folded.replacen(' ', &line_break, 1).replace("\">", &format!("\"{line_break}>"));
         let folded = Some((end..end, folded.into_bytes()));
-        Some((Edit { span: end..end, with, folded }, wants_pixel))
+        Some(Addition { edit: Edit { span: end..end, with, folded }, urls })
     }
 }
 
-/// Takes no room and moves nothing, whatever the style sheet of the message says of pictures.
+/// Takes no room, moves nothing and shows nothing, whatever the style sheet of the message says of pictures: what is
+/// clipped has no shadow and no outline either, and is fetched all the same.
 const STYLE: &str = "display:block!important;position:absolute!important;top:0!important;left:0!important;\
-    width:1px!important;height:1px!important;margin:0!important;padding:0!important;border:0!important";
+    width:1px!important;height:1px!important;min-width:0!important;min-height:0!important;\
+    margin:0!important;padding:0!important;border:0!important;clip:rect(0,0,0,0)!important";
+
+/// One link that is replaced.
+struct Link {
+    edit: Edit,
+    /// Ours.
+    url: String,
+    /// What stood there.
+    leads: String,
+}
+
+/// What is put in, and which URLs are in it.
+struct Addition {
+    edit: Edit,
+    urls: BTreeSet<String>,
+}
+
+/// What is to be done to one part.
+struct Plan {
+    edits: Vec<Edit>,
+    /// Which of them is the addition.
+    addition: Option<usize>,
+    changed: Changed,
+}
+
+impl Plan {
+    fn new(links: &[Link], addition: Option<&Addition>) -> Plan {
+        let mut edits: Vec<Edit> = links.iter().map(|link| link.edit.clone()).collect();
+        let pairs = links.iter().map(|link| (link.url.clone(), link.leads.clone()));
+        let mut changed = Changed { links: pairs.collect(), ..Changed::default() };
+        let at = addition.map(|Addition { edit, urls }| {
+            changed.added.clone_from(urls);
+            let at = edits.partition_point(|link| link.span.start <= edit.span.start);
+            edits.insert(at, edit.clone());
+            at
+        });
+        Plan { edits, addition: at, changed }
+    }
+}
+
+/// What was done to one part.
+struct Made {
+    changes: Changes,
+    /// Links that found no room in their lines.
+    lost: usize,
+    has_addition: bool,
+}
 
 impl Part<'_> {
     fn markup(&self) -> Option<Markup<'_>> {
         Markup::new(&self.content.bytes, self.charset.as_deref())
     }
+
+    /// Makes the changes; `None` if a reader would see anything else in the part then.
+    fn make(&self, markup: &Markup<'_>, mut plan: Plan) -> Option<Made> {
+        let spliced = self.content.splice(&markup.edits(plan.edits));
+        let lost = spliced.left_out.iter().filter(|at| Some(**at) != plan.addition).count();
+        let has_addition = plan.addition.is_some_and(|at| !spliced.left_out.contains(&at));
+        if !has_addition {
+            plan.changed.added.clear();
+        }
+        let is_same = match &self.found {
+            _ if spliced.changes.is_empty() => true,
+            // A text is not more than its lines.
+            Places::Plain(_) => true,
+            Places::Html(found) => {
+                let bytes = self.content.after(&spliced)?;
+                let after = Markup::new(&bytes, self.charset.as_deref())?;
+                has_same_places(found, &after, &plan.changed)
+                    && document::is_same(&markup.whole(), &after.whole(), &plan.changed)
+            }
+        };
+        is_same.then_some(Made { changes: spliced.changes, lost, has_addition })
+    }
+}
+
+/// Whether the same links are found again and what was put in is too: else doing it twice would do more.
+fn has_same_places(found: &Found, after: &Markup<'_>, changed: &Changed) -> bool {
+    let Ok(again) = html::find(&after.bytes) else { return false };
+    let is_added = |place: &Range<usize>| {
+        std::str::from_utf8(&after.bytes[place.clone()])
+            .is_ok_and(|url| changed.added.contains(url))
+    };
+    let links = again.anchors.iter().map(|anchor| &anchor.value);
+    let added = links.chain(&again.pictures).filter(|place| is_added(place)).count();
+    let is_new = |anchor: &&Anchor| is_added(&anchor.value);
+    added == changed.added.len()
+        && again.anchors.len() - again.anchors.iter().filter(is_new).count() == found.anchors.len()
 }
 
 /// The value in its quotes replaced. Our URLs need no escaping and no quotes.

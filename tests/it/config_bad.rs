@@ -68,6 +68,8 @@ fn lay_out(files: &Path, folder: &Path) {
         let made = rcgen::generate_simple_self_signed(vec![format!("{name}.example")]).unwrap();
         put(&folder.join(format!("{name}.crt")), made.cert.pem().as_bytes());
         put(&folder.join(format!("{name}.key")), made.signing_key.serialize_pem().as_bytes());
+        let signing = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+        put(&folder.join(format!("{name}.dkim")), signing.serialize_pem().as_bytes());
     }
     put(&folder.join("open.key"), &fs::read(folder.join("one.key")).unwrap());
     put(&folder.join("not_utf8.secret"), b"caf\xe9\n");

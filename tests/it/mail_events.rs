@@ -10,6 +10,7 @@ use waybill::model::{
 };
 
 use super::support::gateway::{CALLBACK_TOKEN, Gateway, app};
+use super::support::mail_providers::{ProviderCall, call, mailgun_with};
 use super::support::queue::{message, name};
 
 const CHROME: &str = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36";
@@ -31,10 +32,15 @@ async fn claimed(gateway: &Gateway, to: &[&str], by: &str) -> MessageId {
 }
 
 async fn judged(gateway: &Gateway, id: MessageId, recipients: u16) {
+    judged_with(gateway, id, recipients, REPLY).await;
+}
+
+async fn judged_with(gateway: &Gateway, id: MessageId, recipients: u16, reply: &str) {
     let outcome = Outcome::Sent {
-        reply: Reply::new(250, None, REPLY),
+        reply: Reply::new(250, None, reply),
         digest: Digest::of(b"x"),
         parts: Vec::new(),
+        owes_report: false,
     };
     let judgement = Judgement {
         message: id,
@@ -166,7 +172,7 @@ async fn who_complains_or_opts_out_is_not_written_to_by_the_same_sender() {
     let complaint = json!({"RecordType": "SpamComplaint", "MessageID": PROVIDER_ID,
         "Email": "kim@example.org", "BouncedAt": "2020-01-01T00:00:00Z"});
     let change = json!({"RecordType": "SubscriptionChange", "MessageID": PROVIDER_ID, "Origin": "Recipient",
-        "Recipient": "bo@example.org", "SuppressSending": true, "ChangedAt": "2020-01-01T00:00:00Z"});
+        "Recipient": "bo@example.org", "SuppressSending": true, "SuppressionReason": "ManualSuppression", "ChangedAt": "2020-01-01T00:00:00Z"});
     assert_eq!(told(&gateway, &complaint).await, 200);
     assert_eq!(told(&gateway, &change).await, 200);
     let suppressed =
@@ -197,4 +203,152 @@ async fn an_event_that_outruns_its_attempt_is_waited_for() {
     assert_eq!(answer, 200);
     let message = gateway.archive.message(id).unwrap().unwrap();
     assert!(message.recipients[0].delivered_at.is_some());
+}
+
+/// A mail with this Message-ID, which this upstream took with this reply.
+async fn sent_by(gateway: &Gateway, by: &str, message_id: &str, reply: &str) -> MessageId {
+    let mut mail = message("x", &["kim@example.org"]);
+    mail.summary.message_id = Some(message_id.to_owned());
+    let id = gateway.archive.accept(mail).await.unwrap().get();
+    let now = gateway.clock.now();
+    let request =
+        ClaimRequest { message: id, recipients: vec![0], upstream: name(by), rank: 0, now };
+    gateway.archive.claim(request).await.unwrap();
+    judged_with(gateway, id, 1, reply).await;
+    id
+}
+
+async fn make(gateway: &Gateway, provider: &str, made: &ProviderCall) -> u16 {
+    let path = format!("/hooks/{provider}/events{}", made.query);
+    gateway.post(&path, &made.body, &made.headers).await.0
+}
+
+/// Provider, its reply to the message, and how it tells that the message bounced: as its documentation and
+/// the clients that its users have show it.
+fn bounces() -> [(&'static str, &'static str, Value); 5] {
+    let ses = "0102018f2f7c5e1a-1b2c3d4e-02f9-4d12-a87d-dd0099a07f8a-000000";
+    [
+        (
+            "ses",
+            "Ok 0102018f2f7c5e1a-1b2c3d4e-02f9-4d12-a87d-dd0099a07f8a-000000",
+            json!({"eventType": "Bounce", "mail": {"messageId": ses, "destination": ["kim@example.org"]},
+                "bounce": {"bounceType": "Permanent", "bounceSubType": "General", "timestamp": "2020-01-01T00:00:00.000Z",
+                    "bouncedRecipients": [{"emailAddress": "kim@example.org", "action": "failed", "status": "5.1.1",
+                        "diagnosticCode": "smtp; 550 5.1.1 user unknown"}]}}),
+        ),
+        (
+            "sendgrid",
+            "Ok: queued as dDbOpPzJQZqimlFKSEMRUA",
+            json!([{"event": "bounce", "type": "bounce", "email": "kim@example.org", "status": "5.1.1",
+                "reason": "550 5.1.1 unknown", "timestamp": 1_577_836_800, "sg_event_id": "lC0Rc-FuQmKbnxCWxX1jRQ",
+                "sg_message_id": "dDbOpPzJQZqimlFKSEMRUA.filter0077p1las1.21536.5717FC482.0", "bounce_classification": "Invalid Address"},
+                {"event": 7}, 8]),
+        ),
+        (
+            "mailgun",
+            "Great success",
+            json!({"event": "failed", "severity": "permanent", "reason": "bounce", "id": "G9Bn5sl1TC6nu79C8C0bwg",
+                "timestamp": 1_577_836_800.9, "recipient": "kim@example.org",
+                "message": {"headers": {"message-id": "mailgun.1@app.example", "to": "kim@example.org"}},
+                "delivery-status": {"code": 550, "enhanced-code": "5.1.1", "bounce-type": "hard", "message": "5.1.1 unknown", "attempt-no": 1}}),
+        ),
+        (
+            "mailjet",
+            "OK queued as 1ab23cd4-e567-8901-2345-6789f0ab1c2d",
+            json!([7, {"event": "bounce", "time": 1_577_836_800, "MessageID": 19_421_777_835_146_490u64,
+                "Message_GUID": "1ab23cd4-e567-8901-2345-6789f0ab1c2d", "email": "kim@example.org", "blocked": false,
+                "hard_bounce": true, "error_related_to": "recipient", "error": "user unknown", "comment": "550 5.1.1 no"}]),
+        ),
+        (
+            "brevo",
+            "2.0.0 OK: queued as <202001010000.27287306012@smtp-relay.mailin.fr>",
+            json!({"event": "hard_bounce", "email": "kim@example.org", "id": 9_999_999, "ts": 1_577_833_200,
+                "ts_event": 1_577_833_200, "ts_epoch": 1_577_836_800_000u64, "reason": " RecipientError: 550 5.1.1 unknown",
+                "message-id": "<202001010000.27287306012@smtp-relay.mailin.fr>"}),
+        ),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_provider_is_matched_by_what_its_own_reply_says() {
+    let dir = tempfile::tempdir().unwrap();
+    let gateway = gateway(&dir).await;
+    for (provider, reply, event) in bounces() {
+        let ours = format!("{provider}.1@app.example");
+        let id = sent_by(&gateway, provider, &ours, reply).await;
+        let before = sent_by(&gateway, provider, &format!("{provider}.2@app.example"), "Ok").await;
+        // The same call again changes nothing.
+        for _ in 0..2 {
+            let made = call(provider, &event, gateway.clock.now());
+            assert_eq!(make(&gateway, provider, &made).await, 200, "{provider}");
+        }
+        assert!(is_failed(&gateway, id, 0), "{provider}");
+        assert!(!is_failed(&gateway, before, 0), "{provider}");
+        let events = gateway.archive.events(id, None, 100).unwrap().items;
+        let bounced: Vec<_> = events.iter().filter(|e| e.kind == EventKind::Bounced).collect();
+        assert_eq!(bounced.len(), 1, "{provider}");
+        assert!(bounced[0].reply.as_ref().unwrap().contains("5.1.1"), "{provider}");
+        assert_eq!(bounced[0].at.to_string().get(..16), Some("2020-01-01T00:00"), "{provider}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_told_before_a_restart_is_known_after_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut known = Vec::new();
+    let house = gateway(&dir).await;
+    for (provider, reply, event) in bounces() {
+        let id = sent_by(&house, provider, &format!("{provider}.1@app.example"), reply).await;
+        let made = call(provider, &event, house.clock.now());
+        assert_eq!(make(&house, provider, &made).await, 200, "{provider}");
+        known.push((id, provider, made, house.archive.events(id, None, 100).unwrap().items.len()));
+    }
+    house.stop().await;
+    let house = gateway(&dir).await;
+    for (id, provider, made, events) in known {
+        assert_eq!(make(&house, provider, &made).await, 200, "{provider}");
+        assert_eq!(house.archive.events(id, None, 100).unwrap().items.len(), events, "{provider}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_of_mailgun_proves_one_call_also_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let house = gateway(&dir).await;
+    let id = sent_by(&house, "mailgun", "mailgun.1@app.example", "Great success").await;
+    let told = |event: &str, id: &str| {
+        json!({"event": event, "id": id, "timestamp": 1_577_836_800.9, "recipient": "kim@example.org",
+            "message": {"headers": {"message-id": "mailgun.1@app.example"}}})
+    };
+    let now = house.clock.now();
+    let seen = mailgun_with("token-1", &told("delivered", "a"), now);
+    // Whoever saw it puts another event beside its token.
+    let forged = mailgun_with("token-1", &told("complained", "b"), now);
+    assert_eq!(make(&house, "mailgun", &seen).await, 200);
+    assert_eq!(make(&house, "mailgun", &forged).await, 403);
+    house.stop().await;
+    let house = gateway(&dir).await;
+    assert_eq!(make(&house, "mailgun", &forged).await, 403);
+    assert_eq!(make(&house, "mailgun", &seen).await, 200);
+    let events = house.archive.events(id, None, 100).unwrap().items;
+    let of = |kind| events.iter().filter(|event| event.kind == kind).count();
+    assert_eq!((of(EventKind::Delivered), of(EventKind::Complained)), (1, 0));
+    // With a token of its own it is believed.
+    let other = mailgun_with("token-2", &told("complained", "b"), now);
+    assert_eq!(make(&house, "mailgun", &other).await, 200);
+    let events = house.archive.events(id, None, 100).unwrap().items;
+    assert!(events.iter().any(|event| event.kind == EventKind::Complained));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delay_is_told_and_ends_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let gateway = gateway(&dir).await;
+    let id = sent(&gateway, &["kim@example.org"]).await;
+    assert_eq!(told(&gateway, &bounce("Transient", "kim@example.org")).await, 200);
+    let message = gateway.archive.message(id).unwrap().unwrap();
+    assert_eq!(message.status(), Status::Sent);
+    let events = gateway.archive.events(id, None, 100).unwrap().items;
+    assert!(events.iter().any(|event| event.kind == EventKind::Deferred));
+    assert!(gateway.archive.suppressions(None, None, None, 10).unwrap().items.is_empty());
 }

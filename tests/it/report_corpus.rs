@@ -8,7 +8,7 @@ use waybill::model::Mailbox;
 use waybill::report::{self, Class, Finding};
 
 /// Part of a file's name, who is meant (empty where the provider hides it), and the class.
-const EXPECTED: [(&str, &str, Class); 24] = [
+const EXPECTED: [(&str, &str, Class); 42] = [
     ("chatmail+core/test-data_message_dsn_relayed.eml", "anon_2@gmx.at", Class::Delivered),
     ("chatmail+core/test-data_message_gmail_ndn.eml", "assidhfaaspocwaeofi@gmail.com", Class::Hard),
     ("chatmail+core/test-data_message_gmx_ndn.eml", "snaerituhaeirns@gmail.com", Class::Hard),
@@ -49,6 +49,75 @@ const EXPECTED: [(&str, &str, Class); 24] = [
         Class::Soft,
     ),
     ("Webklex+php-imap/messages_example_bounce.eml", "ding@ding.de", Class::Soft),
+    ("albertito+chasquid/t-05-null_address_expected_dsr.000.eml", "fail@testserver", Class::Hard),
+    (
+        "chatmail+core/test-data_message_gmail_ndn_group.eml",
+        "assidhfaaspocwaeofi@gmail.com",
+        Class::Hard,
+    ),
+    ("chatmail+core/test-data_message_testrun_ndn_2.eml", "bob@example.org", Class::Hard),
+    (
+        "jhillyerd+enmime/dsn_testdata_dsn_with_multipart_alternative.raw.eml",
+        "non-existing@example.com",
+        Class::Hard,
+    ),
+    ("mailgun+flanker/fixtures_messages_bounce_delayed.eml", "foo@example.com", Class::Soft),
+    (
+        "mailgun+flanker/fixtures_messages_bounce_delayed-broken.eml",
+        "demo@example.com",
+        Class::Soft,
+    ),
+    (
+        "mailgun+flanker/fixtures_messages_bounce_gmail-invalid-address.eml",
+        "awfawfawfawfawfaw@someserverhere.com",
+        Class::Hard,
+    ),
+    (
+        "mailgun+flanker/fixtures_messages_bounce_zed.eml.000.eml",
+        "asdfasdfasdfasdfasdfasdfewrqertrtyrthsfgdfgadfqeadvxzvz@gmail.com",
+        Class::Hard,
+    ),
+    (
+        "mikel+mail/fixtures_emails_mime_emails_raw_email_with_mimepart_without_content_type.eml",
+        "larose.julie@courrier.uqam.ca",
+        Class::Delayed,
+    ),
+    (
+        "mikel+mail/fixtures_emails_multipart_report_emails_multi_address_bounce1.eml",
+        "bbbbvhvbbvkjbhfbvbvjhb@gmail.com",
+        Class::Hard,
+    ),
+    (
+        "mikel+mail/fixtures_emails_multipart_report_emails_multipart_report_multiple_status.eml",
+        "u@ci.com",
+        Class::Soft,
+    ),
+    (
+        "python+cpython/Lib_test_test_email_data_msg_16.txt.eml",
+        "jangel1@cougar.noc.ucla.edu",
+        Class::Soft,
+    ),
+    ("python+cpython/Lib_test_test_email_data_msg_43.txt.eml", "xxxxxxx@dot.ca.gov", Class::Soft),
+    ("stalwartlabs+stalwart/resources_smtp_dsn_failure.eml", "foobar@example.org", Class::Hard),
+    ("stalwartlabs+stalwart/resources_smtp_dsn_mixed.eml", "foobar@example.org", Class::Hard),
+    ("stalwartlabs+stalwart/resources_smtp_reports_arf3.eml", "user@example.com", Class::Unknown),
+    (
+        "stalwartlabs+stalwart/resources_smtp_reports_arf4.eml",
+        "address@myotherdomain.name",
+        Class::Unknown,
+    ),
+    (
+        "stalwartlabs+stalwart/resources_smtp_reports_arf5.eml",
+        "someuser@receiver.example",
+        Class::Unknown,
+    ),
+];
+
+/// Bounces of which only the title is left.
+const TITLES: [&str; 3] = [
+    "php-mime-mail-parser+php-mime-mail-parser/mails_failure.eml",
+    "Webklex+php-imap/messages_issue-462.eml",
+    "jhillyerd+enmime/mail_multipart-wo-boundary.raw.eml",
 ];
 
 fn found(raw: &[u8]) -> Option<(Vec<Mailbox>, Class)> {
@@ -76,4 +145,31 @@ fn real_reports_name_the_recipient_and_the_class() {
         let first = recipients.first().map(ToString::to_string).unwrap_or_default();
         assert_eq!((first.as_str(), found), (recipient, class), "{name}");
     }
+}
+
+#[test]
+fn ordinary_mail_is_never_taken_for_a_report() {
+    let Some(folder) = std::env::var_os("WAYBILL_CORPUS").map(PathBuf::from) else {
+        eprintln!("skipped: WAYBILL_CORPUS names no folder");
+        return;
+    };
+    let mut ordinary = 0;
+    for place in std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()) {
+        let Ok(files) = std::fs::read_dir(&place) else { continue };
+        for file in files.map(|entry| entry.unwrap().path()) {
+            let name = file.strip_prefix(&folder).unwrap().to_string_lossy().into_owned();
+            let is_report = EXPECTED.iter().any(|(report, ..)| *report == name);
+            if is_report || TITLES.contains(&name.as_str()) {
+                continue;
+            }
+            ordinary += 1;
+            let finding = report::read(&std::fs::read(&file).unwrap()).map(|found| found.finding);
+            let is_taken = matches!(
+                finding,
+                Some(Finding::Delivery(_) | Finding::Disposition(_) | Finding::Feedback(_))
+            );
+            assert!(!is_taken, "{name}: {finding:?}");
+        }
+    }
+    assert!(ordinary > 500, "{ordinary}");
 }

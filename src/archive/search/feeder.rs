@@ -55,8 +55,6 @@ const NICENESS: i32 = 10;
 const MAX_REBUILDS: usize = 3;
 /// Room on the disk that the index leaves free beside the reserve for mail.
 const SPARE_BYTES: u64 = 256 << 20;
-/// The records are looked at again so often, whatever was told: the net below the journal.
-const IDLE_PAUSE: Duration = Duration::from_secs(1);
 /// How often it looks whether there is room again.
 const SPACE_PAUSE: Duration = Duration::from_secs(20);
 
@@ -246,8 +244,7 @@ impl Feeder {
                 Fed::Part => true,
                 Fed::All => false,
             };
-            let is_shown = self.shared.watermark() >= index.watermark.message;
-            if index.is_merging() || !is_shown {
+            if index.is_merging() {
                 self.publish(&mut index)?;
             }
             if !is_behind {
@@ -434,7 +431,7 @@ impl Feeder {
                 },
             }
         };
-        let news = wait(news, Some(if is_merging { MERGE_PAUSE } else { IDLE_PAUSE }));
+        let news = wait(news, is_merging.then_some(MERGE_PAUSE));
         self.journal = journal;
         match news {
             None | Some(News::Wanted) => true,

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::*;
@@ -62,7 +63,8 @@ pub(in crate::archive) fn folded(text: &str) -> String {
 fn scan(archive: &Archive, q: &str) -> Vec<MessageId> {
     let view = archive.inner.search.view.swap(None);
     let found = find(archive, q, SearchOrder::Newest, 50);
-    archive.inner.search.view.store(view);
+    // What the feeder has shown meanwhile stays.
+    archive.inner.search.view.compare_and_swap(&None::<Arc<View>>, view);
     found
 }
 

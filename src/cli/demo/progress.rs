@@ -18,7 +18,7 @@ use crate::daemon::Addresses;
 use crate::model::{Cause, Direction, Medium, MessageId, RecipientState, Secret};
 
 /// Messages in the list, and recipients of each.
-const SHOWN: usize = 16;
+const SHOWN: usize = 20;
 const MAX_RECIPIENTS: usize = 3;
 /// The list is drawn again no more often than this, so that the terminal stays readable.
 const REDRAW: Duration = Duration::from_millis(200);

@@ -41,6 +41,10 @@ impl Provider for GatewayApiUpstream {
         let sms = outbound.sms;
         let msisdn = match &sms.destination {
             Destination::Number(number) => number.digits().parse::<u64>(),
+            Destination::ShortCode(digits) if digits.starts_with('0') => {
+                // Its recipients are numbers of JSON, which would lose the zero.
+                return Err(String::from("GatewayAPI takes no short code that begins with 0"));
+            }
             Destination::ShortCode(digits) => digits.parse(),
             Destination::Opaque(_) => return Err(String::from("GatewayAPI reaches numbers only")),
         };
@@ -344,6 +348,8 @@ mod tests {
     fn a_message_goes_upstream_whole() {
         let mut wrong = sms("whatsapp:+4512345678");
         assert!(sent(&wrong).is_err());
+        assert_eq!(sent(&sms("1204")).unwrap()["recipients"], json!([{"msisdn": 1204}]));
+        assert!(sent(&sms("078")).unwrap_err().contains("begins with 0"));
         wrong = sms("+4512345678");
         wrong.originator = Originator::parse("whatsapp:+4512345678");
         assert!(sent(&wrong).is_err());

@@ -55,9 +55,16 @@ impl Provider for VonageUpstream {
     }
 
     fn judge(&self, response: &Response<Bytes>) -> Judgement {
-        match serde_json::from_slice::<Submitted>(response.body()) {
+        let judgement = match serde_json::from_slice::<Submitted>(response.body()) {
             Ok(submitted) if !submitted.messages.is_empty() => judge_elements(&submitted.messages),
-            Ok(_) | Err(_) => judge_status(response),
+            Ok(_) | Err(_) => return judge_status(response),
+        };
+        match judgement {
+            // Something on the way says that it failed, the API that it took the message.
+            Judgement::Accepted { text, .. } if !response.status().is_success() => {
+                Judgement::Unclear { text: format!("HTTP {}: {text}", response.status()) }
+            }
+            judgement => judgement,
         }
     }
 
@@ -367,6 +374,11 @@ mod tests {
             assert!(matches!(judged(200, body), Judgement::Unclear { .. }), "{body}");
         }
         assert!(matches!(judged(504, ""), Judgement::Unclear { .. }));
+        let taken = r#"{"messages": [{"status": "0", "message-id": "0A"}]}"#;
+        assert!(matches!(judged(200, taken), Judgement::Accepted { .. }));
+        for status in [302, 404, 500, 502] {
+            assert!(matches!(judged(status, taken), Judgement::Unclear { .. }), "{status}");
+        }
     }
 
     #[test]

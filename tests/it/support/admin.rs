@@ -276,7 +276,10 @@ impl Gateway {
         let reply = Reply::new(250, None, "2.0.0 queued as 4X");
         let judgement = Judgement {
             message: id,
-            outcomes: vec![(recipient, Outcome::Sent { reply, digest, parts: Vec::new() })],
+            outcomes: vec![(
+                recipient,
+                Outcome::Sent { reply, digest, parts: Vec::new(), owes_report: false },
+            )],
             touch: None,
             is_last_upstream: true,
             hold_unknown: false,

@@ -17,7 +17,6 @@ use waybill::archive::{
     Acceptance, Archive, ArchiveError, ArchiveSettings, ClaimRequest, Client, Judgement, Message,
     MessagePolicy, NewRecipient, StagingLimits, Summary,
 };
-use waybill::events::{EventSource, Proof};
 use waybill::feedback::{Caller, FeedbackState, router};
 use waybill::flow::{Flow, Flows};
 use waybill::intake::{Intake, KeywordSettings};
@@ -43,6 +42,7 @@ use waybill::sms::proof::ProofKey;
 use waybill::sms::provider::ProviderCallbacks;
 use waybill::sms::{ProviderProtocol, provider};
 
+use super::mail_providers;
 use super::queue::now;
 use super::sms::{DESTINATION, ORIGINATOR, sms_to};
 
@@ -198,12 +198,7 @@ impl Gateway {
             (UpstreamName::parse("far").unwrap(), caller(&["192.0.2.0/24"])),
         ]);
         let time = clock.clone();
-        let told =
-            |token: &str| EventSource::Postmark { proof: Proof::Token(Secret::new(token.into())) };
-        let events = HashMap::from([
-            (UpstreamName::parse("mail").unwrap(), told(CALLBACK_TOKEN)),
-            (UpstreamName::parse("other-mail").unwrap(), told("another")),
-        ]);
+        let events = mail_providers::sources();
         archive.keep_reply_ids_of(events.keys().cloned());
         let state = FeedbackState {
             archive: archive.clone(),
@@ -215,7 +210,7 @@ impl Gateway {
             keywords,
             tokens: tokens(),
             events,
-            fetch: Arc::new(|_| Box::pin(async { Err("nothing is fetched here".into()) })),
+            fetch: mail_providers::fetch(),
             anonymize_ip: true,
             trusted_proxies: vec!["127.0.0.2/32".parse().unwrap()],
             clock: Arc::new(move || time.now()),
@@ -322,6 +317,7 @@ impl Gateway {
             reply: Reply::new(201, None, "queued"),
             digest: Digest::of(b"request"),
             parts,
+            owes_report: false,
         };
         let judgement = Judgement {
             message: id,

@@ -190,9 +190,7 @@ impl Sink {
                 });
                 let (script, record) = (script.clone(), shared.clone());
                 sessions.spawn(async move {
-                    let guard = OpenGuard(record.clone());
                     Session::open(stream, script, record, number).await;
-                    drop(guard);
                 });
             }
         });
@@ -238,6 +236,8 @@ struct Session {
     /// A second handle to the socket, for the RST.
     control: Option<TcpStream>,
     script: Arc<Mutex<Script>>,
+    /// Until the client says goodbye or the session ends.
+    open: Option<OpenGuard>,
     record: Arc<watch::Sender<Record>>,
     number: usize,
     input: Vec<u8>,
@@ -263,6 +263,7 @@ impl Session {
             stream: Box::new(TcpStream::from_std(std).unwrap()),
             control: Some(control),
             script,
+            open: Some(OpenGuard(record.clone())),
             record,
             number,
             input: Vec::new(),
@@ -356,6 +357,8 @@ impl Session {
                 self.answer(line, "250 2.0.0 Ok").await.map(|_| ())
             }
             "QUIT" => {
+                // Whoever reads the reply may open another at once.
+                self.open = None;
                 self.answer(line, "221 2.0.0 Bye").await?;
                 Err(Over)
             }

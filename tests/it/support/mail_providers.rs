@@ -1,0 +1,136 @@
+//! Mail providers that tell of events: what proves their calls, and calls that are proven.
+//!
+//! The forms are those of their documentation: Amazon SNS "Parsing Amazon SNS message formats" and Amazon
+//! SES "Contents of event data that Amazon SES publishes to Amazon SNS", Twilio SendGrid "Event Webhook
+//! Security Features", Mailgun "Securing webhooks", Postmark "Webhooks overview", Mailjet "Event API:
+//! real-time notifications", Brevo "Secure webhook calls".
+
+use std::collections::HashMap;
+use std::sync::OnceLock;
+
+use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair, RSA_PKCS1_SHA256, RsaKeyPair,
+};
+use aws_lc_rs::{hmac, signature};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use serde_json::{Value, json};
+use waybill::events::{EventSource, Proof, SendGridKey, Topic};
+use waybill::feedback::Fetch;
+use waybill::model::{Secret, Timestamp, UpstreamName};
+
+use super::gateway::CALLBACK_TOKEN;
+
+const ARN: &str = "arn:aws:sns:eu-west-1:123456789012:waybill";
+const CERTIFICATE_URL: &str =
+    "https://sns.eu-west-1.amazonaws.com/SimpleNotificationService-0123456789abcdef.pem";
+const MAILGUN_KEY: &str = "key-that-signs-webhooks";
+
+/// A call: its query, its further header lines and its body.
+pub struct ProviderCall {
+    pub query: String,
+    pub headers: String,
+    pub body: String,
+}
+
+fn amazon() -> &'static (String, RsaKeyPair) {
+    static SIGNER: OnceLock<(String, RsaKeyPair)> = OnceLock::new();
+    SIGNER.get_or_init(|| {
+        let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).unwrap();
+        let names = vec!["sns.amazonaws.com".into()];
+        let certificate = rcgen::CertificateParams::new(names).unwrap().self_signed(&pair).unwrap();
+        (certificate.pem(), RsaKeyPair::from_pkcs8(&pair.serialize_der()).unwrap())
+    })
+}
+
+fn sendgrid() -> &'static EcdsaKeyPair {
+    static SIGNER: OnceLock<EcdsaKeyPair> = OnceLock::new();
+    SIGNER.get_or_init(|| EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).unwrap())
+}
+
+/// One upstream of each provider, by its name.
+pub fn sources() -> HashMap<UpstreamName, EventSource> {
+    let proof = || Proof::Token(Secret::new(CALLBACK_TOKEN.into()));
+    let public: PublicKeyX509Der = sendgrid().public_key().as_der().unwrap();
+    let key = SendGridKey::parse(&BASE64_STANDARD.encode(public.as_ref())).unwrap();
+    let sources = [
+        ("ses", EventSource::Ses { topic: Topic::parse(ARN).unwrap() }),
+        ("sendgrid", EventSource::SendGrid { key }),
+        ("mailgun", EventSource::Mailgun { key: Secret::new(MAILGUN_KEY.into()) }),
+        ("mailjet", EventSource::Mailjet { proof: proof() }),
+        ("brevo", EventSource::Brevo { proof: proof() }),
+        ("mail", EventSource::Postmark { proof: proof() }),
+        (
+            "other-mail",
+            EventSource::Postmark { proof: Proof::Token(Secret::new("another".into())) },
+        ),
+    ];
+    sources.into_iter().map(|(name, of)| (UpstreamName::parse(name).unwrap(), of)).collect()
+}
+
+/// What lies at Amazon's, and nothing else.
+pub fn fetch() -> Fetch {
+    std::sync::Arc::new(|url| {
+        Box::pin(async move {
+            match url.as_str() {
+                CERTIFICATE_URL => Ok(Bytes::from_static(amazon().0.as_bytes())),
+                _ => Err("nothing else is fetched here".into()),
+            }
+        })
+    })
+}
+
+/// A proven call that tells this.
+pub fn call(provider: &str, event: &Value, now: Timestamp) -> ProviderCall {
+    let body = event.to_string();
+    let by_token = |body| ProviderCall {
+        query: format!("?token={CALLBACK_TOKEN}"),
+        headers: String::new(),
+        body,
+    };
+    match provider {
+        "ses" => sns(&body),
+        "sendgrid" => signed_by_sendgrid(body),
+        "mailgun" => mailgun_with("8e27c6b7b1c6b5a6f0a8d2c14e27c6b7b1c6b5a6f0a8d2c14e", event, now),
+        _ => by_token(body),
+    }
+}
+
+fn sns(message: &str) -> ProviderCall {
+    let mut call = json!({"Type": "Notification", "MessageId": "22b80b92-fdea-4c2c-8f9d-bdfb0c7bf324",
+        "TopicArn": ARN, "Message": message, "Timestamp": "2026-03-02T00:54:06.655Z",
+        "SignatureVersion": "2", "SigningCertURL": CERTIFICATE_URL});
+    let names = ["Message", "MessageId", "Timestamp", "TopicArn", "Type"];
+    let lines = names.map(|name| format!("{name}\n{}\n", call[name].as_str().unwrap()));
+    let pair = &amazon().1;
+    let mut octets = vec![0; pair.public_modulus_len()];
+    let random = SystemRandom::new();
+    let padding: &'static dyn signature::RsaEncoding = &RSA_PKCS1_SHA256;
+    pair.sign(padding, &random, lines.concat().as_bytes(), &mut octets).unwrap();
+    call["Signature"] = BASE64_STANDARD.encode(octets).into();
+    ProviderCall { query: String::new(), headers: String::new(), body: call.to_string() }
+}
+
+fn signed_by_sendgrid(body: String) -> ProviderCall {
+    let at = "1772409600";
+    let text = [at.as_bytes(), body.as_bytes()].concat();
+    let signature = BASE64_STANDARD.encode(sendgrid().sign(&SystemRandom::new(), &text).unwrap());
+    let headers = format!(
+        "X-Twilio-Email-Event-Webhook-Signature: {signature}\r\nX-Twilio-Email-Event-Webhook-Timestamp: {at}\r\n"
+    );
+    ProviderCall { query: String::new(), headers, body }
+}
+
+/// With a token of one's choice.
+pub fn mailgun_with(token: &str, event: &Value, now: Timestamp) -> ProviderCall {
+    let at = (now.as_millis() / 1000).to_string();
+    let key = hmac::Key::new(hmac::HMAC_SHA256, MAILGUN_KEY.as_bytes());
+    let tag = hmac::sign(&key, format!("{at}{token}").as_bytes());
+    let digits: String = tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let signature = json!({"timestamp": at, "token": token, "signature": digits});
+    let body = json!({"signature": signature, "event-data": event}).to_string();
+    ProviderCall { query: String::new(), headers: String::new(), body }
+}
