@@ -45,7 +45,7 @@ pub(super) async fn react(sink: &SmtpSink, answers: &Answers) {
     let mut seen = 0;
     loop {
         received.borrow_and_update();
-        for message in sink.messages().into_iter().filter(|message| message.number > seen) {
+        for message in sink.messages().into_iter().filter(move |message| message.number > seen) {
             // More are kept than arrive between two looks.
             seen = seen.max(message.number);
             for recipient in message.recipients.clone() {
