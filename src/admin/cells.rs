@@ -9,15 +9,15 @@
 //! UTF-8 without a byte order mark, as the media type says: a program would take the mark for a part
 //! of the first name (RFC 3629 §6).
 
-use crate::archive::Message;
-use crate::model::RecipientState;
+use crate::archive::{Message, Recipient};
+use crate::model::{Cause, Engagement, RecipientState, Timestamp};
 
 /// Recipients whose addresses stand in their cell; the next column says how many there are.
 const MAX_ADDRESSES: u16 = 100;
 /// What spreadsheets take of a cell.
 const MAX_CELL_CHARS: usize = 32_000;
 
-const COLUMNS: [&str; 23] = [
+const COLUMNS: [&str; 34] = [
     "id",
     "accepted_at",
     "channel",
@@ -41,6 +41,17 @@ const COLUMNS: [&str; 23] = [
     "message_id",
     "resend_of",
     "deleted_at",
+    "delivered_count",
+    "bounced_count",
+    "read_count",
+    "opened_count",
+    "opened_at",
+    "opens",
+    "automated_opens",
+    "clicked_count",
+    "clicked_at",
+    "clicks",
+    "automated_clicks",
 ];
 
 /// The first row: the names of the columns.
@@ -73,42 +84,70 @@ pub(super) fn row(text: &mut String, message: &Message) {
     fn word(value: Option<impl ToString>) -> String {
         value.map(|value| value.to_string()).unwrap_or_default()
     }
-    line(
-        text,
-        [
-            message.id.to_string(),
-            message.accepted_at.to_string(),
-            message.channel().as_str().to_owned(),
-            message.direction.as_str().to_owned(),
-            message.status().as_str().to_owned(),
-            message.app.to_string(),
-            word(name),
-            word(sender),
-            word(message.medium.sender()),
-            addresses.join("; "),
-            message.recipients.len().to_string(),
-            sent_at.clone().count().to_string(),
-            word(sent_at.max()),
-            word(message.summary.subject.as_ref()),
-            message.summary.preview.clone(),
-            references.join("; "),
-            word(message.tag.as_ref()),
-            message.size_bytes.to_string(),
-            word(message.medium.sms().map(|sms| sms.segments)),
-            attachments.join("; "),
-            word(message.summary.message_id.as_ref()),
-            word(message.resend_of),
-            word(message.deleted_at),
-        ],
-    );
+    let known = [
+        message.id.to_string(),
+        message.accepted_at.to_string(),
+        message.channel().as_str().to_owned(),
+        message.direction.as_str().to_owned(),
+        message.status().as_str().to_owned(),
+        message.app.to_string(),
+        word(name),
+        word(sender),
+        word(message.medium.sender()),
+        addresses.join("; "),
+        message.recipients.len().to_string(),
+        sent_at.clone().count().to_string(),
+        word(sent_at.max()),
+        word(message.summary.subject.as_ref()),
+        message.summary.preview.clone(),
+        references.join("; "),
+        word(message.tag.as_ref()),
+        message.size_bytes.to_string(),
+        word(message.medium.sms().map(|sms| sms.segments)),
+        attachments.join("; "),
+        word(message.summary.message_id.as_ref()),
+        word(message.resend_of),
+        word(message.deleted_at),
+    ];
+    line(text, known.into_iter().chain(afterwards(message)));
 }
 
-fn line<const N: usize>(text: &mut String, cells: [String; N]) {
-    for (index, cell) in cells.iter().enumerate() {
+/// What became of it after it left: of recipients how many, of persons' first times when, and of hits all.
+fn afterwards(message: &Message) -> [String; 11] {
+    let of = |is: fn(&Recipient) -> bool| {
+        message.recipients.iter().filter(|recipient| is(recipient)).count().to_string()
+    };
+    let sum = |hits: fn(&Engagement) -> u64| {
+        let all = message.recipients.iter().map(|recipient| hits(&recipient.engagement));
+        all.fold(0, u64::saturating_add).to_string()
+    };
+    let first = |at: fn(&Engagement) -> Option<Timestamp>| {
+        let all = message.recipients.iter().filter_map(|recipient| at(&recipient.engagement));
+        all.min().map(|at| at.to_string()).unwrap_or_default()
+    };
+    [
+        of(|recipient| recipient.delivered_at.is_some()),
+        of(|recipient| {
+            matches!(recipient.state, RecipientState::Failed { cause: Cause::Bounced { .. }, .. })
+        }),
+        of(|recipient| recipient.engagement.read_at.is_some()),
+        of(|recipient| recipient.engagement.is_opened()),
+        first(|seen| seen.opened_at),
+        sum(|seen| seen.opens),
+        sum(|seen| seen.automated_opens),
+        of(|recipient| recipient.engagement.is_clicked()),
+        first(|seen| seen.clicked_at),
+        sum(|seen| seen.clicks),
+        sum(|seen| seen.automated_clicks),
+    ]
+}
+
+fn line(text: &mut String, cells: impl IntoIterator<Item = String>) {
+    for (index, cell) in cells.into_iter().enumerate() {
         if index > 0 {
             text.push(',');
         }
-        add_cell(text, cell);
+        add_cell(text, &cell);
     }
     text.push_str("\r\n");
 }

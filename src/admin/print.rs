@@ -21,7 +21,7 @@ use super::state::AdminState;
 use super::streamed::{Cut, Feed, streamed};
 use super::threads::{self, Item, Spot};
 use crate::account::{AppScope, Identity};
-use crate::archive::{Message, MessageNote, ThreadEntry};
+use crate::archive::{Message, MessageNote, Tally, ThreadEntry};
 use crate::mime;
 use crate::model::{Direction, EventKind, MessageId, Reference};
 
@@ -197,6 +197,9 @@ fn message(page: &mut String, message: &Message, text: &str) {
         escaped(&shown.join(", ")),
         message.status().as_str(),
     );
+    if let Some(words) = seen(message) {
+        let _ = writeln!(page, "<p>{words}</p>");
+    }
     for attachment in &message.summary.attachments {
         let name = attachment.filename.as_deref().unwrap_or("(without a name)");
         let size = attachment.size_bytes;
@@ -205,6 +208,23 @@ fn message(page: &mut String, message: &Message, text: &str) {
     let cut: String = text.chars().take(MAX_TEXT_CHARS).collect();
     let dots = if cut.len() < text.len() { " …" } else { "" };
     let _ = writeln!(page, "<pre>{}{dots}</pre>\n<p>{}</p></article>", escaped(&cut), message.id);
+}
+
+/// Who is known to have had it in front of them, in numbers of recipients.
+fn seen(message: &Message) -> Option<String> {
+    let tally = Tally::of(message);
+    let by_people = tally.opened.saturating_add(tally.clicked);
+    let by_machines = tally.opened_by_machines.saturating_add(tally.clicked_by_machines);
+    (by_people.saturating_add(by_machines) > 0).then(|| {
+        format!(
+            "Opened by {} and clicked by {} of {} recipients; by machines: opened for {}, clicked for {}",
+            tally.opened,
+            tally.clicked,
+            tally.recipients,
+            tally.opened_by_machines,
+            tally.clicked_by_machines,
+        )
+    })
 }
 
 fn entry(page: &mut String, entry: &ThreadEntry) {

@@ -63,7 +63,7 @@ struct NumbersView {
     stopped: u64,
     failed: u64,
     delivered: u64,
-    /// By people, as far as can be known.
+    /// By people, as far as can be known; a read receipt counts as well.
     opened: u64,
     /// The same of links.
     clicked: u64,

@@ -135,6 +135,8 @@ struct RecipientView {
     automated_clicks: u64,
     /// With what it was opened: `Apple Mail on iPhone`.
     device: Option<String>,
+    /// The reader's program confirmed that the message was shown.
+    read_at: Option<String>,
     /// Only where one message is asked for; `null` for mail that is not tracked.
     tracking: Option<TrackingView>,
 }
@@ -384,6 +386,7 @@ impl RecipientView {
             clicks: seen.clicks,
             automated_clicks: seen.automated_clicks,
             device: seen.device.clone(),
+            read_at: seen.read_at.map(time),
             tracking: None,
         }
     }

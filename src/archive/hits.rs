@@ -180,6 +180,20 @@ impl Archive {
     }
 }
 
+/// Notes that a read receipt came. The event of the receipt tells it.
+pub(super) fn note_read(
+    batch: &Batch<'_>,
+    id: MessageId,
+    recipient: u16,
+    at: Timestamp,
+) -> Result<(), Failure> {
+    let key = (id.as_u128(), recipient);
+    let mut traces = batch.transaction.open_table(TRACES)?;
+    let was = traces.get(key)?.map(|bytes| StoredTrace::decode(bytes.value())).transpose()?;
+    traces.insert(key, &was.unwrap_or_default().read(at).encode()[..])?;
+    Ok(())
+}
+
 /// Notes the number by which the tokens of a tracked mail will name it.
 pub(super) fn track(batch: &Batch<'_>, sequence: Sequence, id: MessageId) -> Result<(), Failure> {
     batch.transaction.open_table(TRACKED)?.insert(sequence.0, id.as_u128())?;
@@ -212,8 +226,8 @@ impl Traces {
             let Ok(trace) = StoredTrace::decode(bytes.value()) else { continue };
             let mark: &mut (bool, bool) = marks.entry(key.value().0).or_default();
             let sum = trace.engagement();
-            mark.0 |= sum.opened_at.is_some();
-            mark.1 |= sum.clicked_at.is_some();
+            mark.0 |= sum.is_opened();
+            mark.1 |= sum.is_clicked();
         }
         Ok(marks)
     }

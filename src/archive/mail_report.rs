@@ -6,6 +6,7 @@
 
 use redb::{ReadableDatabase, ReadableTable};
 
+use super::hits;
 use super::index::Term;
 use super::message::Message;
 use super::read::Reader;
@@ -150,6 +151,9 @@ fn record(batch: &mut Batch<'_>, report: &MailReport) -> Result<Reported, Failur
         return Ok(Reported::Unchanged(id));
     }
     standing.save(batch, Some(&before))?;
+    if report.kind == MailReportKind::Displayed {
+        hits::note_read(batch, id, report.recipient, report.at)?;
+    }
     Ok(Reported::Changed(id))
 }
 

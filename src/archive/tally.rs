@@ -74,7 +74,7 @@ pub struct Tally {
     pub stopped: u64,
     pub failed: u64,
     pub delivered: u64,
-    /// By persons, as far as hits tell.
+    /// By persons, as far as hits and read receipts tell.
     pub opened: u64,
     pub clicked: u64,
     pub opened_by_machines: u64,
@@ -89,8 +89,8 @@ impl Tally {
             tally.recipients += 1;
             tally.delivered += u64::from(recipient.delivered_at.is_some());
             let seen = &recipient.engagement;
-            tally.opened += u64::from(seen.opens > 0);
-            tally.clicked += u64::from(seen.clicks > 0);
+            tally.opened += u64::from(seen.is_opened());
+            tally.clicked += u64::from(seen.is_clicked());
             tally.opened_by_machines += u64::from(seen.automated_opens > 0);
             tally.clicked_by_machines += u64::from(seen.automated_clicks > 0);
             *match recipient.state {

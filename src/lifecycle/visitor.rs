@@ -386,6 +386,7 @@ mod tests {
             clicks: 1,
             automated_clicks: 1,
             device: Some("Chrome on Windows".into()),
+            read_at: None,
         };
         assert_eq!(sum, expected);
         assert_eq!(engagement(&[], &[]), Engagement::default());

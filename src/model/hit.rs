@@ -79,7 +79,7 @@ impl Visitor {
     }
 }
 
-/// What is known of one recipient from hits.
+/// What is known of one recipient from hits, and from a read receipt.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Engagement {
     /// The first open that no machine made.
@@ -91,4 +91,18 @@ pub struct Engagement {
     pub automated_clicks: u64,
     /// Of the last hit that tells: `Apple Mail on iPhone`.
     pub device: Option<String>,
+    /// The reader's program confirmed that it was shown (RFC 8098).
+    pub read_at: Option<Timestamp>,
+}
+
+impl Engagement {
+    /// Whether a person is known to have had it in front of them: images were fetched for one, or a receipt says so.
+    pub fn is_opened(&self) -> bool {
+        self.opened_at.is_some() || self.read_at.is_some()
+    }
+
+    /// Whether a person followed a link.
+    pub fn is_clicked(&self) -> bool {
+        self.clicked_at.is_some()
+    }
 }

@@ -419,10 +419,11 @@ fn is_node(value: &str) -> Result<Node, String> {
     }
 }
 
-/// Outbound, and nobody is known to have opened it.
+/// Outbound, and nobody is known to have opened it; who shows no images may still have followed a link.
 pub(super) fn unread() -> Node {
-    let opened = Node::Leaf(Leaf::Mark(Mark::Opened));
-    Node::All(vec![fact(&Fact::Direction(Direction::Outbound)), Node::Not(Box::new(opened))])
+    let is_not = |mark| Node::Not(Box::new(Node::Leaf(Leaf::Mark(mark))));
+    let is_outbound = fact(&Fact::Direction(Direction::Outbound));
+    Node::All(vec![is_outbound, is_not(Mark::Opened), is_not(Mark::Clicked)])
 }
 
 pub(super) fn fact(fact: &Fact<'_>) -> Node {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use redb::{ReadTransaction, ReadableTable};
 
-use crate::archive::hits::Traces;
+use crate::archive::hits::{RECOUNTED, Traces};
 use crate::archive::message::{Message, Recipient};
 use crate::archive::read::Reader;
 use crate::archive::standing::status_key;
@@ -55,8 +55,8 @@ impl Standing {
             true => Standing::BOUNCED,
             false => 0,
         };
-        let is_opened = |r: &Recipient| r.engagement.opened_at.is_some();
-        let is_clicked = |r: &Recipient| r.engagement.clicked_at.is_some();
+        let is_opened = |r: &Recipient| r.engagement.is_opened();
+        let is_clicked = |r: &Recipient| r.engagement.is_clicked();
         let marks = Standing::marks(
             message.recipients.iter().any(is_opened),
             message.recipients.iter().any(is_clicked),
@@ -88,6 +88,8 @@ pub(super) struct Standings {
     /// By sequence number; the first is not used.
     bytes: Arc<Vec<u8>>,
     until: Sequence,
+    /// The last of the changes that no event tells.
+    recounted_until: u64,
     is_built: bool,
 }
 
@@ -106,14 +108,16 @@ impl Standings {
     /// Brings them up to a snapshot.
     pub(super) fn catch_up(&mut self, snapshot: &ReadTransaction) -> Result<(), Failure> {
         let events = snapshot.open_table(tables::EVENTS)?;
+        let recounted = snapshot.open_table(RECOUNTED)?;
         let last = events.last()?.map_or(0, |(number, _)| number.value());
+        let last_recounted = recounted.last()?.map_or(0, |(number, _)| number.value());
         if !self.is_built || last.saturating_sub(self.until.0) > MAX_FOLLOWED {
             self.bytes = Arc::new(build(snapshot)?);
             self.is_built = true;
-            self.until = Sequence(last);
+            (self.until, self.recounted_until) = (Sequence(last), last_recounted);
             return Ok(());
         }
-        if last <= self.until.0 {
+        if last <= self.until.0 && last_recounted <= self.recounted_until {
             return Ok(());
         }
         let mut changed = Vec::new();
@@ -125,6 +129,9 @@ impl Standings {
                 changed.push(event.message);
             }
         }
+        for entry in recounted.range(self.recounted_until + 1..)? {
+            changed.push(MessageId::from_u128(entry?.1.value()));
+        }
         changed.sort_unstable();
         changed.dedup();
         let reader = Reader::new(snapshot)?;
@@ -132,7 +139,7 @@ impl Standings {
             let Some(message) = reader.readable(id)? else { continue };
             self.set(message.sequence.0, Standing::of(&message));
         }
-        self.until = Sequence(last);
+        (self.until, self.recounted_until) = (Sequence(last), last_recounted);
         Ok(())
     }
 

@@ -76,6 +76,8 @@ pub(in crate::archive) struct StoredTrace {
     beyond: StoredSum,
     /// The message is erased, and no facts are kept any more.
     pub(in crate::archive) is_erased: bool,
+    /// When a read receipt came.
+    read_at: Option<i64>,
 }
 
 impl Record for StoredTrace {
@@ -123,12 +125,12 @@ impl StoredSum {
 impl StoredTrace {
     /// With another sum of the hits that are kept.
     pub(in crate::archive) fn keeping(&self, kept: &Engagement) -> StoredTrace {
-        StoredTrace {
-            judged_by: JUDGEMENT_VERSION,
-            kept: StoredSum::of(kept),
-            beyond: self.beyond.clone(),
-            is_erased: self.is_erased,
-        }
+        StoredTrace { judged_by: JUDGEMENT_VERSION, kept: StoredSum::of(kept), ..self.clone() }
+    }
+
+    /// With a read receipt; the first one counts.
+    pub(in crate::archive) fn read(self, at: Timestamp) -> StoredTrace {
+        StoredTrace { read_at: self.read_at.or(Some(at.as_millis())), ..self }
     }
 
     /// With more hits whose facts are not kept. Of what device they were is forgotten with the facts.
@@ -140,12 +142,7 @@ impl StoredTrace {
     /// The same numbers without any facts, now and later.
     pub(in crate::archive) fn erased(&self) -> StoredTrace {
         let beyond = StoredSum { device: None, ..self.beyond.with(&self.kept) };
-        StoredTrace {
-            judged_by: self.judged_by,
-            kept: StoredSum::default(),
-            beyond,
-            is_erased: true,
-        }
+        StoredTrace { kept: StoredSum::default(), beyond, is_erased: true, ..self.clone() }
     }
 
     pub(in crate::archive) fn engagement(&self) -> Engagement {
@@ -158,6 +155,7 @@ impl StoredTrace {
             clicks: sum.clicks,
             automated_clicks: sum.automated_clicks,
             device: sum.device,
+            read_at: self.read_at.map(Timestamp::from_millis),
         }
     }
 }

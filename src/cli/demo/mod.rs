@@ -2,11 +2,13 @@
 //!
 //! The gateway with a real configuration, an SMTP sink as its smarthost, an SMS provider, and sample
 //! messages that go through real sockets from end to end: an invoice with an attachment, a message
-//! that is held, a recipient that does not exist, one that answers only the second time; SMS in each
-//! dialect, with receipts, an answer and an opt-out. It shows the queue while that happens, says what
+//! that is held, a recipient that does not exist, one that answers only the second time; people and
+//! machines that open and click, a bounce, a read receipt; SMS in each dialect, with receipts, an answer
+//! and an opt-out. It shows the queue while that happens, says what
 //! to try, and runs until it is interrupted.
 
 mod progress;
+mod readers;
 mod samples;
 mod sms_provider;
 mod sms_samples;
@@ -84,6 +86,10 @@ async fn show(data_dir: &Path) -> Result<(), Failure> {
     let (Some(sms), Some(public)) = (daemon.addresses.sms, daemon.addresses.public) else {
         return Err(Failure::Failed("the demo has no SMS ports".into()));
     };
+    let Some(feedback) = daemon.addresses.feedback.first().copied() else {
+        return Err(Failure::Failed("the demo has no return path".into()));
+    };
+    let answers = readers::Answers { public_url: format!("http://{public}"), feedback };
     provider.deliver_inbound_to(format!("http://{public}/hooks/provider/inbound"));
     let mut submitted = samples::submit(smtp).await.map_err(|error| text(&error))?;
     submitted.extend(sms_samples::submit(sms).await.map_err(|error| text(&error))?);
@@ -94,6 +100,7 @@ async fn show(data_dir: &Path) -> Result<(), Failure> {
     progress::tell_where(&daemon.addresses, &token, &submitted, held.map(|message| message.id));
     tokio::select! {
         () = progress::watch(&daemon.archive, &sink, &provider) => {}
+        () = readers::react(&sink, &answers) => {}
         _ = tokio::signal::ctrl_c() => {}
         () = terminated() => {}
     }
@@ -117,9 +124,10 @@ async fn terminated() {
 /// A configuration as a user would write it; short waits, so that the second try can be watched.
 fn configuration(data_dir: &Path, sink_port: u16, provider: &SmsProvider) -> String {
     let port = |wanted: u16| {
-        // Whoever has the usual port already gets another one, and is told which.
-        let is_free = TcpListener::bind((Ipv4Addr::LOCALHOST, wanted)).is_ok();
-        (if is_free { wanted } else { 0 }).to_string()
+        // Whoever has the usual port already gets another one, and is told which. Links name theirs, so it is chosen here.
+        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, wanted))
+            .or_else(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)));
+        free.and_then(|free| free.local_addr()).map_or(0, |address| address.port()).to_string()
     };
     let values = [
         ("data_dir", toml::Value::String(data_dir.display().to_string()).to_string()),
@@ -133,6 +141,7 @@ fn configuration(data_dir: &Path, sink_port: u16, provider: &SmsProvider) -> Str
         ("smtp", port(2525)),
         ("sms", port(8026)),
         ("public", port(8027)),
+        ("feedback", port(2526)),
         ("admin", port(8025)),
         ("metrics", port(9025)),
     ];
@@ -151,6 +160,8 @@ mod tests {
         let loaded = Config::parse(Some(Path::new("demo.toml")), &source, &Environment::default());
         let loaded = loaded.unwrap();
         assert_eq!(loaded.config.upstreams.len(), 1);
-        assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+        // On loopback nobody has a certificate.
+        let warnings: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
+        assert!(warnings.iter().all(|w| w.contains("public_url is not https")), "{warnings:?}");
     }
 }

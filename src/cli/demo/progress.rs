@@ -1,5 +1,8 @@
 //! What the demo prints: where everything is, what to try, and the messages while they move.
 //!
+//! Beside where it stands, each recipient of mail has a line with what is known of it afterwards: who opened and clicked, a
+//! person or a machine, what bounced, who confirmed reading.
+//!
 //! In a terminal the list is drawn again in place; elsewhere each change is one line.
 
 use std::collections::HashSet;
@@ -12,10 +15,10 @@ use super::sms_samples::OUR_NUMBER;
 use crate::archive::{Archive, Filter, Message, Order, Recipient};
 use crate::cli::listing::printable;
 use crate::daemon::Addresses;
-use crate::model::{Direction, Medium, MessageId, RecipientState, Secret};
+use crate::model::{Cause, Direction, Medium, MessageId, RecipientState, Secret};
 
 /// Messages in the list, and recipients of each.
-const SHOWN: usize = 12;
+const SHOWN: usize = 20;
 const MAX_RECIPIENTS: usize = 3;
 /// The list is drawn again no more often than this, so that the terminal stays readable.
 const REDRAW: Duration = Duration::from_millis(200);
@@ -51,6 +54,7 @@ pub(super) fn tell_where(
     println!("  export WAYBILL=http://{admin}/api/v1 TOKEN={}", token.expose());
     let curl = "curl -H \"Authorization: Bearer $TOKEN\"";
     println!("  {curl} \"$WAYBILL/messages?q=inv-12+to:kim\"");
+    println!("  {curl} \"$WAYBILL/messages?q=is:clicked\"");
     println!("  {curl} $WAYBILL/threads/ORD-777");
     println!("  curl -N -H \"Authorization: Bearer $TOKEN\" $WAYBILL/stream");
     if let Some(id) = held {
@@ -100,9 +104,12 @@ fn redraw(messages: &[Message], (mails, sms): (u64, u64), drawn: usize) -> usize
     let head = format!(
         "Newest messages ({mails} mails arrived at the smarthost, {sms} SMS at the provider)"
     );
-    let lines = std::iter::once(head).chain(messages.iter().flat_map(lines));
+    let seen: Vec<String> = messages.iter().flat_map(seen_lines).collect();
+    let seen_head = (!seen.is_empty()).then(|| String::from("Was it read?"));
+    let shown = seen_head.into_iter().chain(seen);
+    let shown = shown.chain([head]).chain(messages.iter().flat_map(lines));
     let mut height = 0;
-    for line in lines.take(rows.saturating_sub(2).max(2)) {
+    for line in shown.take(rows.saturating_sub(2).max(2)) {
         screen.push_str(&cut(&line, columns));
         screen.push('\n');
         height += 1;
@@ -132,7 +139,8 @@ fn cut(text: &str, columns: usize) -> String {
 }
 
 fn print_changes(messages: &[Message], known: &mut HashSet<String>) {
-    for line in messages.iter().rev().flat_map(lines) {
+    let seen = messages.iter().rev().flat_map(seen_lines);
+    for line in messages.iter().rev().flat_map(lines).chain(seen) {
         if !known.contains(&line) {
             println!("{line}");
             known.insert(line);
@@ -152,11 +160,54 @@ fn lines(message: &Message) -> Vec<String> {
         let (id, standing) = (message.id, standing(message, recipient));
         let other = match message.direction {
             Direction::Outbound => to,
-            Direction::Inbound => message.medium.sender().unwrap_or_default(),
+            Direction::Inbound => {
+                let author = message.summary.author.as_ref().map(|author| author.address.clone());
+                message.medium.sender().or(author).unwrap_or_default()
+            }
         };
         format!("{id}  {standing:<10}  {:<24}  {subject}", printable(&other))
     };
     recipients.take(MAX_RECIPIENTS).map(line).collect()
+}
+
+/// One line for each recipient of whom something came back.
+fn seen_lines(message: &Message) -> Vec<String> {
+    let subject = printable(message.summary.subject.as_deref().unwrap_or_default());
+    let recipients = message.recipients.iter().zip(message.medium.recipients());
+    let line = |(recipient, to): (&Recipient, String)| {
+        Some(format!("  {:<24}  {}: {subject}", printable(&to), seen(recipient)?))
+    };
+    recipients.take(MAX_RECIPIENTS).filter_map(line).collect()
+}
+
+/// `opened 1x, clicked 1x by a person (Thunderbird on Linux)`.
+fn seen(recipient: &Recipient) -> Option<String> {
+    let engagement = &recipient.engagement;
+    let counts = |opens: u64, clicks: u64, by: &str| {
+        let counted = [("opened", opens), ("clicked", clicks)].into_iter();
+        let words: Vec<String> =
+            counted.filter(|(_, n)| *n > 0).map(|(word, n)| format!("{word} {n}x")).collect();
+        (!words.is_empty()).then(|| format!("{} by {by}", words.join(", ")))
+    };
+    let device = engagement.device.as_ref().map(|device| format!(" ({})", printable(device)));
+    let person = counts(engagement.opens, engagement.clicks, "a person");
+    let person = person.map(|words| words + &device.unwrap_or_default());
+    let machine = counts(engagement.automated_opens, engagement.automated_clicks, "a machine");
+    let confirmed = engagement.read_at.map(|_| String::from("its reader confirmed reading"));
+    let bounced = match &recipient.state {
+        RecipientState::Failed { cause: Cause::Bounced { reply, .. }, .. } => {
+            Some(format!("bounced ({})", printable(&reply.to_string())))
+        }
+        RecipientState::Failed { .. }
+        | RecipientState::Held { .. }
+        | RecipientState::Due { .. }
+        | RecipientState::Claimed { .. }
+        | RecipientState::Sent { .. }
+        | RecipientState::Stopped { .. }
+        | RecipientState::NotSent { .. } => None,
+    };
+    let all: Vec<String> = [person, machine, confirmed, bounced].into_iter().flatten().collect();
+    (!all.is_empty()).then(|| all.join("; "))
 }
 
 fn standing(message: &Message, recipient: &Recipient) -> &'static str {
@@ -168,6 +219,7 @@ fn standing(message: &Message, recipient: &Recipient) -> &'static str {
         RecipientState::Claimed { .. } => "being sent",
         RecipientState::Sent { .. } => "sent",
         RecipientState::Stopped { .. } => "stopped",
+        RecipientState::Failed { cause: Cause::Bounced { .. }, .. } => "bounced",
         RecipientState::Failed { .. } => "failed",
         RecipientState::NotSent { .. } => "not sent",
     }

@@ -5,8 +5,12 @@ use std::net::SocketAddr;
 use mail_builder::MessageBuilder;
 use mail_builder::headers::address::Address;
 use mail_builder::headers::text::Text;
-use mail_send::SmtpClientBuilder;
 use mail_send::smtp::message::Message;
+use mail_send::{SmtpClient, SmtpClientBuilder};
+use tokio::net::TcpStream;
+
+/// Where reports come back, as the demo's configuration has it.
+pub(super) const RETURN_PATH: &str = "bounce@bounces.demo.example";
 
 /// One sample: what it shows, who gets it, and the bytes.
 struct Sample {
@@ -33,13 +37,7 @@ pub(super) async fn submit(
 ) -> Result<Vec<(&'static str, String)>, SampleError> {
     let failed = |error: &dyn std::fmt::Display| SampleError(error.to_string());
     let samples = samples().map_err(|error| failed(&error))?;
-    let mut client = SmtpClientBuilder::new(gateway.ip().to_string(), gateway.port())
-        .map_err(|error| failed(&error))?
-        .implicit_tls(false)
-        .helo_host("erp.demo.example")
-        .connect_plain()
-        .await
-        .map_err(|error| failed(&error))?;
+    let mut client = connect(gateway, "erp.demo.example").await?;
     let mut submitted = Vec::new();
     for sample in samples {
         let message =
@@ -52,11 +50,24 @@ pub(super) async fn submit(
     Ok(submitted)
 }
 
+/// A connection to a port of the gateway.
+pub(super) async fn connect(
+    gateway: SocketAddr,
+    hello: &str,
+) -> Result<SmtpClient<TcpStream>, SampleError> {
+    let builder = SmtpClientBuilder::new(gateway.ip().to_string(), gateway.port());
+    let builder = builder.map_err(|error| SampleError::new(&error))?;
+    let connected = builder.implicit_tls(false).helo_host(hello).connect_plain().await;
+    connected.map_err(|error| SampleError::new(&error))
+}
+
 fn samples() -> std::io::Result<Vec<Sample>> {
     let invoice = invoice_pdf();
     let finance = || from("Anna Berg", "anna@demo.example");
     let html = "<h1>Invoice INV-12345</h1><p>Dear Kim,</p><p>please find your invoice \
-                <b>INV-12345</b> over <b>1.250,00 €</b> attached.</p><p>Anna Berg</p>";
+                <b>INV-12345</b> over <b>1.250,00 €</b> attached.</p>\
+                <p><a href=\"https://shop.demo.example/pay?invoice=INV-12345\">Pay now</a></p>\
+                <p>Anna Berg</p>";
     let text = "Dear Kim,\r\n\r\nplease find your invoice INV-12345 attached.\r\n\r\nAnna Berg\r\n";
     let mail = MessageBuilder::new()
         .from(finance())
@@ -67,9 +78,9 @@ fn samples() -> std::io::Result<Vec<Sample>> {
         .html_body(html)
         .attachment("application/pdf", "INV-12345.pdf", invoice.clone());
     let first = sample(
-        "an invoice with an attachment",
+        "an invoice with an attachment: one opens it and clicks, before the other stands a scanner",
         "anna@demo.example",
-        &["kim@customer.example", "archive@demo.example"],
+        &["kim@customer.example", "scanned@customer.example"],
         mail,
     )?;
     let mail = MessageBuilder::new()
@@ -77,10 +88,11 @@ fn samples() -> std::io::Result<Vec<Sample>> {
         .to(from("Kim Møller", "kim@customer.example"))
         .subject("Reminder: invoice INV-12345")
         .header("X-Waybill-Tag", Text::new("reminder"))
+        .header("Disposition-Notification-To", Text::new(RETURN_PATH))
         .text_body("Dear Kim,\r\n\r\ninvoice INV-12345 is due tomorrow.\r\n")
         .attachment("application/pdf", "INV-12345.pdf", invoice);
     let second = sample(
-        "the same attachment again: it is stored once",
+        "the same attachment again, stored once; its reader confirms reading",
         "anna@demo.example",
         &["kim@customer.example"],
         mail,
@@ -109,7 +121,18 @@ fn samples() -> std::io::Result<Vec<Sample>> {
         &["bounce@customer.example", "later@customer.example"],
         mail,
     )?;
-    Ok(vec![first, second, third, fourth])
+    let mail = MessageBuilder::new()
+        .from(from("Shop", "shop@demo.example"))
+        .to(from("Toni", "moved@customer.example"))
+        .subject("Your customer account")
+        .text_body("Hello Toni,\r\n\r\nyour account is ready.\r\n");
+    let fifth = sample(
+        "taken, and bounced afterwards",
+        "shop@demo.example",
+        &["moved@customer.example"],
+        mail,
+    )?;
+    Ok(vec![first, second, third, fourth, fifth])
 }
 
 fn from(name: &'static str, address: &'static str) -> Address<'static> {
