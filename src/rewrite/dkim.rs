@@ -5,7 +5,7 @@
 //! Relaxed canonicalisation of header and body. The fields that a reader is shown are signed once more than they
 //! occur, so that nobody adds a second one (§8.15); but what a submission server adds to a message that lacks it, it may.
 //!
-//! mail-auth canonicalises, hashes and signs; its own `sign` is not used, because it asks the clock and does not
+//! mail-auth canonicalises the header, hashes and signs; its own `sign` is not used, because it asks the clock and does not
 //! sign absent fields.
 //! Which keys sign: all of the author's domain, else all of the nearest domain above it (RFC 7489 §3.1.1, relaxed).
 //! Whether a key is published as it should be is `dkim_record`.
@@ -180,13 +180,12 @@ impl DkimSigner {
         message: &Signable<'_>,
         at: Timestamp,
     ) -> Option<Vec<u8>> {
-        let body = Canonicalization::Relaxed.canonical_body(message.body, 0);
         let signature = Signature {
             v: 1,
             a: key.algorithm(),
             d: self.domain.as_str().to_ascii_lowercase(),
             s: self.selector.clone(),
-            bh: key.hash(body).as_ref().to_vec(),
+            bh: key.hash(Relaxed(message.body)).as_ref().to_vec(),
             t: u64::try_from(at.as_millis() / 1000).ok()?,
             h: message.names.iter().map(|name| (*name).to_owned()).collect(),
             ch: Canonicalization::Relaxed,
@@ -213,6 +212,32 @@ struct Signable<'a> {
     names: Vec<&'static str>,
     fields: Vec<(&'a [u8], &'a [u8])>,
     body: &'a [u8],
+}
+
+/// A body in relaxed canonical form (RFC 6376 §3.4.4): white space first, then the empty lines at its end. mail-auth does
+/// it the other way round and keeps lines of nothing but white space there, which nobody else does.
+struct Relaxed<'a>(&'a [u8]);
+
+impl Writable for Relaxed<'_> {
+    fn write(self, writer: &mut impl Writer) {
+        let mut empty_lines = 0;
+        for line in self.0.split_inclusive(|byte| *byte == b'\n') {
+            let end = line.iter().rposition(|b| !b" \t\r\n".contains(b)).map_or(0, |at| at + 1);
+            if end == 0 {
+                empty_lines += 1;
+                continue;
+            }
+            (0..std::mem::take(&mut empty_lines)).for_each(|_| writer.write(b"\r\n"));
+            for run in line[..end].chunk_by(|a, b| is_blank(*a) == is_blank(*b)) {
+                writer.write(if is_blank(run[0]) { b" " } else { run });
+            }
+            writer.write(b"\r\n");
+        }
+    }
+}
+
+fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t')
 }
 
 struct Signed<'a> {
@@ -352,4 +377,24 @@ fn mended(message: &[u8]) -> Cow<'_, [u8]> {
         out.extend_from_slice(b"\r\n");
     }
     Cow::Owned(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_is_relaxed_as_everybody_does_it() {
+        let check = |body: &str, expected: &str| {
+            let mut written: Vec<u8> = Vec::new();
+            Relaxed(body.as_bytes()).write(&mut written);
+            assert_eq!(String::from_utf8(written).unwrap(), expected, "{body:?}");
+        };
+        check("", "");
+        check("\r\n\r\n", "");
+        check(" \r\n\t\r\n", "");
+        check(" a  b \t\r\n \r\n\t\r\n", " a b\r\n");
+        check("a\r\n \r\n\r\nb \t c\r\n", "a\r\n\r\n\r\nb c\r\n");
+        check("\t.\r\n", " .\r\n");
+    }
 }

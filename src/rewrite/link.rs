@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use wildmatch::WildMatch;
 
 use super::public_url::PublicUrl;
+use super::target::location;
 use crate::mime;
 use crate::model::SkipReason;
 
@@ -57,7 +58,9 @@ impl<'a> Judge<'a> {
             && !host.contains([' ', '\\'])
             && url.len() <= MAX_URL_BYTES
             && !url.chars().any(char::is_control)
-            && (keeps_unicode || url.is_ascii());
+            && (keeps_unicode || url.is_ascii())
+            // Whoever clicks has to be sent there.
+            && location(url.as_bytes()).is_some();
         if is_usual { Ok(()) } else { Err(SkipReason::Unusual) }
     }
 
@@ -223,6 +226,9 @@ mod tests {
         check("http:///x", SkipReason::Unusual);
         check("http://a\\b", SkipReason::Unusual);
         check("http://a/b\nc", SkipReason::Unusual);
+        check("http://a:99999/", SkipReason::Unusual);
+        check("http://a%00b/", SkipReason::Unusual);
+        check("http://@/", SkipReason::Unusual);
         check(&format!("http://a/{}", "x".repeat(9000)), SkipReason::Unusual);
         check("https://t.example.com/c/abc", SkipReason::Ours);
         check("https://t.example.com/o/abc", SkipReason::Ours);

@@ -250,6 +250,9 @@ impl<'a> Touch<'a> {
         anchor: &Anchor,
         number: Option<u16>,
     ) -> Result<(String, String), SkipReason> {
+        if anchor.value.len() > MAX_VALUE_BYTES {
+            return Err(SkipReason::Unusual);
+        }
         let value = markup.text(std::slice::from_ref(&anchor.value));
         let value = html::decoded(&value);
         // A browser drops white space around a URL.
@@ -334,6 +337,9 @@ impl<'a> Touch<'a> {
         Some(Addition { edit: Edit { span: end..end, with, folded }, urls })
     }
 }
+
+/// Longest value of a link that is looked at: a URL that is not too long, all of it in character references.
+const MAX_VALUE_BYTES: usize = 64 * 1024;
 
 /// Takes no room, moves nothing and shows nothing, whatever the style sheet of the message says of pictures: what is
 /// clipped has no shadow and no outline either, and is fetched all the same.

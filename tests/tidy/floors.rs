@@ -49,11 +49,11 @@ const ROWS: [Row; 24] = [
         5,
         "feedback",
         &[
-            "net", "smtp", "sms", "mime", "report", "events", "rewrite", "policy", "intake",
+            "net", "smtp", "sms", "mime", "report", "events", "policy", "rewrite", "intake",
             "archive",
         ],
     ),
-    row(5, "flow", &["archive", "net", "intake", "policy", "sms"]),
+    row(5, "flow", &["archive", "net", "intake", "policy", "sms", "report"]),
     row(5, "admin", &["net", "archive", "account", "evidence", "mime", "intake"]),
     top(6, "config"),
     top(7, "daemon"),

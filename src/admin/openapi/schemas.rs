@@ -254,6 +254,7 @@ fn whole(name: &str, schema: &mut Value) {
         "UserEditBody" => json!({"anyOf": [
             {"required": ["role"], "properties": {"role": {"type": "string"}}},
             {"required": ["apps"]},
+            {"required": ["disabled"], "properties": {"disabled": {"type": "boolean"}}},
         ]}),
         "NewSuppressionBody" => json!({"oneOf": [
             {"properties": {

@@ -215,9 +215,9 @@ impl Gateway {
             trusted_proxies: vec!["127.0.0.2/32".parse().unwrap()],
             clock: Arc::new(move || time.now()),
         };
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (listener, stop) =
+            (TcpListener::bind("127.0.0.1:0").await.unwrap(), CancellationToken::new());
         let address = listener.local_addr().unwrap();
-        let stop = CancellationToken::new();
         let (router, recorder) = router(state);
         let serving = serve(listener, router, HttpLimits::default(), stop.clone());
         let recording = recorder.run(archive.clone());
@@ -317,6 +317,7 @@ impl Gateway {
             reply: Reply::new(201, None, "queued"),
             digest: Digest::of(b"request"),
             parts,
+            owes_report: false,
         };
         let judgement = Judgement {
             message: id,

@@ -10,7 +10,7 @@ use mail_parser::{MessageParser, PartType};
 use waybill::model::{MessageId, SkipReason, Timestamp, TouchReport};
 use waybill::rewrite::{PublicUrl, Tokens, Trace, Tracking, Treatment, render, render_for};
 
-use super::documents::compare;
+use super::documents::{compare, document};
 
 pub const PUBLIC: &str = "https://t.example.com";
 
@@ -175,4 +175,16 @@ pub fn check_message(name: &str, raw: &[u8]) -> TouchReport {
     let longest = |raw: &[u8]| raw.split(|b| *b == b'\n').map(<[u8]>::len).max().unwrap_or(0);
     assert!(longest(&sent) <= longest(&original).max(999), "{name}");
     report
+}
+
+/// Where the links of a document lead.
+pub fn document_links(html: &str) -> Vec<String> {
+    document(html).links
+}
+
+/// Where the links of a message lead when it is tracked: through ours to their end.
+pub fn sent_links(raw: &[u8]) -> Vec<String> {
+    let (sent, _) = tracked(raw);
+    let links = parts(&sent).0.iter().flat_map(|html| document(html).links).collect::<Vec<_>>();
+    links.into_iter().map(|link| target(&link).unwrap_or(link)).collect()
 }
