@@ -156,7 +156,7 @@ fn ordinary_mail_is_never_taken_for_a_report() {
     let mut ordinary = 0;
     for place in std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()) {
         let Ok(files) = std::fs::read_dir(&place) else { continue };
-        for file in files.map(|entry| entry.unwrap().path()) {
+        for file in files.map(|entry| entry.unwrap().path()).filter(|file| file.is_file()) {
             let name = file.strip_prefix(&folder).unwrap().to_string_lossy().into_owned();
             let is_report = EXPECTED.iter().any(|(report, ..)| *report == name);
             if is_report || TITLES.contains(&name.as_str()) {

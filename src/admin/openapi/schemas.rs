@@ -170,12 +170,7 @@ fn more_of(schema: &str, field: &str) -> Option<Value> {
         ),
         ("Delivery", "kind") => words(["receipt", "inbound", "webhook"]),
         (_, "event") if schema != "Delivery" => words(EventKind::ALL.map(EventKind::as_str)),
-        ("Tracking", "skipped") => json!({
-            "propertyNames": words(SkipReason::ALL.iter().map(|reason| reason.as_str())),
-        }),
-        ("Tracking", "untouched_because") => {
-            words(Untouched::ALL.iter().map(|reason| reason.as_str()))
-        }
+        ("Tracking", field) => return of_tracking(field),
         (_, "role") => parameter::roles(),
         ("Upstream", "state") => words(["up", "down"]),
         ("Job" | "JobPage", "state") => words(["running", "done", "cancelled"]),
@@ -225,6 +220,17 @@ fn more_of(schema: &str, field: &str) -> Option<Value> {
         (_, _) => return None,
     };
     Some(more)
+}
+
+fn of_tracking(field: &str) -> Option<Value> {
+    match field {
+        "skipped" => {
+            let reasons = words(SkipReason::ALL.iter().map(|reason| reason.as_str()));
+            Some(json!({"propertyNames": reasons}))
+        }
+        "untouched_because" => Some(words(Untouched::ALL.iter().map(|reason| reason.as_str()))),
+        _ => None,
+    }
 }
 
 /// The parameters of the list, as one object.
