@@ -69,7 +69,8 @@ fn check(event: &MailEvent, now: Timestamp) {
         MailEventKind::Delivered { response: text } | MailEventKind::Complained { kind: text } => {
             text.iter().for_each(|text| clean(text));
         }
-        MailEventKind::Bounced { status, diagnostic, .. } => {
+        MailEventKind::Delayed { status, diagnostic }
+        | MailEventKind::Bounced { status, diagnostic, .. } => {
             status.iter().chain(diagnostic).for_each(|text| clean(text));
         }
         MailEventKind::Unsubscribed => {}

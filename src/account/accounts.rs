@@ -32,7 +32,7 @@ pub enum AccountRefusal {
     UserExists(UserName),
     #[error("there is no user {0}")]
     NoSuchUser(UserName),
-    #[error("the user {0} is disabled; add the user again to enable it")]
+    #[error("the user {0} is disabled; enable it first")]
     UserDisabled(UserName),
     #[error("{0} is the last administrator, and one must remain")]
     LastAdmin(UserName),
@@ -50,7 +50,7 @@ pub enum AccountRefusal {
     SecondFactorUnreadable,
     #[error("a password has at least 12 characters")]
     PasswordTooShort,
-    #[error("a password has at most 1024 bytes")]
+    #[error("a password has at most 1024 characters")]
     PasswordTooLong,
     #[error("this password is too easy to guess")]
     PasswordTooPlain,
@@ -173,17 +173,28 @@ impl Accounts {
         User::from_record(&self.archive.change_user(decide).await??)
     }
 
-    /// Gives a user another role or another limit to apps. It ends the sessions: nobody goes on with
-    /// more or fewer rights than they began with.
-    pub async fn edit_user(&self, name: UserName, edit: UserEdit) -> Result<User, AccountError> {
+    /// Gives a user another role or another limit to apps, disables or enables it. It ends the
+    /// sessions: nobody goes on with more or fewer rights than they began with. Whoever is enabled has
+    /// the password and the second factor of before.
+    pub async fn edit_user(
+        &self,
+        name: UserName,
+        edit: UserEdit,
+        now: Timestamp,
+    ) -> Result<User, AccountError> {
         let decide = move |users: &[UserRecord]| {
             let Some(user) = named(users, &name) else {
                 return Err(AccountRefusal::NoSuchUser(name));
             };
-            if user.disabled_at.is_some() {
-                return Err(AccountRefusal::UserDisabled(name));
-            }
             let mut edited = user.clone();
+            edited.disabled_at = match edit.disabled {
+                Some(true) => user.disabled_at.or(Some(now)),
+                Some(false) => None,
+                None if user.disabled_at.is_some() => {
+                    return Err(AccountRefusal::UserDisabled(name));
+                }
+                None => None,
+            };
             if let Some(role) = edit.role {
                 role.as_str().clone_into(&mut edited.role);
             }

@@ -23,8 +23,9 @@ use crate::model::Secret;
 
 /// Shortest password, in characters.
 const MIN_PASSWORD_CHARS: usize = 12;
-/// Longest password, in bytes: nobody shall make us hash a megabyte.
-pub const MAX_PASSWORD_BYTES: usize = 1024;
+/// Longest password, in characters of four bytes at most: nobody shall make us hash a megabyte.
+const MAX_PASSWORD_CHARS: usize = 1024;
+pub const MAX_PASSWORD_BYTES: usize = 4 * MAX_PASSWORD_CHARS;
 /// Fewer different characters than this are a held key, not a password.
 const MIN_DISTINCT_CHARS: usize = 5;
 /// Passwords that may wait to be hashed, beyond those that are being hashed.
@@ -47,7 +48,7 @@ const DECOY: &str = "$argon2id$v=19$m=19456,t=2,p=1$c29tZSBvdGhlciBzYWx0$\
 /// Length, variety, and not one of those that everybody tries first; no rules of composition, which only make passwords alike.
 pub(super) fn check_rule(name: &UserName, password: &Secret) -> Result<(), AccountRefusal> {
     let text = password.expose();
-    if text.len() > MAX_PASSWORD_BYTES {
+    if text.len() > MAX_PASSWORD_BYTES || text.chars().count() > MAX_PASSWORD_CHARS {
         return Err(AccountRefusal::PasswordTooLong);
     }
     if text.chars().count() < MIN_PASSWORD_CHARS {

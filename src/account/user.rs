@@ -53,6 +53,8 @@ pub struct NewUser {
 pub struct UserEdit {
     pub role: Option<Role>,
     pub scope: Option<AppScope>,
+    /// Whether to let the user in no longer, or again.
+    pub disabled: Option<bool>,
 }
 
 /// A user.
@@ -63,6 +65,8 @@ pub struct User {
     pub scope: AppScope,
     pub created_at: Timestamp,
     pub disabled_at: Option<Timestamp>,
+    /// A second factor is asked for at each login.
+    pub has_two_factor: bool,
 }
 
 impl User {
@@ -81,6 +85,7 @@ impl User {
             scope: super::accounts::scope_of(record.apps.clone())?,
             created_at: record.created_at,
             disabled_at: record.disabled_at,
+            has_two_factor: record.second_factor.as_ref().is_some_and(|factor| factor.confirmed),
         })
     }
 }

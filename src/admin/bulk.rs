@@ -133,7 +133,7 @@ pub(super) async fn begin(
     let kind = read_action(&body.action)?;
     let query = match (body.query, body.ids) {
         (Some(query), None) => read_query(&query, &identity.scope)?,
-        (None, Some(ids)) => read_ids(&state, &identity.scope, ids).await?,
+        (None, Some(ids)) => read_ids(&ids)?,
         (Some(_), Some(_)) | (None, None) => {
             let detail = "Say either query or ids: which messages it is about.";
             return Err(Problem::of_field(ProblemKind::InvalidBody, "query", detail));
@@ -309,39 +309,22 @@ fn narrowing(query: &str, scope: &AppScope) -> Result<Narrowing, Problem> {
     Ok(narrowing)
 }
 
-/// The ids, all of which are there for this scope.
-async fn read_ids(
-    state: &AdminState,
-    scope: &AppScope,
-    ids: Vec<String>,
-) -> Result<String, Problem> {
+/// The ids. Whether there are such messages is found out when they are acted on.
+fn read_ids(ids: &[String]) -> Result<String, Problem> {
     let wrong = |detail: String| Problem::of_field(ProblemKind::InvalidBody, "ids", detail);
     if ids.is_empty() || ids.len() > MAX_IDS {
         return Err(wrong(format!("ids names 1 to {MAX_IDS} messages.")));
     }
     let mut known = Vec::with_capacity(ids.len());
-    for id in &ids {
+    for id in ids {
         let shown: String = id.chars().take(40).collect();
         let parsed = MessageId::parse(id);
         known.push(parsed.ok_or_else(|| wrong(format!("{shown:?} is not the id of a message.")))?);
     }
     known.sort_unstable();
     known.dedup();
-    let scope = scope.clone();
-    let look = move |state: &AdminState| {
-        for id in &known {
-            state.message(*id, &scope).map_err(|problem| match problem.is_not_found() {
-                true => Problem::of_field(
-                    ProblemKind::NotFound,
-                    "ids",
-                    format!("There is no message {id}."),
-                ),
-                false => problem,
-            })?;
-        }
-        Ok(known.iter().map(ToString::to_string).collect::<Vec<_>>().join(","))
-    };
-    Ok(format!("{IDS}{}", state.read(look).await?))
+    let known: Vec<String> = known.iter().map(ToString::to_string).collect();
+    Ok(format!("{IDS}{}", known.join(",")))
 }
 
 /// Takes at most so many steps of a job; gives it as it stands then.
@@ -368,11 +351,19 @@ async fn go_on(state: &AdminState, mut bulk: Bulk, steps: usize) -> Result<Bulk,
 fn next_step(state: &AdminState, bulk: &Bulk) -> Result<BulkStep, Problem> {
     let at = super::now();
     let what = &bulk.what;
-    if let Some(ids) = what.query.strip_prefix(IDS) {
-        let messages = ids.split(',').filter_map(MessageId::parse).collect();
-        return Ok(BulkStep { after: bulk.after, messages, next: None, at });
-    }
     let scope = what.apps.clone().map_or(AppScope::All, AppScope::Only);
+    if let Some(ids) = what.query.strip_prefix(IDS) {
+        let messages: Vec<MessageId> = ids.split(',').filter_map(MessageId::parse).collect();
+        let mut unseen = Vec::new();
+        for id in &messages {
+            match state.message(*id, &scope) {
+                Ok(_) => {}
+                Err(problem) if problem.is_not_found() => unseen.push(*id),
+                Err(problem) => return Err(problem),
+            }
+        }
+        return Ok(BulkStep { after: bulk.after, messages, unseen, next: None, at });
+    }
     let mut narrowing = narrowing(&what.query, &scope)?;
     // What came after the wish was not meant.
     let end = Timestamp::from_millis(what.at.as_millis().saturating_add(1));
@@ -380,7 +371,7 @@ fn next_step(state: &AdminState, bulk: &Bulk) -> Result<BulkStep, Problem> {
     *until = Some(until.map_or(end, |until| until.min(end)));
     let page = state.archive.narrowed(&narrowing, Order::Oldest, bulk.after, STEP)?;
     let messages = page.items.iter().map(|message| message.id).collect();
-    Ok(BulkStep { after: bulk.after, messages, next: page.next, at })
+    Ok(BulkStep { after: bulk.after, messages, unseen: Vec::new(), next: page.next, at })
 }
 
 /// Brings jobs to their end, some steps of each in turn so that a small one does not wait for a large

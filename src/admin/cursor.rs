@@ -9,7 +9,7 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
-use crate::archive::Place;
+use crate::archive::{Place, Tier};
 use crate::model::{Digest, MessageId, Sequence};
 
 const VERSION: u8 = 1;
@@ -78,18 +78,23 @@ pub(super) fn decode(list: List, question: &str, cursor: &str) -> Option<Vec<u8>
 }
 
 /// The key of a list or a search of messages.
-pub(super) fn place_key(place: Place) -> [u8; 20] {
-    let mut key = [0; 20];
-    let bytes = place.id.as_u128().to_be_bytes().into_iter().chain(place.score.to_be_bytes());
+pub(super) fn place_key(place: Place) -> [u8; 36] {
+    let Place { id, score, tier } = place;
+    let mut key = [0; 36];
+    let bytes = id.as_u128().to_be_bytes().into_iter().chain(score.to_be_bytes());
+    let bytes = bytes.chain(tier.first.to_be_bytes()).chain(tier.end.to_be_bytes());
     key.iter_mut().zip(bytes).for_each(|(to, from)| *to = from);
     key
 }
 
 /// Reads it back.
 pub(super) fn read_place_key(key: &[u8]) -> Option<Place> {
-    let (id, score) = key.split_at_checked(16)?;
-    let score = u32::from_be_bytes(score.try_into().ok()?);
-    Some(Place { id: MessageId::from_u128(u128::from_be_bytes(id.try_into().ok()?)), score })
+    let (id, rest) = key.split_first_chunk()?;
+    let (score, rest) = rest.split_first_chunk()?;
+    let (first, rest) = rest.split_first_chunk()?;
+    let (first, end) = (u64::from_be_bytes(*first), u64::from_be_bytes(rest.try_into().ok()?));
+    let id = MessageId::from_u128(u128::from_be_bytes(*id));
+    Some(Place { id, score: u32::from_be_bytes(*score), tier: Tier { first, end } })
 }
 
 /// The key of a list that can not be searched.
@@ -139,9 +144,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_was_encoded_is_decoded(id: u128, score: u32, sequence: u64, question in ".*") {
+        fn what_was_encoded_is_decoded(
+            id: u128,
+            score: u32,
+            tier: (u64, u64),
+            sequence: u64,
+            question in ".*",
+        ) {
             let id = MessageId::from_u128(id);
-            let place = Place { id, score };
+            let place = Place { id, score, tier: Tier { first: tier.0, end: tier.1 } };
             let cursor = encode(List::Messages, &question, &place_key(place));
             let key = decode(List::Messages, &question, &cursor).unwrap();
             prop_assert_eq!(read_place_key(&key), Some(place));

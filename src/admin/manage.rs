@@ -30,6 +30,8 @@ pub(crate) struct UserView {
     apps: Option<Vec<String>>,
     created_at: String,
     disabled_at: Option<String>,
+    /// A second factor is asked for at each login.
+    two_factor: bool,
 }
 
 /// A token without its secret.
@@ -75,6 +77,8 @@ pub(crate) struct UserEditBody {
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<Vec<String>>)]
     apps: Option<Option<Vec<String>>>,
+    /// `true` lets the user in no longer, `false` again.
+    disabled: Option<bool>,
 }
 
 /// A field that is there, also as `null`.
@@ -139,8 +143,8 @@ pub(crate) async fn edit_user(
 ) -> Result<Json<UserView>, Problem> {
     parameters::none(&uri)?;
     let name = user_name(&name)?;
-    if body.role.is_none() && body.apps.is_none() {
-        let detail = "Say the role, the apps, or both.";
+    if body.role.is_none() && body.apps.is_none() && body.disabled.is_none() {
+        let detail = "Say the role, the apps, or whether the user is disabled.";
         return Err(Problem::of_field(ProblemKind::InvalidBody, "role", detail));
     }
     let mut fields = Fields::default();
@@ -149,8 +153,8 @@ pub(crate) async fn edit_user(
     if role.is_some_and(|role| role.is_none()) || scope.as_ref().is_some_and(Option::is_none) {
         return Err(fields.problem());
     }
-    let edit = UserEdit { role: role.flatten(), scope: scope.flatten() };
-    let user = accounts.edit_user(name, edit).await?;
+    let edit = UserEdit { role: role.flatten(), scope: scope.flatten(), disabled: body.disabled };
+    let user = accounts.edit_user(name, edit, super::now()).await?;
     tracing::info!(user = %user.name, role = user.role.as_str(), by = %identity.actor, "a user was changed");
     Ok(Json(UserView::new(&user)))
 }
@@ -314,6 +318,7 @@ impl UserView {
             apps: app_words(&user.scope),
             created_at: user.created_at.to_string(),
             disabled_at: user.disabled_at.map(|at| at.to_string()),
+            two_factor: user.has_two_factor,
         }
     }
 }

@@ -81,7 +81,7 @@ impl MessageQuery {
                 };
                 let after = self.after.map(|place| place.id);
                 let page = archive.list(&self.narrowing.filter, order, after, self.limit)?;
-                (page.items, page.next.map(|id| Place { id, score: 0 }), None)
+                (page.items, page.next.map(Place::behind), None)
             }
             (false, order) => {
                 let request = self.narrowing.request(order, self.after, self.limit);
@@ -184,10 +184,10 @@ fn read_filter(parameters: &mut Parameters, scope: &AppScope) -> Filter {
         sender: parameters.take("sender", |t| read_text("sender", &with_plus(t))),
         recipient: parameters.take("recipient", |t| read_text("recipient", &with_plus(t))),
         reference: parameters.take("reference", |t| {
-            Reference::parse(t).ok_or("reference is 1 to 64 bytes of text.".into())
+            Reference::parse(t).ok_or("reference is 1 to 64 characters of text.".into())
         }),
         tag: parameters
-            .take("tag", |t| Tag::parse(t).ok_or("tag is 1 to 128 bytes of text.".into())),
+            .take("tag", |t| Tag::parse(t).ok_or("tag is 1 to 128 characters of text.".into())),
         attachment: parameters.take("attachment", |t| read_text("attachment", t)),
         since: parameters.take("since", |t| read_time("since", t)),
         until: parameters.take("until", |t| read_time("until", t)),
@@ -279,8 +279,8 @@ mod tests {
         check("sender=", "sender is 1 to 320 characters of text.");
         check("recipient=a%0d%0ab", "recipient is 1 to 320 characters of text.");
         check("attachment=%20", "attachment is 1 to 320");
-        check(&format!("reference={}", "x".repeat(65)), "reference is 1 to 64 bytes");
-        check("tag=", "tag is 1 to 128 bytes");
+        check(&format!("reference={}", "x".repeat(65)), "reference is 1 to 64 characters");
+        check("tag=", "tag is 1 to 128 characters");
         check("since=yesterday", "since is a time such as");
         check("until=2026-13-01", "until is a time such as");
         check("since=20260131", "since is a time such as");
@@ -339,7 +339,7 @@ mod tests {
 
     #[test]
     fn a_cursor_fits_its_own_question_only() {
-        let place = Place { id: MessageId::from_u128(77), score: 9 };
+        let place = Place { score: 9, ..Place::behind(MessageId::from_u128(77)) };
         let cursor = read("status=sent&read=unread&limit=1").unwrap().cursor(place);
         let after = |query: &str| {
             let query = read(&format!("{query}&cursor={cursor}"))?;

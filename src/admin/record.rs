@@ -1,7 +1,8 @@
 //! What is written into the two logs, and when.
 //!
 //! A call that changes something puts its rows on a slip, and the change carries them into its own
-//! transaction. What changes nothing is gathered and written at most half a second later; so are
+//! transaction. What changes nothing is gathered and written at most half a second later, and before an
+//! orderly end; a crash, or a power cut, loses what was read in that half second. So are
 //! failures, where equal ones become one row with a count, and where beyond so many a minute they are
 //! no longer told apart: nobody fills the disk by failing. Secrets can not come here by their type;
 //! what may be one in a path is hidden.

@@ -116,10 +116,10 @@ fn refused(refusal: ResendRefusal) -> Problem {
             let detail = format!("It is not sent again: {detail}");
             Problem::of_field(ProblemKind::Conflict, name, detail)
         }
-        // As of a recipient that it has not: what is there decides, not the form.
+        // As of a recipient that it has not.
         ResendRefusal::NoAttachment(_) => {
             let detail = format!("It is not sent again: {detail}.");
-            Problem::of_field(ProblemKind::Conflict, "attachments", detail)
+            Problem::of_field(ProblemKind::NotFound, "attachments", detail)
         }
         ResendRefusal::TooMany { retry_after, .. } => {
             let problem = Problem::new(ProblemKind::RateLimited, format!("Not now: {detail}."));

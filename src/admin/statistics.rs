@@ -1,8 +1,8 @@
 //! `GET /api/v1/statistics`: how many messages of each sender, app, tag, subject or day stand where.
 //!
 //! The archive keeps the numbers by app, channel, direction and day. Filters that need more than those,
-//! and `q` and `read`, are answered by a look at each message, as long as that is not too many: more are
-//! refused, and no number is ever of a part only.
+//! and `q` and `read`, are answered by a look at each message, the newest first. That ends when it has taken
+//! long; then the numbers are of the messages down to some time, and the answer says down to which.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -18,12 +18,16 @@ use super::problem::{Problem, ProblemKind};
 use super::query;
 use super::state::AdminState;
 use crate::account::Identity;
-use crate::archive::{Dimension, Narrowing, Order, Ranking, Tallies, Tally, TallyPlace, value_of};
+use crate::archive::{
+    Archive, ArchiveError, Dimension, Narrowing, Order, Ranking, Tallies, Tally, TallyPlace,
+    value_of,
+};
+use crate::model::MessageId;
 
-/// Messages that one answer looks at, where it must.
-const MAX_LOOKED_AT: u64 = 100_000;
-/// And how long.
-const LOOK_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long one answer looks at messages, where it must.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(10);
+/// Different subjects, or whatever is counted by, that one answer keeps in memory.
+const MAX_VALUES: usize = 100_000;
 /// Messages of one look into the archive.
 const AT_ONCE: usize = 500;
 
@@ -33,8 +37,11 @@ pub(super) struct StatisticsView {
     items: Vec<RowView>,
     next: Option<String>,
     total: NumbersView,
-    /// Whether everything up to now is counted; `false` only while the numbers are made anew.
+    /// Whether everything up to now is counted. `false` while the numbers are made anew, and where there was
+    /// too much to count one by one.
     complete: bool,
+    /// What was counted, where that is not everything.
+    note: Option<String>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -58,9 +65,11 @@ struct NumbersView {
     delivered: u64,
     /// By people, as far as can be known.
     opened: u64,
+    /// The same of links.
     clicked: u64,
     /// By programs on the way: scanners, and proxies that fetch what nobody looks at.
     opened_by_machines: u64,
+    /// The same of links.
     clicked_by_machines: u64,
 }
 
@@ -112,17 +121,21 @@ pub(super) async fn show(
             true => state.archive.tallies(&narrowing.filter, ranking.clone())?,
             false => None,
         };
-        let (tallies, complete) = match kept {
-            Some(kept) => kept,
-            None => (looked_up(state, &narrowing, ranking)?, true),
+        let (tallies, complete, note) = match kept {
+            Some((tallies, complete)) => (tallies, complete, None),
+            None => {
+                let (tallies, down_to) =
+                    looked_up(&state.archive, &narrowing, ranking, &Most::NOW)?;
+                (tallies, down_to.is_none(), down_to.map(part))
+            }
         };
-        Ok(Json(view(by, tallies, complete, &question)))
+        Ok(Json(StatisticsView { complete, note, ..view(by, tallies, &question) }))
     };
     state.read(read).await
 }
 
 /// `question` is what the next page must ask as well.
-fn view(by: Dimension, tallies: Tallies, complete: bool, question: &str) -> StatisticsView {
+fn view(by: Dimension, tallies: Tallies, question: &str) -> StatisticsView {
     let next = tallies.rows.last().filter(|_| tallies.has_more).map(|(place, _)| {
         let key = [&place.rank.to_be_bytes()[..], place.value.as_bytes()].concat();
         cursor::encode(List::Statistics, question, &key)
@@ -133,7 +146,7 @@ fn view(by: Dimension, tallies: Tallies, complete: bool, question: &str) -> Stat
     });
     let items = items.collect();
     let total = NumbersView::new(&tallies.total);
-    StatisticsView { by: by.as_str(), items, next, total, complete }
+    StatisticsView { by: by.as_str(), items, next, total, complete: true, note: None }
 }
 
 fn read_place(key: &[u8]) -> Option<TallyPlace> {
@@ -142,30 +155,76 @@ fn read_place(key: &[u8]) -> Option<TallyPlace> {
     Some(TallyPlace { rank: u64::from_be_bytes(*rank), value })
 }
 
+/// How much one answer may cost.
+struct Most {
+    time: Duration,
+    values: usize,
+    /// Messages of one look into the archive.
+    at_once: usize,
+}
+
+impl Most {
+    const NOW: Most = Most { time: LOOK_TIMEOUT, values: MAX_VALUES, at_once: AT_ONCE };
+}
+
+/// Counts one by one, the newest first; gives also where it ended, where that was not the end.
 fn looked_up(
-    state: &AdminState,
+    archive: &Archive,
     narrowing: &Narrowing,
     mut ranking: Ranking,
-) -> Result<Tallies, Problem> {
+    most: &Most,
+) -> Result<(Tallies, Option<MessageId>), ArchiveError> {
     let began = Instant::now();
     let mut tallies: BTreeMap<String, Tally> = BTreeMap::new();
-    let (mut after, mut count) = (None, 0_u64);
+    let mut after = None;
     loop {
-        let page = state.archive.narrowed(narrowing, Order::Newest, after, AT_ONCE)?;
+        let page = archive.narrowed(narrowing, Order::Newest, after, most.at_once)?;
         for message in &page.items {
-            count += 1;
             tallies.entry(value_of(message, ranking.by())).or_default().add(Tally::of(message));
         }
         after = page.next;
-        if after.is_none() {
+        let is_enough = tallies.len() >= most.values || began.elapsed() >= most.time;
+        if after.is_none() || is_enough {
             ranking.add_all(tallies);
-            return Ok(ranking.finish());
+            return Ok((ranking.finish(), after));
         }
-        if count >= MAX_LOOKED_AT || began.elapsed() >= LOOK_TIMEOUT {
-            let detail = format!(
-                "With these filters there are more than {count} messages to count one by one; narrow them, for example with since and until."
-            );
-            return Err(Problem::of_field(ProblemKind::InvalidParameter, "by", detail));
+    }
+}
+
+fn part(down_to: MessageId) -> String {
+    format!(
+        "Only what was accepted since {} was counted: with these filters messages are counted one by one, and there are \
+         too many. Narrow them, for example with since and until.",
+        down_to.time()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::tests::{acceptance, settings};
+
+    #[tokio::test]
+    async fn what_is_too_much_to_count_is_counted_down_to_a_time_that_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let archive = Archive::open(&settings(dir.path())).unwrap();
+        let mut ids = Vec::new();
+        for number in 0..5 {
+            let mail = acceptance(number, 1, "Subject: x\r\n\r\nx\r\n".into());
+            ids.push(archive.accept(mail).await.unwrap().get());
         }
+        let question = Some(crate::archive::Question::parse("app:erp OR -app:erp").unwrap());
+        let narrowing = Narrowing { question, ..Narrowing::default() };
+        let count = |time: Duration, values: usize| {
+            let ranking = Ranking::new(Dimension::App, None, 10);
+            let most = Most { time, values, at_once: 2 };
+            let (tallies, down_to) = looked_up(&archive, &narrowing, ranking, &most).unwrap();
+            (tallies.total.messages, down_to)
+        };
+        assert_eq!(count(Duration::ZERO, 9), (2, Some(ids[3])));
+        assert_eq!(count(Duration::MAX, 1), (2, Some(ids[3])));
+        assert_eq!(count(Duration::MAX, 9), (5, None));
+        assert!(part(ids[3]).contains(&ids[3].time().to_string()));
+        archive.close().await;
     }
 }

@@ -30,10 +30,13 @@ pub(super) struct SuppressionView {
     /// Stands for channel, recipient and originator.
     id: String,
     channel: &'static str,
+    /// Who is not written to: an address, or a number.
     recipient: String,
     /// `null`: whoever writes.
     originator: Option<String>,
+    /// In words; of a bounce, what the other side said.
     reason: String,
+    /// `bounce`, `complaint`, `opt-out`, or who entered it.
     by: String,
     created_at: String,
     /// From when on it does not count; `null` is never.
@@ -45,7 +48,9 @@ pub(super) struct SuppressionView {
 #[serde(deny_unknown_fields)]
 pub(super) struct NewSuppressionBody {
     channel: String,
+    /// Who is not to be written to.
     recipient: String,
+    /// By this sender alone; left out, by nobody.
     originator: Option<String>,
     reason: Option<String>,
     /// RFC 3339; left out, it holds until somebody takes it away.

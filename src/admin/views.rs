@@ -115,28 +115,40 @@ struct RecipientView {
     upstream: Option<String>,
     reply: Option<String>,
     possible_duplicate: bool,
+    /// When an upstream took it.
     sent_at: Option<String>,
+    /// When a delivery report or the provider said that it arrived.
     delivered_at: Option<String>,
+    /// When it came back.
     bounced_at: Option<String>,
+    /// The first time that a person opened it, as far as can be known.
     opened_at: Option<String>,
+    /// How often people opened it.
     opens: u64,
-    /// Of machines, and not among the others.
+    /// Of machines (scanners, and proxies that fetch what nobody looks at), and not among the others.
     automated_opens: u64,
+    /// The first time that a person followed a link.
     clicked_at: Option<String>,
+    /// How often people followed its links.
     clicks: u64,
+    /// Of machines, and not among the others.
     automated_clicks: u64,
+    /// With what it was opened: `Apple Mail on iPhone`.
     device: Option<String>,
-    /// Only where one message is asked for.
+    /// Only where one message is asked for; `null` for mail that is not tracked.
     tracking: Option<TrackingView>,
 }
 
 /// What tracking did to the mail of one recipient.
 #[derive(Debug, Serialize, ToSchema)]
 struct TrackingView {
+    /// Links that were found.
     links: u32,
+    /// Of these, those that lead through the gateway.
     rewritten: u32,
+    /// Whether it carries the picture that tells of an open.
     pixel: bool,
-    /// How many links were left, by reason.
+    /// How many links were left as they are, by reason.
     skipped: BTreeMap<&'static str, u32>,
     /// Why the whole mail was left as it came.
     untouched_because: Option<&'static str>,
@@ -162,8 +174,11 @@ pub(super) struct EventView {
     recipient: Option<u16>,
     by: Option<String>,
     upstream: Option<String>,
+    /// What the upstream said, or what a bounce quotes.
     reply: Option<String>,
+    /// In words; of an open or a click, who it was taken for and why.
     detail: Option<String>,
+    /// SHA-256 of the bytes that were sent, or of the report that came back.
     digest: Option<String>,
 }
 

@@ -24,9 +24,9 @@ use super::stored::{Place, Record, StoredBody, StoredEvent, StoredMessage};
 use super::volume::{Location, Packed, VolumeWriter, lay_out};
 use super::wipe::Wipe;
 use super::writer::{Batch, Change, Closing, Failure, Job, OnTheWay, Urgency};
-use super::{Accepted, ArchiveError, Durable, Inner, RepeatKey, hits, repeats, tables};
+use super::{Accepted, ArchiveError, Durable, Inner, RepeatKey, hits, notices, repeats, tables};
 use crate::lifecycle::Note;
-use crate::model::{Direction, EventKind, Hold, MessageId, RecipientState};
+use crate::model::{Direction, EventKind, Hold, MessageId, RecipientState, Sequence};
 
 /// Messages in one volume transaction at the most.
 const MAX_BATCH: usize = 500;
@@ -49,11 +49,20 @@ pub(super) enum Order {
 pub(super) struct Intake {
     /// At least one.
     pub pieces: Vec<Piece>,
-    pub key: Option<RepeatKey>,
+    pub once: Once,
     /// Rows of the logs, of a call of the admin API.
     pub slip: Option<Slip>,
     pub reply: oneshot::Sender<Result<Accepted, ArchiveError>>,
     pub on_the_way: OnTheWay,
+}
+
+/// What keeps a call from being made twice.
+#[derive(Clone, Copy)]
+pub(super) enum Once {
+    Nothing,
+    Key(RepeatKey),
+    /// What follows from the journal up to here is made with it.
+    Journal(Sequence),
 }
 
 /// One message of a call.
@@ -376,9 +385,9 @@ impl VolumeThread {
     /// The bytes are durable or will be with it; the record follows. An error means that the records are closed, and
     /// then the dropped reply tells the caller.
     fn hand_on(&self, intake: Intake, stored: Vec<StoredBytes>) {
-        let Intake { pieces, key, slip, reply, on_the_way } = intake;
+        let Intake { pieces, once, slip, reply, on_the_way } = intake;
         let change: Change = Box::new(move |batch| {
-            let accepted = record_call(batch, pieces, stored, key)?;
+            let accepted = record_call(batch, pieces, stored, once)?;
             if let (Accepted::New(_), Some(slip)) = (&accepted, slip) {
                 slip.append(batch.transaction, None)?;
             }
@@ -454,8 +463,14 @@ fn record_call(
     batch: &mut Batch<'_>,
     pieces: Vec<Piece>,
     stored: Vec<StoredBytes>,
-    key: Option<RepeatKey>,
+    once: Once,
 ) -> Result<Accepted, Failure> {
+    let key = match once {
+        Once::Nothing => None,
+        Once::Key(key) => Some(key),
+        Once::Journal(until) if notices::advance(batch, until)? => None,
+        Once::Journal(_) => return Ok(Accepted::Repeated(Vec::new())),
+    };
     let times = pieces.first().map(|piece| {
         let kept = repeats::kept_for(piece.acceptance.direction);
         (piece.acceptance.accepted_at, kept)
@@ -498,7 +513,9 @@ fn record(
     let states = acceptance.recipients.iter().map(|r| Entry::new(r.state.clone(), at));
     let valid_until = acceptance.medium.sms().and_then(|sms| sms.valid_until);
     let standing = Standing { id, entries: states.collect(), valid_until };
-    let detail = duplicate_of.map(|id| format!("it has the same Message-ID as {id}"));
+    let same = duplicate_of.map(|id| format!("it has the same Message-ID as {id}"));
+    let said: Vec<String> = same.into_iter().chain(notices::not_sent(&standing)).collect();
+    let detail = (!said.is_empty()).then(|| said.join("; "));
     let first = match acceptance.direction {
         Direction::Outbound => EventKind::Accepted,
         Direction::Inbound => EventKind::Received,

@@ -11,7 +11,7 @@ use super::queue;
 use super::stored::{Corrupt, Record};
 use super::tables::{BULK_ITEMS, BULKS};
 use super::writer::{Batch, Failure, Urgency};
-use super::{Action, ActionKind, Archive, ArchiveError, Page};
+use super::{Action, ActionKind, ActionRefusal, Archive, ArchiveError, Page};
 use crate::model::{AppName, MessageId, Timestamp};
 
 /// Jobs that run or wait at one time.
@@ -91,6 +91,8 @@ pub struct BulkStep {
     /// Where the job stood when this step was thought of; if it stands elsewhere, nothing is done.
     pub after: Option<MessageId>,
     pub messages: Vec<MessageId>,
+    /// Those of them that are not there for the maker of the job.
+    pub unseen: Vec<MessageId>,
     /// Where the next step begins; `None` ends the job.
     pub next: Option<MessageId>,
     pub at: Timestamp,
@@ -390,6 +392,7 @@ fn take_step(batch: &mut Batch<'_>, id: u64, step: &BulkStep) -> Result<Option<B
             at: step.at,
         };
         let refusal = match bulk.what.dry_run {
+            _ if step.unseen.contains(message) => Ok(Err(ActionRefusal::NoSuchMessage)),
             true => queue::would_act(batch, &action),
             false => queue::act(batch, &action),
         };
@@ -444,6 +447,7 @@ mod tests {
         let step = |after, messages: &[MessageId], next| BulkStep {
             after,
             messages: messages.to_vec(),
+            unseen: Vec::new(),
             next,
             at: at(10),
         };
@@ -482,7 +486,8 @@ mod tests {
         let archive = Archive::open(&settings(dir.path())).unwrap();
         let mail = acceptance(1, 1, Bytes::from("Subject: x\r\n\r\nx\r\n"));
         let id = archive.accept(mail).await.unwrap().get();
-        let step = BulkStep { after: None, messages: vec![id], next: Some(id), at: at(10) };
+        let step =
+            BulkStep { messages: vec![id], next: Some(id), at: at(10), ..BulkStep::default() };
         let dry = archive.begin_bulk(new(ActionKind::Stop, true)).await.unwrap().unwrap();
         let told = archive.step_bulk(dry.id, step.clone()).await.unwrap().unwrap();
         assert_eq!((told.done, told.refused), (1, 0));

@@ -20,7 +20,8 @@ use super::{Archive, ArchiveError, tables};
 use crate::lifecycle::{JUDGEMENT_VERSION, Note, Verdict, engagement, judge_hits};
 use crate::model::hit::{FIRST_FOREIGN_LINK, HONEYPOT_LINK};
 use crate::model::{
-    Digest, Engagement, EventKind, Hit, HitKind, HitMethod, MessageId, RecipientState, Sequence, Timestamp,
+    Digest, Engagement, EventKind, Hit, HitKind, HitMethod, MessageId, RecipientState, Sequence,
+    Timestamp,
 };
 
 /// Message and recipient to `StoredHits`.

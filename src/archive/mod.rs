@@ -27,6 +27,7 @@ mod mail_report;
 mod memory;
 pub mod message;
 mod narrowing;
+mod notices;
 mod numbers;
 mod open;
 mod outbox;
@@ -46,7 +47,7 @@ mod suppressions;
 mod tables;
 mod tally;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod touches;
 mod volume;
 mod watermark;
@@ -81,19 +82,20 @@ pub use queue::{ClaimRequest, Judgement};
 pub use read::Content;
 pub use runs::{ALIVE_INTERVAL, Gap};
 pub use search::{Found, Place, Question, QuestionError, ReadState};
-pub use search::{SearchOrder, SearchProgress, SearchRequest};
+pub use search::{SearchOrder, SearchProgress, SearchRequest, Tier};
 pub use sessions::{EndedSessions, SessionChange, SessionRecord};
 pub use settings::{ArchiveSettings, StagingLimits};
-pub use suppressions::Suppression;
+pub use suppressions::{Ground, ON_THE_LIST, Suppression};
 pub use tally::{Dimension, Ranking, Tallies, Tally, TallyPlace, value_of};
 pub use touches::Rendering;
 
+pub use crate::lifecycle::OWES_REPORT;
 use crate::lifecycle::RetrySchedule;
 use crate::model::{
     AppName, Channel, Direction, EventKind, MessageId, RecipientState, Reference, Sequence, Status,
     Tag, Timestamp, UpstreamName,
 };
-use accept::{Intake, Order as VolumeOrder};
+use accept::{Intake, Once, Order as VolumeOrder};
 use files::Files;
 use volume::Volumes;
 use writer::{Batch, Change, Closing, Failure, Job, OnTheWay, Urgency};
@@ -312,6 +314,14 @@ impl Archive {
         acceptances: Vec<Acceptance>,
         key: Option<RepeatKey>,
     ) -> Result<Accepted, ArchiveError> {
+        self.accept_once(acceptances, key.map_or(Once::Nothing, Once::Key)).await
+    }
+
+    async fn accept_once(
+        &self,
+        acceptances: Vec<Acceptance>,
+        once: Once,
+    ) -> Result<Accepted, ArchiveError> {
         self.check_open()?;
         if acceptances.is_empty() {
             return Ok(Accepted::New(Vec::new()));
@@ -329,7 +339,7 @@ impl Archive {
             false => self.inner.prepare_all(acceptances)?,
         };
         let slip = Slip::current();
-        let intake = Intake { pieces, key, slip, reply, on_the_way };
+        let intake = Intake { pieces, once, slip, reply, on_the_way };
         // From here the messages may become ours even if the caller goes away.
         if self.inner.intake.send(VolumeOrder::Take(Box::new(intake))).is_err() {
             return Err(self.closed());

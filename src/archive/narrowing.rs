@@ -60,7 +60,7 @@ impl Archive {
             Order::Newest => SearchOrder::Newest,
             Order::Oldest => SearchOrder::Oldest,
         };
-        let after = after.map(|id| Place { id, score: 0 });
+        let after = after.map(Place::behind);
         let request = narrowing.request(order, after, limit);
         let (items, next) = self.search_page(&request)?;
         Ok(Page { items, next: next.map(|place| place.id) })

@@ -7,11 +7,21 @@
 use redb::{ReadTransaction, ReadableTable};
 use serde::{Deserialize, Serialize};
 
+use super::standing::Standing;
 use super::stored::{Corrupt, Record};
 use super::tables::SUPPRESSIONS;
-use super::writer::Failure;
+use super::writer::{Batch, Failure, Urgency};
 use super::{Archive, ArchiveError, Page};
-use crate::model::{Channel, Timestamp};
+pub use crate::lifecycle::Ground;
+use crate::lifecycle::Input;
+use crate::model::{Channel, Medium, MessageId, Timestamp};
+
+/// Longest reason of an entry that a report made, in characters.
+const MAX_REASON_CHARS: usize = 200;
+/// How the reason of a recipient that the list left out begins.
+pub const ON_THE_LIST: &str = "on the suppression list: ";
+/// Instead of a sender. No address is written so.
+const NULL_PATH: &str = "<>";
 
 /// One entry of the suppression list.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +41,51 @@ pub struct Suppression {
 }
 
 impl Suppression {
+    /// The entry for a recipient of a message. `by` is who says so where the ground alone does not tell
+    /// it, `words` what was said.
+    pub fn because(
+        ground: Ground,
+        medium: &Medium,
+        recipient: &str,
+        (by, words): (Option<&str>, &str),
+        at: Timestamp,
+    ) -> Suppression {
+        let reason = match by {
+            Some(_) => words.to_owned(),
+            None => format!("{}: {words}", ground.as_str()),
+        };
+        let originator = match ground.is_against_everybody() {
+            true => None,
+            false => Suppression::originator_of(medium),
+        };
+        Suppression {
+            channel: medium.channel(),
+            recipient: recipient.to_lowercase(),
+            originator,
+            reason: reason.chars().take(MAX_REASON_CHARS).collect(),
+            by: by.unwrap_or(ground.as_str()).to_owned(),
+            at,
+            expires_at: ground.kept().map(|kept| at.plus(kept)),
+        }
+    }
+
+    /// The reason of a recipient that it leaves out.
+    pub fn why(&self) -> String {
+        format!("{ON_THE_LIST}{}, added by {}", self.reason, self.by)
+    }
+
+    /// What entries against one sender are compared with. An SMS whose provider picks the originator has
+    /// none; mail with the null reverse-path has one of its own, for entries against a sender say
+    /// nothing of it.
+    pub fn originator_of(medium: &Medium) -> Option<String> {
+        match medium {
+            Medium::Mail(_) => {
+                Some(medium.sender().map_or_else(|| NULL_PATH.to_owned(), |one| one.to_lowercase()))
+            }
+            Medium::Sms(_) => medium.sender(),
+        }
+    }
+
     fn is_over(&self, now: Timestamp) -> bool {
         self.expires_at.is_some_and(|end| end <= now)
     }
@@ -121,7 +176,7 @@ impl Archive {
         let key = Key::new(entry.channel, &entry.recipient, entry.originator.as_deref());
         let (channel, now) = (entry.channel, entry.at);
         let bytes = StoredSuppression::new(entry).encode();
-        let add = move |batch: &mut super::writer::Batch<'_>| {
+        let add = move |batch: &mut Batch<'_>| {
             let mut table = batch.transaction.open_table(SUPPRESSIONS)?;
             let earlier = match table.get(key.row())? {
                 Some(bytes) => Some(StoredSuppression::decode(bytes.value())?.suppression(channel)),
@@ -144,7 +199,7 @@ impl Archive {
         originator: Option<&str>,
     ) -> Result<bool, ArchiveError> {
         let key = Key::new(channel, recipient, originator);
-        let remove = move |batch: &mut super::writer::Batch<'_>| {
+        let remove = move |batch: &mut Batch<'_>| {
             let mut table = batch.transaction.open_table(SUPPRESSIONS)?;
             let removed = table.remove(key.row())?.is_some();
             Ok(removed)
@@ -189,6 +244,26 @@ impl Archive {
             Ok(None)
         };
         Ok(look(&self.snapshot()?)?)
+    }
+
+    /// Leaves a recipient that waits out for good, with the reason; false when it no longer waits.
+    pub async fn leave_out(
+        &self,
+        message: MessageId,
+        recipient: u16,
+        (by, why): (&'static str, String),
+        at: Timestamp,
+    ) -> Result<bool, ArchiveError> {
+        let leave_out = move |batch: &mut Batch<'_>| {
+            let Some(before) = Standing::load(batch, message)? else { return Ok(false) };
+            let (mut standing, input) = (before.clone(), Input::LeaveOut { why: &why });
+            if standing.step(batch, recipient, at, &input, Some(by))?.is_err() {
+                return Ok(false);
+            }
+            standing.save(batch, Some(&before))?;
+            Ok(true)
+        };
+        self.write(Urgency::Soon, leave_out).await
     }
 
     /// The list, by channel and recipient; the cursor is an opaque key.

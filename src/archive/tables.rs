@@ -66,6 +66,8 @@ pub(super) const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta
 pub(super) const COUNTERS: &str = "counters";
 /// In `META`: the last event whose deliveries are planned.
 pub(super) const PLANNED_UNTIL: &str = "planned_until";
+/// In `META`: the last event of which senders were told.
+pub(super) const NOTIFIED_UNTIL: &str = "notified_until";
 /// In `META`: the number of the last delivery.
 pub(super) const LAST_DELIVERY: &str = "last_delivery";
 /// In `META`: there while nobody has the archive open that closed in order.

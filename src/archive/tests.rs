@@ -39,7 +39,7 @@ pub(super) fn upstream() -> UpstreamName {
 }
 
 /// A message with this number of recipients and this body, due at once.
-pub(super) fn acceptance(number: u64, recipients: usize, raw: Bytes) -> Acceptance {
+pub(crate) fn acceptance(number: u64, recipients: usize, raw: Bytes) -> Acceptance {
     let path = |index| ForwardPath::parse(&format!("r{index}@example.org")).unwrap();
     let due = RecipientState::Due { at: at(0), rank: 0 };
     Acceptance {
@@ -83,7 +83,7 @@ pub(super) fn acceptance(number: u64, recipients: usize, raw: Bytes) -> Acceptan
     }
 }
 
-pub(super) fn settings(dir: &std::path::Path) -> ArchiveSettings {
+pub(crate) fn settings(dir: &std::path::Path) -> ArchiveSettings {
     ArchiveSettings {
         data_dir: dir.to_owned(),
         cache_bytes: 4 << 20,
@@ -124,6 +124,7 @@ fn sent() -> Outcome {
         reply: Reply::new(250, None, "ok"),
         digest: Digest::of(b"sent"),
         parts: Vec::new(),
+        owes_report: false,
     }
 }
 

@@ -146,8 +146,8 @@ impl Volumes {
         if promised != Some(at.raw_bytes) {
             return Err(damaged("the compressed bytes are not those of its record"));
         }
-        let raw = zstd::bulk::decompress(&stored, at.raw_bytes as usize)
-            .map_err(|e| damaged(&e.to_string()))?;
+        let raw =
+            decompress(&stored, at.raw_bytes as usize).map_err(|e| damaged(&e.to_string()))?;
         match raw.len() as u64 == at.raw_bytes {
             true => Ok(raw),
             false => Err(damaged("the decompressed length is wrong")),
@@ -223,6 +223,18 @@ impl Volumes {
         open.insert(number, database.clone());
         Ok(database)
     }
+}
+
+/// To make what it needs costs more than to decompress a letter, so each thread keeps its own.
+fn decompress(stored: &[u8], raw_bytes: usize) -> std::io::Result<Vec<u8>> {
+    thread_local! {
+        static DECOMPRESSOR: std::cell::RefCell<Option<zstd::bulk::Decompressor<'static>>> =
+            std::cell::RefCell::new(zstd::bulk::Decompressor::new().ok());
+    }
+    DECOMPRESSOR.with_borrow_mut(|decompressor| match decompressor {
+        Some(decompressor) => decompressor.decompress(stored, raw_bytes),
+        None => zstd::bulk::decompress(stored, raw_bytes),
+    })
 }
 
 fn read_chunks(database: &Database, at: Location) -> Result<Vec<u8>, redb::Error> {

@@ -6,7 +6,8 @@ use super::Failure;
 use crate::model::Secret;
 
 /// More is a file that was given by mistake.
-const MAX_PASSWORD_BYTES: u64 = 1_024;
+const MAX_PASSWORD_CHARS: usize = 1_024;
+const MAX_PASSWORD_BYTES: u64 = 4 * MAX_PASSWORD_CHARS as u64;
 
 /// Asks at the terminal, twice, or reads all of stdin less one line break at its end.
 pub(super) fn read_password(from_stdin: bool) -> Result<Secret, Failure> {
@@ -32,7 +33,7 @@ pub(super) fn read_password(from_stdin: bool) -> Result<Secret, Failure> {
 
 fn read_from(input: impl Read) -> Result<Secret, Failure> {
     let mut text = String::new();
-    let read = input.take(MAX_PASSWORD_BYTES + 1).read_to_string(&mut text);
+    let read = input.take(MAX_PASSWORD_BYTES + 2).read_to_string(&mut text);
     let mut password = zeroize::Zeroizing::new(text);
     read.map_err(|error| Failure::Failed(format!("the password can not be read: {error}")))?;
     if password.ends_with('\n') {
@@ -48,7 +49,9 @@ fn check(password: Secret) -> Result<Secret, Failure> {
     let text = password.expose();
     let wrong = match text {
         "" => "the password is empty",
-        _ if text.len() as u64 > MAX_PASSWORD_BYTES => "the password is longer than 1024 bytes",
+        _ if text.chars().count() > MAX_PASSWORD_CHARS => {
+            "the password is longer than 1024 characters"
+        }
         _ if text.chars().any(char::is_control) => "the password holds a control character",
         _ => return Ok(password),
     };
@@ -67,6 +70,9 @@ mod tests {
         assert_eq!(read(b"a\nb\n"), None);
         assert_eq!(read(b"\xff\xfe"), None);
         assert_eq!(read(&[b'x'; 1_025]), None);
+        assert_eq!(read(&[b'x'; 9_000]), None);
+        assert_eq!(read(format!("{}\r\n", "𝄞".repeat(1_025)).as_bytes()), None);
+        assert!(read(format!("{}\r\n", "𝄞".repeat(1_024)).as_bytes()).is_some());
         assert_eq!(read(b"correct horse\r\n").as_deref(), Some("correct horse"));
         assert_eq!(read(b" kept ").as_deref(), Some(" kept "));
     }

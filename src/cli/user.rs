@@ -77,6 +77,12 @@ Examples:
         /// Who
         name: String,
     },
+    /// Let a person in again, with the password of before
+    #[command(after_help = "Example:\n  waybill user enable anna")]
+    Enable {
+        /// Who
+        name: String,
+    },
     /// Take the second factor away of somebody who lost it
     #[command(name = "reset-2fa", after_help = "Example:\n  waybill user reset-2fa anna")]
     Reset2fa {
@@ -90,6 +96,8 @@ Examples:
         name: String,
     },
 }
+
+const USER_COLUMNS: [&str; 6] = ["name", "role", "apps", "two_factor", "created_at", "disabled_at"];
 
 #[derive(Debug, clap::Args)]
 pub(super) struct PasswordArgs {
@@ -119,7 +127,7 @@ pub(super) fn user(
         }
         UserCommand::List => {
             let users = with_accounts(&archive, async |accounts| accounts.list("/users").await)?;
-            show(&columns(&["name", "role", "apps", "created_at", "disabled_at"], &users))
+            show(&columns(&USER_COLUMNS, &users))
         }
         UserCommand::Change { name, role, app, all_apps } => {
             let name = user_name(name)?;
@@ -147,6 +155,15 @@ pub(super) fn user(
                 accounts.call(Method::POST, &path, None).await
             })?;
             show(&format!("The user {name} is disabled.\n"))
+        }
+        UserCommand::Enable { name } => {
+            let name = user_name(name)?;
+            let path = format!("/users/{name}");
+            let body = json!({"disabled": false});
+            with_accounts(&archive, async |accounts| {
+                accounts.call(Method::PATCH, &path, Some(&body)).await
+            })?;
+            show(&format!("The user {name} is enabled.\n"))
         }
         UserCommand::Reset2fa { name } => {
             let name = user_name(name)?;

@@ -1,12 +1,12 @@
 //! Nothing is sent to those who must not be written to.
 //!
 //! Asked right before a claim, not only at the door: a message may have waited for days, and who said
-//! STOP since then means it too. A suppressed recipient is stopped, as a person would stop it, and
-//! only what is left is claimed. Who restarts it after that, and says why, has seen the entry: then it
-//! goes.
+//! STOP since then means it too. A suppressed recipient of a mail is left out, as it would have been at
+//! the door, and one of an SMS stopped, which its application is told; only what is left is claimed.
+//! Who restarts it after that, and says why, has seen the entry: then it goes.
 
 use crate::archive::{
-    Action, ActionKind, Archive, ArchiveError, Event, Message, MessageNote, Suppression,
+    Action, ActionKind, Archive, ArchiveError, Event, Ground, Message, MessageNote, Suppression,
 };
 use crate::model::{Channel, EventKind, FailureReason, Outcome, Timestamp, UpstreamName};
 
@@ -26,7 +26,7 @@ pub(super) async fn stop_suppressed(
     if message.medium.sms().is_some_and(|sms| sms.confirms_opt_out) {
         return Ok(recipients.to_vec());
     }
-    let originator = message.medium.sender().map(|sender| normal(channel, &sender));
+    let originator = Suppression::originator_of(&message.medium);
     let mut left = Vec::with_capacity(recipients.len());
     for index in recipients.iter().copied() {
         let address = message.medium.recipient(index).unwrap_or_default();
@@ -34,7 +34,10 @@ pub(super) async fn stop_suppressed(
         match archive.suppressed(channel, &address, originator.as_deref(), now)? {
             None => left.push(index),
             Some(entry) if is_overridden(archive, message, index, &entry)? => left.push(index),
-            Some(entry) => stop(archive, message, index, &entry, now).await?,
+            Some(entry) => match channel {
+                Channel::Email => leave_out(archive, message, index, &entry, now).await?,
+                Channel::Sms => stop(archive, message, index, &entry, now).await?,
+            },
         }
     }
     Ok(left)
@@ -65,6 +68,19 @@ fn is_overridden(
             return Ok(false);
         }
     }
+}
+
+async fn leave_out(
+    archive: &Archive,
+    message: &Message,
+    index: u16,
+    entry: &Suppression,
+    now: Timestamp,
+) -> Result<(), ArchiveError> {
+    if archive.leave_out(message.id, index, (BY, entry.why()), now).await? {
+        tracing::warn!(id = %message.id, recipient = index, "left out: the recipient is on the suppression list");
+    }
+    Ok(())
 }
 
 async fn stop(
@@ -107,19 +123,12 @@ pub(super) async fn learn(
     outcomes: &[(u16, Outcome)],
     now: Timestamp,
 ) {
-    let channel = message.channel();
     for (index, outcome) in outcomes {
         let Outcome::Rejected { reason: FailureReason::OptedOut, .. } = outcome else { continue };
         let Some(recipient) = message.medium.recipient(*index) else { continue };
-        let entry = Suppression {
-            channel,
-            recipient: normal(channel, &recipient),
-            originator: message.medium.sender().map(|sender| normal(channel, &sender)),
-            reason: "the provider says that the recipient opted out".into(),
-            by: format!("upstream {upstream}"),
-            at: now,
-            expires_at: None,
-        };
+        let by = format!("upstream {upstream}");
+        let said = (Some(by.as_str()), "the provider says that the recipient opted out");
+        let entry = Suppression::because(Ground::OptOut, &message.medium, &recipient, said, now);
         if let Err(error) = archive.suppress(entry).await {
             tracing::error!(id = %message.id, %error, "an opt-out can not be recorded");
         }

@@ -74,6 +74,32 @@ mod tests {
     use super::*;
     use crate::model::Secret;
 
+    /// Brevo, "Transactional webhooks"; `ts` and `ts_event` were seen in the account's time zone.
+    #[test]
+    fn times_are_in_utc_and_what_is_not_final_is_a_delay() {
+        let proof = Proof::Token(Secret::new("t0ken".into()));
+        let headers = with_header("authorization", "Bearer t0ken");
+        let one = |body: &str| read(&proof, &call(&headers, body.as_bytes())).unwrap().remove(0);
+        let at = |times: &str| one(&format!(r#"{{"event":"delivered",{times}}}"#)).at.as_millis();
+        let zoned = r#""ts":1520331023,"ts_event":1520331023,"ts_epoch":1520363423000"#;
+        assert_eq!(at(zoned), 1_520_363_423_000);
+        assert_eq!(at(r#""ts_event":1604933654,"ts_epoch":1604933653"#), 1_604_933_653_000);
+        assert_eq!(at(r#""ts":1604933619"#), 1_604_933_619_000);
+        assert_eq!(at(r#""ts_epoch":-1"#), super::super::field::tests::NOW);
+        let what =
+            |event: &str| one(&format!(r#"{{"event":"{event}","reason":"450 4.7.1 later"}}"#)).what;
+        assert!(matches!(what("deferred"), MailEventKind::Delayed { status: Some(_), .. }));
+        for soft in ["soft_bounce", "blocked", "error"] {
+            assert!(
+                matches!(what(soft), MailEventKind::Bounced { is_permanent: false, .. }),
+                "{soft}"
+            );
+        }
+        // A policy that is in the way today says nothing of the address.
+        assert!(matches!(what("hard_bounce"), MailEventKind::Bounced { is_permanent: false, .. }));
+        assert_eq!(what("complaint"), MailEventKind::Complained { kind: None });
+    }
+
     #[test]
     fn events_are_told_in_our_words_and_a_first_open_once() {
         let proof = Proof::Token(Secret::new("t0ken".into()));

@@ -196,6 +196,30 @@ mod tests {
         );
         let full = failed("permanent", "452 4.2.2 full").unwrap();
         assert!(matches!(full.what, MailEventKind::Bounced { is_permanent: false, .. }));
+        // Mailgun, "Webhook payloads" and "Tracking failures": the reasons of a permanent failure.
+        let is_hard = |reason: &str, more: Value| {
+            let mut status = json!({"code": 605, "message": "", "description": "not tried"});
+            let extra = more.as_object().unwrap().clone();
+            status.as_object_mut().unwrap().extend(extra);
+            let told = event(json!({"event": "failed", "severity": "permanent", "reason": reason,
+                "delivery-status": status}));
+            matches!(told.unwrap().what, MailEventKind::Bounced { is_permanent: true, .. })
+        };
+        assert!(is_hard("bounce", json!({})) && is_hard("suppress-bounce", json!({})));
+        assert!(is_hard("generic", json!({"bounce-type": "hard"})));
+        for reason in ["generic", "old", "espblock", "suppress-complaint", "suppress-unsubscribe"] {
+            assert!(!is_hard(reason, json!({})), "{reason}");
+        }
+        assert!(!is_hard("bounce", json!({"bounce-type": "soft"})));
+        assert!(!is_hard("bounce", json!({"enhanced-code": "5.7.1"})));
+        let rejected =
+            json!({"event": "rejected", "reject": {"reason": "Sandbox subdomains are for test"}});
+        let MailEventKind::Bounced { is_permanent: false, diagnostic, .. } =
+            event(rejected).unwrap().what
+        else {
+            panic!()
+        };
+        assert_eq!(diagnostic.as_deref(), Some("rejected: Sandbox subdomains are for test"));
         let opened = |bot: &str| {
             let info = json!({"user-agent": "Mozilla/5.0", "bot": bot});
             event(json!({"event": "opened", "ip": "192.0.2.1", "client-info": info})).unwrap().what

@@ -88,6 +88,10 @@ mod tests {
         let told = read(&proof, &call(&headers, several)).unwrap();
         assert_eq!(told.len(), 1);
         assert_eq!(told[0].what, MailEventKind::Unsubscribed);
+        // Mailjet, "Event API: real-time notifications": a greylisted message is tried again.
+        let grey = br#"[{"event":"bounce","email":"a@example.com","hard_bounce":false,"error":"greylisted"}]"#;
+        let told_grey = read(&proof, &call(&headers, grey)).unwrap();
+        assert!(matches!(told_grey[0].what, MailEventKind::Delayed { .. }));
         let same = read(&proof, &call(&headers, one)).unwrap();
         assert_eq!(same[0].key, bounced[0].key);
         assert_ne!(told[0].key, bounced[0].key);

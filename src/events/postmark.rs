@@ -101,6 +101,7 @@ mod tests {
         assert_eq!(read(&login, &call(&headers, b"[]")), Err(EventRefusal::Malformed));
     }
 
+    /// Postmark, "Bounce webhook", "Bounce API: bounce types" and "Subscription change webhook".
     #[test]
     fn events_are_told_in_our_words() {
         let bounce = |kind: &str| {

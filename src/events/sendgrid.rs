@@ -163,6 +163,45 @@ mod tests {
         assert!(SendGridKey::parse("AAAA").is_none() && SendGridKey::parse("").is_none());
     }
 
+    /// Twilio SendGrid, "Event Webhook Reference": delivery events and their reasons.
+    #[test]
+    fn an_address_is_given_up_only_where_sendgrid_says_that_it_is_the_address() {
+        let what = |event: &str| {
+            let (headers, now) = (HeaderMap::new(), b"");
+            let object = serde_json::from_str(event).unwrap();
+            super::event(&object, &call(&headers, now)).unwrap()
+        };
+        let is_hard = |event: &str| match what(event).what {
+            MailEventKind::Bounced { is_permanent, .. } => is_permanent,
+            other => panic!("{other:?}"),
+        };
+        assert!(is_hard(r#"{"event":"bounce","type":"bounce","status":"5.1.1"}"#));
+        assert!(is_hard(r#"{"event":"bounce","bounce_classification":"Invalid Address"}"#));
+        assert!(is_hard(r#"{"event":"dropped","reason":"Bounced Address"}"#));
+        assert!(is_hard(r#"{"event":"dropped","reason":"Invalid"}"#));
+        for soft in [
+            r#"{"event":"bounce","type":"blocked"}"#,
+            r#"{"event":"bounce","type":"expired"}"#,
+            r#"{"event":"bounce","type":"bounce","status":"5.2.2"}"#,
+            r#"{"event":"bounce","type":"bounce","reason":"550 5.7.1 policy"}"#,
+            r#"{"event":"bounce","bounce_classification":"Reputation"}"#,
+            r#"{"event":"bounce","bounce_classification":"Frequency or Volume Too High"}"#,
+            r#"{"event":"dropped","reason":"Unsubscribed Address"}"#,
+            r#"{"event":"dropped","reason":"Spam Reporting Address"}"#,
+            r#"{"event":"dropped","reason":"Spam Content"}"#,
+        ] {
+            assert!(!is_hard(soft), "{soft}");
+        }
+        let deferred =
+            what(r#"{"event":"deferred","response":"400 try again later","attempt":"5"}"#);
+        assert!(matches!(deferred.what, MailEventKind::Delayed { .. }));
+        let dropped = what(
+            r#"{"event":"dropped","smtp-id":"<wrfRRvF7Q0GgwUo2CvDmEA@ismtpd0006p1sjc2.sendgrid.net>",
+            "sg_message_id":"filter0093p1las1.9128.5717FB8127.0"}"#,
+        );
+        assert!(dropped.provider_ids.contains(&"wrfRRvF7Q0GgwUo2CvDmEA".to_owned()));
+    }
+
     #[test]
     fn events_are_told_in_our_words() {
         let (key, headers) = signed(BODY);

@@ -192,6 +192,62 @@ mod tests {
         assert_eq!(told(json!({"eventType": "Bounce", "bounce": {"bouncedRecipients": 7}})), []);
     }
 
+    /// Amazon SES, "Contents of event data that Amazon SES publishes to Amazon SNS": bounce types and subtypes.
+    #[test]
+    fn an_address_is_given_up_only_where_amazon_says_that_it_is_the_address() {
+        let class = |kind: &str, subtype: &str, status: Option<&str>| {
+            let mut recipient = json!({"emailAddress": "a@example.org"});
+            if let Some(status) = status {
+                recipient["status"] = status.into();
+            }
+            let bounce = json!({"bounceType": kind, "bounceSubType": subtype, "bouncedRecipients": [recipient]});
+            match told(json!({"eventType": "Bounce", "bounce": bounce})).remove(0).what {
+                MailEventKind::Bounced { is_permanent: true, .. } => "hard",
+                MailEventKind::Bounced { is_permanent: false, .. } => "soft",
+                MailEventKind::Delayed { .. } => "delayed",
+                other => panic!("{other:?}"),
+            }
+        };
+        for subtype in ["General", "NoEmail", "Suppressed", "OnAccountSuppressionList"] {
+            assert_eq!(class("Permanent", subtype, None), "hard", "{subtype}");
+        }
+        assert_eq!(class("Permanent", "General", Some("5.7.1")), "soft");
+        assert_eq!(class("Permanent", "UnsubscribedRecipient", None), "soft");
+        assert_eq!(class("Undetermined", "Undetermined", None), "soft");
+        for subtype in
+            ["MailboxFull", "MessageTooLarge", "CustomTimeoutExceeded", "ContentRejected"]
+        {
+            assert_eq!(class("Transient", subtype, None), "soft", "{subtype}");
+        }
+        assert_eq!(class("Transient", "General", Some("4.4.7")), "soft");
+        // It may be an answer out of the office.
+        assert_eq!(class("Transient", "General", None), "delayed");
+    }
+
+    #[test]
+    fn delays_and_what_was_never_sent_are_told() {
+        let delay = json!({"timestamp": "2020-06-16T00:25:40.095Z", "delayType": "TransientCommunicationFailure",
+            "expirationTime": "2020-06-16T00:25:40.914Z", "delayedRecipients": [{"emailAddress": "a@example.org",
+            "status": "4.4.1", "diagnosticCode": "smtp; 421 4.4.1 Unable to connect"}]});
+        let told_delay =
+            told(json!({"eventType": "DeliveryDelay", "mail": mail(), "deliveryDelay": delay}));
+        assert_eq!(told_delay[0].recipient.as_deref(), Some("a@example.org"));
+        let status = Some("4.4.1".to_owned());
+        let diagnostic = Some("smtp; 421 4.4.1 Unable to connect".to_owned());
+        assert_eq!(told_delay[0].what, MailEventKind::Delayed { status, diagnostic });
+        let complaint = json!({"complaintSubType": "OnAccountSuppressionList",
+            "complainedRecipients": [{"emailAddress": "a@example.org"}]});
+        let both = told(json!({"eventType": "Complaint", "mail": mail(), "complaint": complaint}));
+        assert!(matches!(both[0].what, MailEventKind::Bounced { is_permanent: false, .. }));
+        assert_eq!(both[1].what, MailEventKind::Complained { kind: None });
+        assert_ne!(both[0].key, both[1].key);
+        let common = json!({"messageId": "x", "commonHeaders": {"messageId": "<8.a@example.com>"}});
+        let delivery = json!({"recipients": ["kim@example.org"]});
+        let told_common =
+            told(json!({"eventType": "Delivery", "mail": common, "delivery": delivery}));
+        assert_eq!(told_common[0].message_id.as_deref(), Some("8.a@example.com"));
+    }
+
     #[test]
     fn events_are_told_in_our_words() {
         let bounce = json!({

@@ -1,7 +1,8 @@
 //! What comes to the return path by mail: matched, archived, and then recorded.
 //!
 //! The message is archived first, in the thread of the one it is about; then what it says is recorded
-//! of each recipient, and who must not be written to again is put on the suppression list. `Ok` means
+//! of each recipient, and who must not be written to again is put on the suppression list. What came to a
+//! return path that we made goes on to the sender's own, in the same transaction. `Ok` means
 //! that all of it is durable. Whoever sends it again changes nothing. How a report is read is
 //! `report`'s, what it makes of a recipient the archive's, which message is meant `mail_match`'s.
 
@@ -14,17 +15,18 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::mail_match::{Match, Verdict, find, verdicts};
+use super::passing_on::{PassedOn, wanted};
 use crate::archive::{
-    Accepted, Archive, ArchiveError, Client, Durable, MailReport, MailReportKind, MessageNote,
-    Reported, Suppression,
+    Accepted, Archive, ArchiveError, Client, Durable, Ground, MailReport, MailReportKind,
+    MessageNote, Reported, Suppression,
 };
 use crate::intake::{Intake, MailArrival};
 use crate::model::{
-    Channel, Clock, Digest, Envelope, EventKind, Mailbox, MessageId, ReversePath, Timestamp,
+    Clock, Digest, Envelope, EventKind, Mailbox, Medium, MessageId, ReversePath, Timestamp,
 };
 use crate::policy::Apps;
 use crate::report::{self, Class, Finding, Report};
-use crate::rewrite::VerpKeys;
+use crate::rewrite::{VerpKeys, token_of};
 use crate::telemetry;
 
 /// Messages that are read and archived at one time.
@@ -32,11 +34,6 @@ const MAX_AT_ONCE: usize = 8;
 /// How long a report waits for the attempt that it is about to be judged.
 const EARLY_TIMEOUT: Duration = Duration::from_secs(10);
 const EARLY_PAUSE: Duration = Duration::from_millis(100);
-/// A mailbox that does not exist may exist again: providers give names out anew after months, and
-/// a domain may have been broken for some days.
-const BOUNCE_KEPT: Duration = Duration::from_secs(90 * 86_400);
-/// Longest reason of a suppression, in characters.
-const MAX_REASON_CHARS: usize = 200;
 
 /// What the return path needs.
 pub struct MailDesk {
@@ -47,6 +44,7 @@ pub struct MailDesk {
     return_path: Mailbox,
     clock: Clock,
     at_once: Semaphore,
+    passed_on: PassedOn,
 }
 
 /// A message as it came.
@@ -80,7 +78,8 @@ impl MailDesk {
         clock: Clock,
     ) -> MailDesk {
         let at_once = Semaphore::new(MAX_AT_ONCE);
-        MailDesk { archive, intake, apps, keys, return_path, clock, at_once }
+        let passed_on = PassedOn::default();
+        MailDesk { archive, intake, apps, keys, return_path, clock, at_once, passed_on }
     }
 
     pub(super) fn now(&self) -> Timestamp {
@@ -113,6 +112,7 @@ impl MailDesk {
             (Some(report), Some(found)) => verdicts(report, found),
             (None, _) | (_, None) => Vec::new(),
         };
+        let is_passed_on = found.as_ref().is_some_and(|found| self.goes_on(found, &verdicts));
         let arrival = MailArrival {
             envelope: piece.envelope,
             raw: piece.raw,
@@ -120,6 +120,7 @@ impl MailDesk {
             client: piece.client,
             about: found.as_ref().map(|found| found.message.id),
             tag: tag(report.as_ref(), found.as_ref(), &verdicts, is_machine),
+            is_passed_on,
             received_at: now,
         };
         let accepted = self.intake.receive_mail(arrival, &self.apps.load_full()).await?;
@@ -131,6 +132,9 @@ impl MailDesk {
         let id = ids.into_iter().next().ok_or(NotNow)?;
         telemetry::record::feedback(if found.is_some() { "mail" } else { "unmatched_mail" });
         if let Some(found) = &found {
+            if is_new && is_passed_on {
+                self.passed_on.count(found.message.id);
+            }
             for verdict in &verdicts {
                 self.record(found, verdict, id.get(), digest, now).await?;
             }
@@ -139,6 +143,21 @@ impl MailDesk {
             }
         }
         Ok(id)
+    }
+
+    /// Whether the sender of the message gets it, as he would have without a return path of ours.
+    fn goes_on(&self, found: &Match, verdicts: &[Verdict]) -> bool {
+        let Medium::Mail(envelope) = &found.message.medium else { return false };
+        let is_ours = match &envelope.reverse_path {
+            ReversePath::Null => true,
+            ReversePath::Mailbox(sender) => {
+                *sender == self.return_path || token_of(&self.return_path, sender).is_some()
+            }
+        };
+        found.is_proven
+            && !is_ours
+            && wanted(envelope, verdicts)
+            && self.passed_on.has_room(&found.message)
     }
 
     async fn record(
@@ -190,37 +209,20 @@ impl MailDesk {
         }
     }
 
-    /// An address that does not work is not written to for a while, and who complained is not
-    /// written to by the same sender again.
+    /// Puts onto the list whom the report gives a ground to leave alone.
     async fn suppress(
         &self,
         found: &Match,
         verdict: &Verdict,
         now: Timestamp,
     ) -> Result<(), NotNow> {
-        let (word, originator, expires_at) = match verdict.kind {
-            MailReportKind::Failed { is_hard: true } => {
-                ("bounce", None, Some(now.plus(BOUNCE_KEPT)))
-            }
-            MailReportKind::Complained => ("complaint", found.message.medium.sender(), None),
-            MailReportKind::Failed { is_hard: false }
-            | MailReportKind::Delayed
-            | MailReportKind::Delivered
-            | MailReportKind::Displayed => return Ok(()),
-        };
+        let Some(ground) = Ground::of(verdict.kind) else { return Ok(()) };
         let Some(recipient) = found.message.medium.recipient(verdict.recipient) else {
             return Ok(());
         };
-        let reason = format!("{word}: {}", verdict.words);
-        let entry = Suppression {
-            channel: Channel::Email,
-            recipient: recipient.to_lowercase(),
-            originator: originator.map(|address| address.to_lowercase()),
-            reason: reason.chars().take(MAX_REASON_CHARS).collect(),
-            by: word.to_owned(),
-            at: now,
-            expires_at,
-        };
+        let (medium, said) = (&found.message.medium, (None, verdict.words.as_str()));
+        let entry = Suppression::because(ground, medium, &recipient, said, now);
+        let word = ground.as_str();
         if self.archive.suppress(entry).await? {
             tracing::info!(id = %found.message.id, recipient = verdict.recipient, word, "suppressed");
         }

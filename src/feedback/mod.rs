@@ -22,6 +22,7 @@ mod mail_match;
 mod mail_port;
 mod masking;
 mod parts;
+mod passing_on;
 mod recorder;
 pub mod settings;
 mod status;

@@ -2,8 +2,8 @@
 //!
 //! A message is found by the provider's id, which stood in its reply, else by its Message-ID among those
 //! that this upstream had last; and the recipient by the address. Deliveries, delays, bounces and complaints are
-//! recorded as reports, opens and clicks as hits, each once however often it is told. Who complains or opts out is not
-//! written to by the same sender again, and an address that does not work by nobody for a while. An event
+//! recorded as reports, opens and clicks as hits, each once however often it is told. What of it suppresses an
+//! address is `lifecycle`'s to say. An event
 //! that outran the judgement of its attempt is waited for. One of a message that nobody knows is counted
 //! and taken: an account at a provider may send for others as well.
 
@@ -16,13 +16,13 @@ use super::Desk;
 use super::hits::kept_address;
 use super::hooks::HookError;
 use crate::archive::{
-    HitOf, MailReport, MailReportKind, Message, NewHit, Reported, Suppression, ToldHit,
+    Ground, HitOf, MailReport, MailReportKind, Message, NewHit, Reported, Suppression, ToldHit,
 };
 use crate::events::{MailEvent, MailEventKind, Visit};
 use crate::model::hit::FIRST_FOREIGN_LINK;
 use crate::model::{
-    Channel, Digest, Direction, EnhancedCode, Hit, HitKind, HitMethod, MessageId, RecipientState,
-    Timestamp, UpstreamName,
+    Channel, Digest, Direction, EnhancedCode, Hit, HitKind, HitMethod, Medium, MessageId,
+    RecipientState, Timestamp, UpstreamName,
 };
 use crate::telemetry;
 
@@ -35,9 +35,6 @@ const EARLY_PAUSE: Duration = Duration::from_millis(100);
 const MAX_CANDIDATES: usize = 20;
 /// Reports that are written at one time, so that they share commits.
 const MAX_AT_ONCE: usize = 32;
-/// How long an address that does not work is not written to.
-const BOUNCE_KEPT: Duration = Duration::from_secs(90 * 86_400);
-const MAX_REASON_CHARS: usize = 200;
 
 /// Whose an event is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,7 +42,7 @@ struct Found {
     message: MessageId,
     recipient: u16,
     address: String,
-    sender: Option<String>,
+    medium: Medium,
 }
 
 /// What a look for it came to.
@@ -221,7 +218,7 @@ fn of(message: &Message, index: u16, upstream: &UpstreamName, is_proven: bool) -
                 message: message.id,
                 recipient: index,
                 address: message.medium.recipient(index).unwrap_or_default(),
-                sender: message.medium.sender(),
+                medium: message.medium.clone(),
             })
         }
         RecipientState::Claimed { .. }
@@ -310,30 +307,21 @@ async fn suppress(
     what: &MailEventKind,
     now: Timestamp,
 ) -> Result<(), HookError> {
-    let (by, why, originator, expires_at) = match what {
+    let (ground, why) = match what {
         MailEventKind::Bounced { is_permanent: true, diagnostic, .. } => {
-            ("bounce", diagnostic.as_deref(), None, Some(now.plus(BOUNCE_KEPT)))
+            (Ground::HardBounce, diagnostic.as_deref())
         }
-        MailEventKind::Complained { kind } => {
-            ("complaint", kind.as_deref(), found.sender.clone(), None)
-        }
-        MailEventKind::Unsubscribed => ("opt-out", None, found.sender.clone(), None),
+        MailEventKind::Complained { kind } => (Ground::Complaint, kind.as_deref()),
+        MailEventKind::Unsubscribed => (Ground::OptOut, None),
         MailEventKind::Bounced { is_permanent: false, .. }
         | MailEventKind::Delayed { .. }
         | MailEventKind::Delivered { .. }
         | MailEventKind::Opened(_)
         | MailEventKind::Clicked { .. } => return Ok(()),
     };
-    let reason = format!("{by}: {}", why.unwrap_or("told by the provider"));
-    let entry = Suppression {
-        channel: Channel::Email,
-        recipient: found.address.to_lowercase(),
-        originator: originator.map(|address| address.to_lowercase()),
-        reason: reason.chars().take(MAX_REASON_CHARS).collect(),
-        by: by.to_owned(),
-        at: now,
-        expires_at,
-    };
+    let said = (None, why.unwrap_or("told by the provider"));
+    let entry = Suppression::because(ground, &found.medium, &found.address, said, now);
+    let by = ground.as_str();
     if desk.with.archive.suppress(entry).await? {
         if matches!(what, MailEventKind::Unsubscribed) {
             telemetry::record::feedback(word(what));

@@ -1,19 +1,23 @@
 //! Applications are told of what happens: receipts and inbound SMS in their dialect, webhooks and
-//! automatic replies by rule.
+//! automatic replies by rule; and senders of mail by mail.
 //!
 //! A planner follows the journal and writes into the archive's outbox what is to be told, together
 //! with how far it came, so that no event is told twice or never because of a crash. A courier
 //! takes from the outbox what is due, makes each request anew from the archived message, and
 //! keeps at it on a ladder of waits until it is taken or given up for a person to see. Each host has
-//! few places of its own, so that one that hangs delays nobody else's news.
+//! few places of its own, so that one that hangs delays nobody else's news. A notifier of its own
+//! follows the journal for what senders are told by mail, which needs no outbox: a report is a message in
+//! the queue.
 //! Nothing here is ever in the way of accepting or sending: both only read the archive and write
 //! the outbox.
 
 mod attempt;
 mod courier;
+mod delivery_report;
 mod hosts;
 mod ladder;
 mod notice;
+mod notifier;
 mod plan;
 mod planner;
 mod reply;
@@ -33,6 +37,7 @@ use crate::model::Clock;
 use crate::net::client::HttpClient;
 use crate::policy::Apps;
 use courier::Courier;
+pub use notifier::Notifier;
 use planner::Planner;
 pub use rule::{Flow, FlowAction, FlowMatcher};
 

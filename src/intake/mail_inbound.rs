@@ -10,14 +10,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::inbound::{nobody, references};
-use super::{Intake, reading};
+use super::{Intake, Notice, reading};
 use crate::archive::{
     Acceptance, Accepted, ArchiveError, Client, Message, MessagePolicy, RepeatKey,
 };
 use crate::mime;
 use crate::model::{
     Channel, Digest, Direction, EnhancedCode, Envelope, Medium, MessageId, RecipientState, Reply,
-    Tag, Timestamp, UpstreamName,
+    ReversePath, Tag, Timestamp, UpstreamName,
 };
 use crate::policy::Apps;
 use crate::telemetry;
@@ -38,11 +38,17 @@ pub struct MailArrival {
     pub about: Option<MessageId>,
     /// What it is found by later.
     pub tag: &'static str,
+    /// Whether the sender of that message gets it too.
+    pub is_passed_on: bool,
     pub received_at: Timestamp,
 }
 
+/// What passed-on mail is found by.
+const PASSED_ON: &str = "passed-on";
+
 impl Intake {
-    /// Archives it; the same message again gives the id of the first time.
+    /// Archives it, and what of it is passed on with it in one transaction; the same message again gives
+    /// the ids of the first time, its own first.
     pub async fn receive_mail(
         &self,
         arrival: MailArrival,
@@ -52,24 +58,47 @@ impl Intake {
             Some(id) => self.archive.message(id)?,
             None => None,
         };
-        let apps = apps.clone();
+        let (apps, door) = (apps.clone(), self.clone());
         // Some megabytes are read; meanwhile other sessions go on.
         let read = tokio::task::spawn_blocking(move || {
             let key = repeat_key(&arrival);
-            (acceptance(arrival, about.as_ref(), &apps), key)
+            let further = match about.as_ref().filter(|_| arrival.is_passed_on) {
+                Some(about) => door.passed_on(&arrival, about)?,
+                None => None,
+            };
+            Ok((acceptance(arrival, about.as_ref(), &apps), further, key))
         });
-        let (acceptance, key) = read.await.map_err(|_| {
-            ArchiveError::Closed("a message to the return path met a bug".to_owned())
+        let (acceptance, further, key) = read.await.unwrap_or_else(|_| {
+            Err(ArchiveError::Closed("a message to the return path met a bug".to_owned()))
         })?;
         let (app, client) = (acceptance.app.clone(), acceptance.client.address);
-        let accepted = self.archive.accept_all(vec![acceptance], Some(key)).await?;
+        let both = std::iter::once(acceptance).chain(further).collect();
+        let accepted = self.archive.accept_all(both, Some(key)).await?;
         if let Accepted::New(ids) = &accepted {
-            for id in ids.iter().map(|id| id.get()) {
-                tracing::info!(%id, %app, %client, "received");
-                telemetry::record::submission(Channel::Email.as_str(), app.as_str(), "received");
+            for (id, what) in ids.iter().map(|id| id.get()).zip(["received", "passed on"]) {
+                tracing::info!(%id, %app, %client, "{what}");
             }
+            telemetry::record::submission(Channel::Email.as_str(), app.as_str(), "received");
         }
         Ok(accepted)
+    }
+
+    /// The same bytes, on their way to the sender of the message that they are about.
+    fn passed_on(
+        &self,
+        arrival: &MailArrival,
+        about: &Message,
+    ) -> Result<Option<Acceptance>, ArchiveError> {
+        let sender = about.medium.mail().map(|envelope| &envelope.reverse_path);
+        let Some(ReversePath::Mailbox(to)) = sender else { return Ok(None) };
+        let notice = Notice {
+            to: to.clone(),
+            raw: arrival.raw.clone(),
+            client: arrival.client.clone(),
+            tag: PASSED_ON,
+            at: arrival.received_at,
+        };
+        self.notice(notice, about)
     }
 }
 
@@ -86,7 +115,7 @@ fn repeat_key(arrival: &MailArrival) -> RepeatKey {
 }
 
 fn acceptance(arrival: MailArrival, about: Option<&Message>, apps: &Apps) -> Acceptance {
-    let MailArrival { envelope, raw, newlines_fixed, client, about: _, tag, received_at } = arrival;
+    let MailArrival { envelope, raw, newlines_fixed, client, tag, received_at, .. } = arrival;
     let app = about.and_then(|m| apps.0.iter().find(|app| app.name == m.app));
     let app = app.or_else(|| apps.0.first());
     let found = mime::read(&raw);

@@ -5,13 +5,13 @@
 //! Who restarts such a recipient with a reason overrides the list.
 
 use super::{Intake, trouble};
-use crate::archive::{Acceptance, MessageNote, NewRecipient};
+use crate::archive::{
+    Acceptance, ArchiveError, MessageNote, NewRecipient, ON_THE_LIST, Suppression,
+};
 use crate::model::{
-    Channel, Envelope, EventKind, MessageId, RecipientState, Reply, ReversePath, Timestamp,
+    Channel, Envelope, EventKind, Medium, MessageId, RecipientState, Reply, Timestamp,
 };
 
-/// How the reason of such a recipient begins.
-const ON_THE_LIST: &str = "on the suppression list: ";
 /// Who is named in the history.
 const BY: &str = "suppression list";
 
@@ -39,21 +39,27 @@ impl Intake {
         recipients: &mut [NewRecipient],
         now: Timestamp,
     ) -> Result<(), Reply> {
-        // Entries of one originator say nothing of mail that has none.
-        let originator = match &envelope.reverse_path {
-            ReversePath::Null => String::from("<>"),
-            ReversePath::Mailbox(mailbox) => mailbox.to_string(),
-        };
+        self.mark_suppressed(envelope, recipients, now).map_err(|error| {
+            tracing::error!(%error, "the suppression list can not be read");
+            trouble()
+        })
+    }
+
+    /// The same.
+    pub(super) fn mark_suppressed(
+        &self,
+        envelope: &Envelope,
+        recipients: &mut [NewRecipient],
+        now: Timestamp,
+    ) -> Result<(), ArchiveError> {
+        let medium = Medium::Mail(envelope.clone());
+        let originator = Suppression::originator_of(&medium);
         for (recipient, to) in recipients.iter_mut().zip(&envelope.recipients) {
             let address = to.path.to_string();
-            let found = self.archive.suppressed(Channel::Email, &address, Some(&originator), now);
-            let found = found.map_err(|error| {
-                tracing::error!(%error, "the suppression list can not be read");
-                trouble()
-            })?;
+            let found =
+                self.archive.suppressed(Channel::Email, &address, originator.as_deref(), now)?;
             if let Some(entry) = found {
-                let why = format!("{ON_THE_LIST}{}, added by {}", entry.reason, entry.by);
-                recipient.state = RecipientState::NotSent { why };
+                recipient.state = RecipientState::NotSent { why: entry.why() };
             }
         }
         Ok(())

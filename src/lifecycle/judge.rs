@@ -11,6 +11,10 @@ use super::receipt::Part;
 use super::retry::RetrySchedule;
 use super::step::{Note, Progress, Refusal, Step, moved, refuse};
 
+/// The detail of `sent` where the sender is still to be told of it.
+pub const OWES_REPORT: &str =
+    "the upstream gives no delivery reports; the sender is told that it was handed on";
+
 /// The claim whose attempt ended.
 pub(super) struct Claim {
     pub rank: u8,
@@ -56,9 +60,10 @@ pub(super) fn judge(
         ..Note::of(kind)
     };
     match outcome {
-        Outcome::Sent { reply, digest, parts } => {
+        Outcome::Sent { reply, digest, parts, owes_report } => {
             let tried = Progress { parts: Part::all(parts), delivered_at: None, ..tried };
-            let sent = note(EventKind::Sent, &Some(reply.clone()), "");
+            let detail = if *owes_report { OWES_REPORT } else { "" };
+            let sent = note(EventKind::Sent, &Some(reply.clone()), detail);
             let state =
                 RecipientState::Sent { at: now, upstream, reply: reply.clone(), digest: *digest };
             moved(&tried, state, Some(Note { digest: Some(*digest), ..sent }))
@@ -226,6 +231,7 @@ mod tests {
             reply: Reply::new(250, None, "ok"),
             digest: Digest::of(b"x"),
             parts: Vec::new(),
+            owes_report: false,
         };
         let step = judged(&claimed(0), at(10), &sent, true, false);
         assert_eq!(step.note.unwrap().digest, Some(Digest::of(b"x")));

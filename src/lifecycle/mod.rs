@@ -9,6 +9,7 @@
 //! | `Held` | its time or a release, stop, expiry | `Claimed` or `Due`, `Stopped`, `Failed` |
 //! | `Due` | claim, stop, expiry | `Claimed`, `Stopped`, `Failed` |
 //! | `Held`, `Due` after an unknown outcome | a receipt or a report by mail too | `Sent`, `Failed` |
+//! | `Held`, `Due` of a mail | the suppression list | `NotSent` |
 //! | `Claimed` | judgement, return, recovery | `Sent`, `Due`, `Held`, `Failed` |
 //! | `Sent` | a receipt that it was lost, a bounce | `Failed` |
 //! | `Stopped`, `Failed`, `NotSent` | restart | `Due` |
@@ -19,10 +20,13 @@ mod mail_report;
 mod receipt;
 pub mod retry;
 mod step;
+mod suppression;
 mod visitor;
 
+pub use judge::OWES_REPORT;
 pub use mail_report::{MailNews, MailReportKind};
 pub use receipt::{Part, Receipt};
 pub use retry::RetrySchedule;
 pub use step::{Input, Note, Progress, Refusal, Step, step};
+pub use suppression::Ground;
 pub use visitor::{JUDGEMENT_VERSION, Reason, Verdict, engagement, judge_hits};

@@ -90,6 +90,10 @@ pub enum Input<'a> {
     MailReport(MailNews<'a>),
     /// The validity that the client asked for is over.
     Expire,
+    /// The recipient must not be written to; says why.
+    LeaveOut {
+        why: &'a str,
+    },
 }
 
 /// What a transition tells the history.
@@ -157,6 +161,7 @@ pub fn step(progress: &Progress, now: Timestamp, input: &Input<'_>) -> Result<St
         Input::Receipt(said) => receipt::receipt(progress, now, said),
         Input::MailReport(news) => mail_report::mail_report(progress, now, news),
         Input::Expire => expire(progress, now),
+        Input::LeaveOut { why } => leave_out(progress, why),
     }
 }
 
@@ -271,6 +276,21 @@ fn expire(progress: &Progress, now: Timestamp) -> Result<Step, Refusal> {
             let note = Note { detail: Some(detail.clone()), ..Note::of(EventKind::Expired) };
             let cause = Cause::Expired { last_reply: None, detail };
             Ok(moved(progress, RecipientState::Failed { at: now, cause }, Some(note)))
+        }
+        RecipientState::Claimed { .. }
+        | RecipientState::Sent { .. }
+        | RecipientState::Stopped { .. }
+        | RecipientState::Failed { .. }
+        | RecipientState::NotSent { .. } => refuse(standing(&progress.state)),
+    }
+}
+
+/// Only what waits; a person may restart it, and then it goes.
+fn leave_out(progress: &Progress, why: &str) -> Result<Step, Refusal> {
+    match &progress.state {
+        RecipientState::Held { .. } | RecipientState::Due { .. } => {
+            let note = Note { detail: Some(why.to_owned()), ..Note::of(EventKind::Suppressed) };
+            Ok(moved(progress, RecipientState::NotSent { why: why.to_owned() }, Some(note)))
         }
         RecipientState::Claimed { .. }
         | RecipientState::Sent { .. }
@@ -410,6 +430,7 @@ mod tests {
             reply: Reply::new(250, None, "ok"),
             digest: Digest::of(b""),
             parts: Vec::new(),
+            owes_report: false,
         };
         check(judge(&sent), &[("claimed", "sent")]);
         let refused = Outcome::Permanent {
@@ -419,6 +440,7 @@ mod tests {
         };
         check(judge(&refused), &[("claimed", "failed")]);
         check(Input::Expire, &stopped.map(|from| (from, "failed")));
+        check(Input::LeaveOut { why: "bounce" }, &stopped.map(|from| (from, "not sent")));
         let told = |state| {
             let (reason, code) = (Some(FailureReason::Barred), Some("4"));
             Input::Receipt(Receipt { upstream: &provider, provider_id: None, state, reason, code })

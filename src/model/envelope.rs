@@ -164,6 +164,31 @@ pub enum Notify {
     On { success: bool, failure: bool, delay: bool },
 }
 
+/// What a sender can be told of a recipient.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notice {
+    Success,
+    Failure,
+    Delay,
+}
+
+impl EnvelopeRecipient {
+    /// Whether the sender wants to be told. Who said nothing wants to know of failures
+    /// (RFC 3461 §5.1, RFC 5321 §6.1).
+    pub fn wants(&self, notice: Notice) -> bool {
+        let (success, failure, delay) = match self.notify {
+            None => (false, true, false),
+            Some(Notify::Never) => (false, false, false),
+            Some(Notify::On { success, failure, delay }) => (success, failure, delay),
+        };
+        match notice {
+            Notice::Success => success,
+            Notice::Failure => failure,
+            Notice::Delay => delay,
+        }
+    }
+}
+
 /// `ORCPT=` (RFC 3461 §4.2), decoded from xtext or, for `utf-8`, from its own form (RFC 6533 §3).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OriginalRecipient {

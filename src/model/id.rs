@@ -47,6 +47,11 @@ impl MessageId {
         Ulid::from_string(text).ok().map(|id| MessageId(id.0))
     }
 
+    /// When it was made, to the millisecond.
+    pub fn time(self) -> Timestamp {
+        Timestamp::from_millis(i64::try_from(Ulid(self.0).timestamp_ms()).unwrap_or(i64::MAX))
+    }
+
     /// The smallest id that a message accepted at `at` can have.
     pub fn first_at(at: Timestamp) -> MessageId {
         MessageId::new(at, 0)
@@ -96,6 +101,7 @@ mod tests {
         let id = |ms| MessageId::new(Timestamp::from_millis(ms), u128::MAX);
         assert!(id(1) < id(2));
         assert!(MessageId::first_at(Timestamp::from_millis(2)) > id(1));
+        assert_eq!(id(7).time(), Timestamp::from_millis(7));
         assert!(id(1).successor() > id(1));
     }
 }

@@ -8,10 +8,9 @@ use std::sync::Arc;
 
 /// Longest name of an app or upstream, in bytes: it becomes a metric label.
 pub const MAX_NAME_BYTES: usize = 64;
-/// Longest tag, in bytes.
-const MAX_TAG_BYTES: usize = 128;
-/// Longest reference, in bytes.
-const MAX_REFERENCE_BYTES: usize = 64;
+/// Longest tag and longest reference, in characters; of four bytes at most, each.
+const MAX_TAG_CHARS: usize = 128;
+const MAX_REFERENCE_CHARS: usize = 64;
 
 macro_rules! identifier {
     ($(#[$doc:meta])* $name:ident) => {
@@ -72,9 +71,9 @@ pub struct Tag(Arc<str>);
 text_newtype!(Tag);
 
 impl Tag {
-    /// `None` when it is empty after trimming, longer than 128 bytes, or holds a control character.
+    /// `None` when it is empty after trimming, longer than 128 characters, or holds a control character.
     pub fn parse(text: &str) -> Option<Tag> {
-        bounded(text, MAX_TAG_BYTES).map(Tag)
+        bounded(text, MAX_TAG_CHARS).map(Tag)
     }
 }
 
@@ -84,9 +83,9 @@ pub struct Reference(Arc<str>);
 text_newtype!(Reference);
 
 impl Reference {
-    /// `None` when it is empty after trimming, longer than 64 bytes, or holds a control character.
+    /// `None` when it is empty after trimming, longer than 64 characters, or holds a control character.
     pub fn parse(text: &str) -> Option<Reference> {
-        bounded(text, MAX_REFERENCE_BYTES).map(Reference)
+        bounded(text, MAX_REFERENCE_CHARS).map(Reference)
     }
 
     /// The form in which references are compared: letters in upper case, and one `-` for whatever
@@ -117,15 +116,27 @@ fn is_separator(c: char) -> bool {
     c.is_whitespace() || matches!(c, '-' | '_' | '#' | ':' | '\u{2010}'..='\u{2015}' | '\u{2212}')
 }
 
-fn bounded(text: &str, max_bytes: usize) -> Option<Arc<str>> {
+fn bounded(text: &str, max_chars: usize) -> Option<Arc<str>> {
     let text = text.trim();
-    let ok = !text.is_empty() && text.len() <= max_bytes && !text.chars().any(char::is_control);
+    // The first of them bounds the work of the second.
+    let is_short = text.len() <= 4 * max_chars && text.chars().count() <= max_chars;
+    let ok = !text.is_empty() && is_short && !text.chars().any(char::is_control);
     ok.then(|| text.into())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tags_and_references_are_as_long_as_their_characters() {
+        for letter in ["x", "å", "京", "𝄞"] {
+            assert!(Tag::parse(&letter.repeat(129)).is_none(), "{letter}");
+            assert!(Tag::parse(&letter.repeat(128)).is_some(), "{letter}");
+            assert!(Reference::parse(&letter.repeat(65)).is_none(), "{letter}");
+            assert!(Reference::parse(&letter.repeat(64)).is_some(), "{letter}");
+        }
+    }
 
     #[test]
     fn names_are_checked() {

@@ -23,8 +23,10 @@ pub enum Scope {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The upstream took responsibility for it (RFC 5321 §6.1). `parts`: the ids that an SMS provider
-    /// gave, by which its receipts name the message or each of its segments.
-    Sent { reply: Reply, digest: Digest, parts: Vec<String> },
+    /// gave, by which its receipts name the message or each of its segments. `owes_report`: the sender
+    /// asked to be told of success, and the upstream can not be asked for that (RFC 3461 §5.2.2), so it
+    /// is ours to do.
+    Sent { reply: Reply, digest: Digest, parts: Vec<String>, owes_report: bool },
     /// Not now: a 4yz reply, or no connection. `reply` is `None` when nobody answered.
     Temporary { scope: Scope, reply: Option<Reply>, detail: String },
     /// Never: a 5yz reply, or a message that this upstream can not carry.

@@ -53,6 +53,23 @@ impl Reply {
         Reply { code, enhanced, text: clean }
     }
 
+    /// Reads the one line that a reply is shown as: `550 5.1.1 no such user`.
+    pub fn parse(line: &str) -> Option<Reply> {
+        let (code, rest) = line.split_at_checked(3)?;
+        let is_code = matches!(code.as_bytes(), [b'2'..=b'5', b'0'..=b'9', b'0'..=b'9']);
+        let rest = match rest.strip_prefix(' ') {
+            Some(rest) => rest,
+            None if rest.is_empty() => rest,
+            None => return None,
+        };
+        let (first, behind) = rest.split_once(' ').unwrap_or((rest, ""));
+        let code = code.parse().ok().filter(|_| is_code)?;
+        Some(match EnhancedCode::parse(first) {
+            Some(enhanced) => Reply::new(code, Some(enhanced), behind),
+            None => Reply::new(code, None, rest),
+        })
+    }
+
     /// The text without its codes.
     pub fn text(&self) -> &str {
         &self.text
@@ -88,6 +105,17 @@ mod tests {
             assert_eq!(EnhancedCode::parse(bad), None, "{bad}");
         }
         assert_eq!(EnhancedCode::parse("5.7.509"), Some(EnhancedCode(5, 7, 509)));
+    }
+
+    #[test]
+    fn a_shown_reply_is_read_again() {
+        for bad in ["", "25", "650 no", "2500 no", "250-no", "é50 x", "25x no"] {
+            assert_eq!(Reply::parse(bad), None, "{bad}");
+        }
+        for good in ["250", "250 Ok", "550 5.1.1 no such user", "450 4.2.0", "550 5 users"] {
+            assert_eq!(Reply::parse(good).unwrap().to_string(), good);
+        }
+        assert_eq!(Reply::parse("550 5.1.1 no").unwrap().enhanced, Some(EnhancedCode(5, 1, 1)));
     }
 
     #[test]

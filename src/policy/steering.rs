@@ -70,7 +70,7 @@ fn obey(steering: &mut Steering, field: SteeringField, value: &str) -> Result<()
     match field {
         SteeringField::Reference => add_references(&mut steering.references, value),
         SteeringField::Tag => {
-            let bad = || wrong(value, "a tag", "at most 128 bytes of text");
+            let bad = || wrong(value, "a tag", "at most 128 characters of text");
             let tag = optional(value, |v| Tag::parse(v).ok_or_else(bad))?;
             tag.map_or(Ok(()), |tag| once(&mut steering.tag, tag))
         }
@@ -97,7 +97,8 @@ fn optional<T>(
 
 fn add_references(references: &mut Vec<Reference>, value: &str) -> Result<(), String> {
     for code in value.split(',').map(str::trim).filter(|code| !code.is_empty()) {
-        let bad = || wrong(code, "a reference", "codes of at most 64 bytes, separated by commas");
+        let bad =
+            || wrong(code, "a reference", "codes of at most 64 characters, separated by commas");
         let code = Reference::parse(code).filter(|r| !r.canonical().is_empty()).ok_or_else(bad)?;
         reference::add(references, code)
             .map_err(|_| format!("there are more than {} references", reference::MAX_REFERENCES))?;

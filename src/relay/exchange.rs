@@ -21,6 +21,7 @@ use super::connection::Connection;
 use super::error::Broken;
 use super::pool::Pooled;
 use super::transaction::Transaction;
+use crate::model::envelope::Notice;
 use crate::model::{EnvelopeRecipient, Outcome, Reply, Scope};
 use crate::smtp::DataEncoder;
 
@@ -329,14 +330,23 @@ impl Exchange<'_> {
             let answer = self.answers.get(index).filter(|_| mail_taken)?;
             (answer.class() > 3).then(|| refused(answer.clone(), Scope::Recipient, "RCPT"))
         };
-        (0..self.recipients.len()).map(|i| own(i).unwrap_or_else(|| shared.clone())).collect()
+        let is_told = self.connection.offered.dsn;
+        let of = |(index, recipient): (usize, &&EnvelopeRecipient)| {
+            let mut outcome = own(index).unwrap_or_else(|| shared.clone());
+            if let Outcome::Sent { owes_report, .. } = &mut outcome {
+                *owes_report = !is_told && recipient.wants(Notice::Success);
+            }
+            outcome
+        };
+        self.recipients.iter().enumerate().map(of).collect()
     }
 
     /// The outcome of those whose RCPT was not refused.
     fn shared(&self, ending: Ending) -> Outcome {
         match ending {
             Ending::Sent(reply) => {
-                Outcome::Sent { reply, digest: self.transaction.message.digest, parts: Vec::new() }
+                let digest = self.transaction.message.digest;
+                Outcome::Sent { reply, digest, parts: Vec::new(), owes_report: false }
             }
             Ending::Refused(reply, what) => refused(reply, Scope::Message, what),
             Ending::Nobody => Outcome::Temporary {

@@ -305,7 +305,7 @@ impl Shared {
         let outcome = match self.provider.judge(&response) {
             Judgement::Accepted { ids, text } => {
                 let (reply, _) = answer(&text);
-                Outcome::Sent { reply, digest: job.digest, parts: ids }
+                Outcome::Sent { reply, digest: job.digest, parts: ids, owes_report: false }
             }
             Judgement::Permanent { reason, text } => {
                 Outcome::Rejected { reply: answer(&text).0, reason }

@@ -38,7 +38,6 @@ const SUBJECTS: [&str; 78] = [
     "ich bin nicht im",
     "je suis absent",
     "jeg er ikke p\u{e5}",
-
     "auto:",
     "auto reply",
     "auto-reply",

@@ -61,7 +61,8 @@ fn told(block: &Block) -> Vec<Mailbox> {
 
 /// A provider that keeps its users secret writes something that only looks like an address.
 fn is_redacted(mailbox: &Mailbox) -> bool {
-    let (local, domain) = (mailbox.local().to_lowercase(), mailbox.domain().as_str().to_lowercase());
+    let (local, domain) =
+        (mailbox.local().to_lowercase(), mailbox.domain().as_str().to_lowercase());
     let is_crossed_out = local.len() >= 3 && local.bytes().all(|b| b == b'*' || b == b'x');
     is_crossed_out
         || ["redacted", "undisclosed", "hidden"].iter().any(|word| local.contains(word))

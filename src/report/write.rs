@@ -50,6 +50,8 @@ pub struct DsnRecipient<'a> {
     pub status: EnhancedCode,
     /// What the upstream said.
     pub reply: Option<&'a Reply>,
+    /// Our own words for people, where it said nothing.
+    pub words: Option<&'a str>,
     pub remote_mta: Option<&'a str>,
     pub last_attempt_at: Option<Timestamp>,
     /// For a delay: how long it is tried.
@@ -122,6 +124,9 @@ fn text_part<'a>(dsn: &Dsn<'_>) -> MimePart<'a> {
         if let Some(reply) = one.reply {
             // Writing to a String can not fail.
             let _ = write!(line, "\r\n    {}", diagnostic(reply));
+        }
+        if let Some(words) = one.words {
+            let _ = write!(line, "\r\n    {}", one_line(words));
         }
         text.push_str(&line);
         text.push_str("\r\n");
@@ -274,6 +279,7 @@ mod tests {
             action,
             status: EnhancedCode(class, 1, 1),
             reply: (action == Action::Failed).then_some(&reply),
+            words: (action == Action::Delayed).then_some("nobody answered"),
             remote_mta: Some("mx.example.com"),
             last_attempt_at: Some(Timestamp::from_millis(0)),
             will_retry_until: Some(Timestamp::from_millis(1000)),

@@ -80,7 +80,8 @@ impl<'a> Markup<'a> {
 
     /// What a reader sees of all of it.
     pub fn whole(&self) -> String {
-        self.text(&[0..self.bytes.len()])
+        let all = 0..self.bytes.len();
+        self.text(std::slice::from_ref(&all))
     }
 
     /// Whether what is beyond ASCII in a URL means the same everywhere: a browser writes a URL of a text in another

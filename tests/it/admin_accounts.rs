@@ -8,7 +8,9 @@ use std::process::{Command, Output, Stdio};
 
 use axum::http::Method;
 use serde_json::{Value, json};
-use waybill::account::{AccountError, AccountRefusal, Accounts, AppScope, NewUser, Role, UserName};
+use waybill::account::{
+    AccountError, AccountRefusal, Accounts, AppScope, NewUser, Role, UserEdit, UserName,
+};
 use waybill::archive::Archive;
 use waybill::model::Secret;
 
@@ -90,6 +92,18 @@ async fn passwords_are_checked_and_stored_as_hashes() {
     assert!(who("bo", "correct horse battery").await.is_none());
     let disabled = accounts.set_password(name("bo"), secret("another long password")).await;
     assert_eq!(refusal(disabled), AccountRefusal::UserDisabled(name("bo")));
+    let edit = |disabled| UserEdit { role: None, scope: None, disabled };
+    let other = UserEdit { role: Some(Role::Viewer), ..edit(None) };
+    let disabled = accounts.edit_user(name("bo"), other, now()).await;
+    assert_eq!(refusal(disabled), AccountRefusal::UserDisabled(name("bo")));
+    let back = accounts.edit_user(name("bo"), edit(Some(false)), now()).await.unwrap();
+    assert_eq!((back.role, back.disabled_at), (Role::Admin, None));
+    assert!(who("bo", "correct horse battery").await.is_some(), "with the password of before");
+    let gone = accounts.edit_user(name("bo"), edit(Some(true)), now()).await.unwrap();
+    assert!(gone.disabled_at.is_some());
+    assert!(who("bo", "correct horse battery").await.is_none());
+    let last = accounts.edit_user(name("anna"), edit(Some(true)), now()).await;
+    assert_eq!(refusal(last), AccountRefusal::LastAdmin(name("anna")));
     let back = accounts
         .add_user(new("bo", Role::Viewer), secret("one more long password"), now())
         .await

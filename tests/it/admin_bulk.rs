@@ -16,7 +16,6 @@ async fn wrong_wishes_change_nothing() {
     let gateway = Gateway::start().await;
     let token = gateway.token(Role::Operator, &[]).await;
     let id = gateway.submit("erp", &["kim@example.org"], MAIL, true).await.id.to_string();
-    let unknown = "01JD5VZ7Q4N7W4T6Y5M8R2K3B1";
     for (body, status) in [
         (json!({"action": "delete", "ids": [id]}), 400),
         (json!({"action": "stop"}), 400),
@@ -24,7 +23,7 @@ async fn wrong_wishes_change_nothing() {
         (json!({"action": "stop", "ids": []}), 400),
         (json!({"action": "stop", "ids": ["x"]}), 400),
         (json!({"action": "stop", "ids": vec![id.as_str(); 501]}), 400),
-        (json!({"action": "stop", "ids": [id, unknown]}), 404),
+        (json!({"action": "stop", "ids": [id, "01JD5VZ7Q4N7W4T6Y5M8R2K3BU"]}), 400),
         (json!({"action": "stop", "query": {}}), 400),
         (json!({"action": "stop", "query": {"status": "sended"}}), 400),
         (json!({"action": "stop", "query": {"limit": "5"}}), 400),
@@ -38,12 +37,39 @@ async fn wrong_wishes_change_nothing() {
     }
     let theirs = gateway.token(Role::Operator, &["crm"]).await;
     let hidden = gateway.post(&theirs, PATH, Some(json!({"action": "stop", "ids": [id]}))).await;
-    assert_eq!(hidden.status, 404);
+    assert_eq!(hidden.json()["counts"], json!({"matched": 1, "done": 0, "refused": 1}));
     let everything = json!({"action": "stop", "query": {"since": "1970-01-01"}});
     let nothing = gateway.post(&theirs, PATH, Some(everything)).await.json();
     assert_eq!(nothing["counts"], json!({"matched": 0, "done": 0, "refused": 0}));
     let message = gateway.get(&token, &format!("/api/v1/messages/{id}")).await.json();
     assert_eq!(message["status"], "pending");
+}
+
+#[tokio::test]
+async fn an_id_of_no_message_is_refused_by_itself() {
+    let gateway = Gateway::start().await;
+    let token = gateway.token(Role::Operator, &["erp"]).await;
+    let id = gateway.submit("erp", &["kim@example.org"], MAIL, true).await.id.to_string();
+    let theirs = gateway.submit("crm", &["kim@example.org"], MAIL, true).await.id.to_string();
+    let unknown = "01JD5VZ7Q4N7W4T6Y5M8R2K3B1";
+    for (dry_run, done) in [(true, "possible"), (false, "done")] {
+        let wish = json!({"action": "stop", "ids": [theirs, id, unknown], "dry_run": dry_run});
+        let job = gateway.post(&token, PATH, Some(wish)).await;
+        assert_eq!(job.status, 200);
+        let job = job.json();
+        assert_eq!(job["counts"], json!({"matched": 3, "done": 1, "refused": 2}));
+        let path = format!("/api/v1/jobs/{}", job["job"].as_str().unwrap());
+        let items = gateway.get(&token, &path).await.json()["items"].clone();
+        let mut told = Vec::new();
+        for item in items.as_array().unwrap() {
+            told.push((item["id"].as_str().unwrap(), item["result"].as_str().unwrap()));
+            assert_eq!(item["reason"].is_null(), item["result"] == done, "{item}");
+        }
+        assert_eq!(told, [(unknown, "refused"), (&id, done), (&theirs, "refused")]);
+    }
+    let all = gateway.token(Role::Viewer, &[]).await;
+    let message = gateway.get(&all, &format!("/api/v1/messages/{theirs}")).await.json();
+    assert_eq!(message["status"], "pending", "it is another app's");
 }
 
 #[tokio::test]

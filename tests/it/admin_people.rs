@@ -410,3 +410,26 @@ async fn what_people_do_is_on_record_without_any_secret() {
     }
     assert!(shown.contains("\"status\":409"), "{shown}");
 }
+
+#[tokio::test]
+async fn a_disabled_person_is_let_in_again_and_lists_tell_of_second_factors() {
+    let gateway = Gateway::start().await;
+    user(&gateway, "anna", Role::Admin).await;
+    user(&gateway, "bo", Role::Viewer).await;
+    let anna = browser(&gateway, "anna").await;
+    let (_, _, _, anna) = enrol(&gateway, &anna).await;
+    let disable = anna.ask(&gateway, "POST", "/api/v1/users/bo/disable", Value::Null).await;
+    assert_eq!(disable.status, 200);
+    assert_eq!(log_in(&gateway, "bo", PASSWORD, None).await.status, 401);
+    let edit = async |body| anna.ask(&gateway, "PATCH", "/api/v1/users/bo", body).await;
+    assert_eq!(edit(json!({})).await.status, 400);
+    assert_eq!(edit(json!({"role": "operator"})).await.status, 409, "it is disabled");
+    let enabled = edit(json!({"role": "operator", "disabled": false})).await;
+    assert_eq!(enabled.status, 200);
+    assert_eq!(enabled.json()["disabled_at"], Value::Null);
+    assert_eq!(enabled.json()["role"], "operator");
+    assert_eq!(log_in(&gateway, "bo", PASSWORD, None).await.status, 200);
+    let users = anna.get(&gateway, "/api/v1/users").await.json();
+    let factors = [&users["items"][0], &users["items"][1]].map(|user| &user["two_factor"]);
+    assert_eq!(factors, [&json!(true), &json!(false)]);
+}

@@ -251,3 +251,18 @@ async fn another_role_ends_the_sessions_and_the_last_administrator_keeps_theirs(
     let refused = gateway.ask(Method::PATCH, "/api/v1/users/anna", Some(&gone), body).await;
     assert_eq!(refused.status, 409, "who is disabled is added again");
 }
+
+#[tokio::test]
+async fn an_orderly_end_writes_what_was_read_a_moment_before() {
+    let mut gateway = Gateway::start().await;
+    let token = gateway.token(Role::Viewer, &[]).await;
+    let id = gateway.submit("erp", &["kim@example.org"], MAIL, true).await.id;
+    let read = gateway.get(&token, &format!("/api/v1/messages/{id}/raw")).await;
+    assert_eq!(read.status, 200);
+    gateway.records.take().unwrap().finish().await;
+    let events = gateway.archive.events(id, None, 99).unwrap().items;
+    let viewed = events.iter().filter(|event| event.kind.as_str() == "viewed").count();
+    assert_eq!(viewed, 1, "{events:?}");
+    let is_read = |row: &Entry| row.path.as_deref().is_some_and(|path| path.ends_with("/raw"));
+    assert!(rows(&gateway, Log::Operations).iter().any(is_read));
+}

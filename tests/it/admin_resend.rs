@@ -38,7 +38,7 @@ async fn wrong_wishes_send_nothing() {
         "it has no recipient"
     );
     let answer = resend(&gateway, &token, id, Some(json!({"attachments": {"keep": [7]}}))).await;
-    assert_eq!((answer.status, answer.problem().as_str()), (409, "conflict"), "it has no eighth");
+    assert_eq!((answer.status, answer.problem().as_str()), (404, "not-found"), "it has no eighth");
     assert_eq!(answer.json()["errors"][0]["field"], "attachments");
     let unknown = "01JD5VZ7Q4N7W4T6Y5M8R2K3B1";
     assert_eq!(resend(&gateway, &token, unknown, None).await.status, 404);

@@ -40,6 +40,7 @@ async fn judged_with(gateway: &Gateway, id: MessageId, recipients: u16, reply: &
         reply: Reply::new(250, None, reply),
         digest: Digest::of(b"x"),
         parts: Vec::new(),
+        owes_report: false,
     };
     let judgement = Judgement {
         message: id,

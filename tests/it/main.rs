@@ -60,6 +60,7 @@ mod report_corpus;
 mod return_path;
 mod return_path_daemon;
 mod search_survives;
+mod senders_are_told;
 mod slow_clients;
 mod sms_control_characters;
 mod sms_feedback_early;

@@ -62,7 +62,11 @@ const EXPECTED: [(&str, &str, Class); 42] = [
         Class::Hard,
     ),
     ("mailgun+flanker/fixtures_messages_bounce_delayed.eml", "foo@example.com", Class::Soft),
-    ("mailgun+flanker/fixtures_messages_bounce_delayed-broken.eml", "demo@example.com", Class::Soft),
+    (
+        "mailgun+flanker/fixtures_messages_bounce_delayed-broken.eml",
+        "demo@example.com",
+        Class::Soft,
+    ),
     (
         "mailgun+flanker/fixtures_messages_bounce_gmail-invalid-address.eml",
         "awfawfawfawfawfaw@someserverhere.com",
@@ -93,11 +97,7 @@ const EXPECTED: [(&str, &str, Class); 42] = [
         "jangel1@cougar.noc.ucla.edu",
         Class::Soft,
     ),
-    (
-        "python+cpython/Lib_test_test_email_data_msg_43.txt.eml",
-        "xxxxxxx@dot.ca.gov",
-        Class::Soft,
-    ),
+    ("python+cpython/Lib_test_test_email_data_msg_43.txt.eml", "xxxxxxx@dot.ca.gov", Class::Soft),
     ("stalwartlabs+stalwart/resources_smtp_dsn_failure.eml", "foobar@example.org", Class::Hard),
     ("stalwartlabs+stalwart/resources_smtp_dsn_mixed.eml", "foobar@example.org", Class::Hard),
     ("stalwartlabs+stalwart/resources_smtp_reports_arf3.eml", "user@example.com", Class::Unknown),

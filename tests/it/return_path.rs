@@ -69,6 +69,7 @@ impl House {
             reply: Reply::new(250, None, "ok"),
             digest: Digest::of(b"sent"),
             parts: Vec::new(),
+            owes_report: false,
         };
         self.judge(id, recipients.len(), sent).await;
         get(&self.archive, id)
@@ -365,6 +366,7 @@ async fn a_bounce_settles_what_was_unknown_and_waits_for_what_is_under_way() {
             reply: Reply::new(250, None, "ok"),
             digest: Digest::of(b"sent"),
             parts: Vec::new(),
+            owes_report: false,
         };
         house.judge(id, 1, sent).await;
     };

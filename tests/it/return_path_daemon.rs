@@ -112,15 +112,107 @@ fn who_is_on_the_list_gets_nothing_until_a_person_says_why() {
     let reason = message["recipients"][0]["reason"].as_str().unwrap_or_default().to_owned();
     assert!(reason.contains("bounce: no such user"), "{message}");
     assert_eq!(kinds(&api, &id), ["accepted", "suppressed"]);
+    // Its sender is told, as of every recipient that gets nothing.
+    let told = receiver.wait_for("anna@example.com");
+    assert_eq!(told.reverse_path, "");
+    let told = String::from_utf8(told.data).unwrap();
+    assert!(told.contains("Final-Recipient: rfc822; kim@example.org"), "{told}");
+    assert!(told.contains("Status: 5.7.1") && !told.contains("no such user"), "{told}");
 
     let act = |body: Value| {
         let path = format!("/api/v1/messages/{id}/restart");
         api.post(&path, &body.to_string()).unwrap().status
     };
     assert_eq!(act(json!({})), 200);
-    api.wait_for_status(&id, "stopped");
+    receiver.wait_for_count(3);
+    let message = api.message(&id);
+    assert_eq!(message["status"], "not_sent", "{message}");
+    assert_eq!(message["recipients"][0]["reason"], reason, "{message}");
+    assert_eq!(kinds(&api, &id), ["accepted", "suppressed", "restarted", "suppressed"]);
     assert_eq!(act(json!({ "reason": "two\nlines" })) / 100, 4);
     assert_eq!(act(json!({ "reason": "she has a new mailbox" })), 200);
     api.wait_for_status(&id, "sent");
-    receiver.wait_for_count(2);
+    assert_eq!(receiver.wait_for("kim@example.org").recipients, ["kim@example.org"]);
+    receiver.wait_for_count(4);
+}
+
+/// Brings a message to the return path, as another mail system does.
+fn bring(port: u16, from: &str, to: &str, text: &str) -> String {
+    let mut client = Submitter::connect(port).unwrap();
+    let answer = client.submit(from, &[to], text.as_bytes()).unwrap();
+    assert_eq!(answer.code, 250, "{answer:?}");
+    answer.text
+}
+
+#[test]
+fn what_comes_to_a_return_path_of_ours_goes_on_to_the_senders_own_once() {
+    let receiver = Receiver::start();
+    let (mut daemon, port) = with_return_path(receiver.port(), "off");
+    let api = daemon.api("admin");
+    let id = submit(&daemon, "one@example.com", "kim@example.org");
+    let path = receiver.wait_for("kim@example.org").reverse_path;
+    assert!(path.starts_with("bounce+") && path.ends_with("@bounces.example.com"), "{path}");
+    api.wait_for_status(&id, "sent");
+
+    let away = "From: kim@example.org\r\nTo: anna@example.com\r\nSubject: Away\r\nAuto-Submitted: auto-replied\r\n\r\nI am away.\r\n";
+    bring(port, "", &path, away);
+    let bounce = report("one@example.com", "kim@example.org");
+    let first = bring(port, "", &path, &bounce);
+    // Their system did not hear our answer, and neither did it hear the one before the kill.
+    assert_eq!(bring(port, "", &path, &bounce), first);
+    daemon.kill();
+    daemon.start_again();
+    assert_eq!(bring(port, "", &path, &bounce), first);
+    // Who only knows a Message-ID reaches nobody.
+    let stranger = bounce.replace("It could not", "Buy this, it could not");
+    bring(port, "", BASE, &stranger);
+    api.wait_for_status(&id, "failed");
+    api.wait_until_nothing_is_pending();
+
+    let to_anna = |arrival: &super::support::receiver::Arrival| {
+        arrival.recipients == ["anna@example.com"] && arrival.reverse_path.is_empty()
+    };
+    // A kill between an upstream's answer and its record may send twice; it is the same message then.
+    let mut passed: Vec<Vec<u8>> =
+        receiver.arrivals().iter().filter(|a| to_anna(a)).map(|a| a.without_received()).collect();
+    passed.sort();
+    passed.dedup();
+    let mut expected = vec![away.as_bytes().to_vec(), bounce.clone().into_bytes()];
+    expected.sort();
+    assert_eq!(passed, expected);
+    let archived = api.all_messages("tag=passed-on");
+    assert_eq!(archived.len(), 2, "{archived:?}");
+    assert_eq!(api.all_messages("direction=inbound").len(), 3);
+    assert_eq!(kinds(&api, &id), ["accepted", "sent", "bounced"]);
+    assert!(api.all_messages("tag=delivery-report").is_empty());
+}
+
+#[test]
+fn who_did_not_want_to_know_of_failures_is_passed_none_and_nobody_is_flooded() {
+    let receiver = Receiver::start();
+    let (daemon, port) = with_return_path(receiver.port(), "off");
+    let api = daemon.api("admin");
+    let mut client = Submitter::connect(daemon.smtp()).unwrap();
+    client.command("MAIL FROM:<anna@example.com>").unwrap();
+    client.command("RCPT TO:<kim@example.org> NOTIFY=NEVER").unwrap();
+    client.command("DATA").unwrap();
+    let text = "Subject: quiet\r\nMessage-ID: <one@example.com>\r\n\r\nHello\r\n.";
+    let id = client.command(text).unwrap().id().unwrap().to_owned();
+    let path = receiver.wait_for("kim@example.org").reverse_path;
+    bring(port, "", &path, &report("one@example.com", "kim@example.org"));
+    api.wait_for_status(&id, "failed");
+    for number in 0..25 {
+        let text = format!("From: kim@example.org\r\nSubject: Re: {number}\r\n\r\nHello\r\n");
+        bring(port, "kim@example.org", &path, &text);
+    }
+    api.wait_until_nothing_is_pending();
+    assert_eq!(api.all_messages("tag=passed-on").len(), 20);
+    assert_eq!(api.all_messages("direction=inbound").len(), 26);
+    // Mail of a sender that is our own return path goes nowhere further.
+    let mut client = Submitter::connect(daemon.smtp()).unwrap();
+    client.submit(BASE, &["lee@example.org"], b"Subject: loop\r\n\r\nHello\r\n").unwrap();
+    let path = receiver.wait_for("lee@example.org").reverse_path;
+    bring(port, "", &path, &report("two@example.com", "lee@example.org"));
+    api.wait_until_nothing_is_pending();
+    assert_eq!(api.all_messages("tag=passed-on").len(), 20);
 }

@@ -53,7 +53,7 @@ const ROWS: [Row; 24] = [
             "archive",
         ],
     ),
-    row(5, "flow", &["archive", "net", "intake", "policy", "sms"]),
+    row(5, "flow", &["archive", "net", "intake", "policy", "sms", "report"]),
     row(5, "admin", &["net", "archive", "account", "evidence", "mime", "intake"]),
     top(6, "config"),
     top(7, "daemon"),

@@ -25,7 +25,12 @@ pub(in crate::admin) fn openapi() -> Operation {
 
 pub(in crate::admin) fn log_in() -> Operation {
     Operation::new("logIn", "Session", "Begin a session.")
-        .details("One answer for every reason to refuse: which it is, is nobody's business.")
+        .details(
+            "One answer for every reason to refuse: which it is, is nobody's business. Who fails too often must wait, by \
+             name and by network. What comes from a loopback address is not locked by network: a proxy stands there, all \
+             people come through it, and one of them could lock out all others; the proxy should limit logins by the \
+             address that it sees.",
+        )
         .body::<session::LogInBody>()
         .answers::<session::MeView>(200, "Who logged in.")
         .field("Set-Cookie", "The session, for this origin only and out of reach of scripts.")
@@ -199,7 +204,12 @@ pub(in crate::admin) fn release() -> Operation {
 
 pub(in crate::admin) fn resend() -> Operation {
     Operation::new("resendMessage", "Actions", "Send it once more, as it was or with changes.")
-        .details("A new message with `resend_of`; the original is not touched.")
+        .details(
+            "A new message with `resend_of`; the original is not touched. Without changes it is the same message once \
+             more, byte for byte, so it keeps its Message-ID: whoever has it already sees one mail and not two, answers \
+             to it find their thread, and a signature holds. With changes it is another message and has a Message-ID of \
+             its own.",
+        )
         .optional_body::<resend::ResendBody>()
         .answers::<MessageView>(201, "The new message.")
         .field("Location", "The new message.")
@@ -208,7 +218,10 @@ pub(in crate::admin) fn resend() -> Operation {
 
 pub(in crate::admin) fn begin_job() -> Operation {
     Operation::new("beginJob", "Actions", "Stop, restart or release many messages.")
-        .details("Either `query`, with the filters of the list, or `ids`. `dry_run` counts and changes nothing.")
+        .details(
+            "Either `query`, with the filters of the list, or `ids`. `dry_run` counts and changes nothing. An id that no \
+             message has is refused as an item of the job, and the others are acted on.",
+        )
         .body::<bulk::BulkBody>()
         .answers::<bulk::JobView>(200, "It is done.")
         .answers::<bulk::JobView>(202, "It was begun and goes on.")
@@ -269,6 +282,10 @@ pub(in crate::admin) fn statistics() -> Operation {
     Operation::new("getStatistics", "Messages", "How many messages stand where.")
         .takes([parameter::dimension()])
         .takes(every([parameter::narrowing(), parameter::paging()]))
+        .details(
+            "With `q`, `read` and some filters, messages are counted one by one, the newest first, for some seconds at \
+             most. Where that was not all, `complete` is `false`, and `note` says from when on they were counted.",
+        )
         .answers::<statistics::StatisticsView>(200, "A page of the numbers, and their sum.")
 }
 
@@ -379,7 +396,9 @@ fn change_user(id: &'static str, summary: &'static str) -> Operation {
 pub(in crate::admin) fn edit_user() -> Operation {
     change_user("editUser", "Change what a user may do; all sessions of the user end.")
         .details(
-            "What is left out stays; the last administrator without a limit to apps stays one.",
+            "What is left out stays; the last administrator without a limit to apps stays one. `disabled` `false` lets a \
+             disabled user in again, with the password and second factor of before; nothing else of a disabled user can \
+             be changed.",
         )
         .body::<manage::UserEditBody>()
         .logged_as("user_changed")

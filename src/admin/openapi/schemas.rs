@@ -13,7 +13,10 @@ use utoipa::openapi::schema::Schema;
 
 use super::parameter::{self, LINE, NAME, ULID, USER_NAME};
 use crate::archive::Dimension;
-use crate::model::{Channel, Dialect, Direction, EventKind, RecipientKind, SmsEncoding, Status};
+use crate::model::{
+    Channel, Dialect, Direction, EventKind, RecipientKind, SkipReason, SmsEncoding, Status,
+    Untouched,
+};
 
 /// Fields of views that are left out where there is nothing to say.
 const LEFT_OUT: [(&str, &str); 4] =
@@ -167,6 +170,12 @@ fn more_of(schema: &str, field: &str) -> Option<Value> {
         ),
         ("Delivery", "kind") => words(["receipt", "inbound", "webhook"]),
         (_, "event") if schema != "Delivery" => words(EventKind::ALL.map(EventKind::as_str)),
+        ("Tracking", "skipped") => json!({
+            "propertyNames": words(SkipReason::ALL.iter().map(|reason| reason.as_str())),
+        }),
+        ("Tracking", "untouched_because") => {
+            words(Untouched::ALL.iter().map(|reason| reason.as_str()))
+        }
         (_, "role") => parameter::roles(),
         ("Upstream", "state") => words(["up", "down"]),
         ("Job" | "JobPage", "state") => words(["running", "done", "cancelled"]),
@@ -239,6 +248,7 @@ fn whole(name: &str, schema: &mut Value) {
         "UserEditBody" => json!({"anyOf": [
             {"required": ["role"], "properties": {"role": {"type": "string"}}},
             {"required": ["apps"]},
+            {"required": ["disabled"], "properties": {"disabled": {"type": "boolean"}}},
         ]}),
         "NewSuppressionBody" => json!({"oneOf": [
             {"properties": {

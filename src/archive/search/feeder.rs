@@ -33,6 +33,8 @@ use crate::model::{EventKind, MessageId, Sequence};
 const PAUSE: Duration = Duration::from_millis(700);
 /// How often it looks whether a merge has ended.
 const MERGE_PAUSE: Duration = Duration::from_millis(500);
+/// How often it looks how much of the index is mapped.
+const MAP_PAUSE: Duration = Duration::from_secs(2);
 /// A batch takes no longer, and no more messages.
 const BATCH_TIME: Duration = Duration::from_secs(4);
 const BATCH: usize = 30_000;
@@ -244,13 +246,17 @@ impl Feeder {
                 Fed::Part => true,
                 Fed::All => false,
             };
-            if index.is_merging() {
+            let is_large = index.is_large();
+            if is_large {
+                index.map_anew()?;
+            }
+            if is_large || index.is_merging() {
                 self.publish(&mut index)?;
             }
             if !is_behind {
                 *rebuilds = 0;
                 self.shared.progress.give_up(false);
-                if !self.wait(index.is_merging()) {
+                if !self.wait(&mut index) {
                     return Ok(());
                 }
             }
@@ -415,23 +421,31 @@ impl Feeder {
         true
     }
 
+    async fn news(&self, journal: &mut watch::Receiver<Sequence>) -> News {
+        tokio::select! {
+            biased;
+            goes_on = self.woken() => match goes_on {
+                true => News::Wanted,
+                false => News::End,
+            },
+            changed = journal.changed() => match changed {
+                Ok(()) => News::Journal,
+                Err(_) => News::End,
+            },
+        }
+    }
+
     /// Waits for something to do; `false` when there is to be an end.
-    fn wait(&mut self, is_merging: bool) -> bool {
+    fn wait(&mut self, index: &mut OpenIndex) -> bool {
+        let is_merging = index.is_merging();
         let mut journal = self.journal.clone();
-        let news = async {
-            tokio::select! {
-                biased;
-                goes_on = self.woken() => match goes_on {
-                    true => News::Wanted,
-                    false => News::End,
-                },
-                changed = journal.changed() => match changed {
-                    Ok(()) => News::Journal,
-                    Err(_) => News::End,
-                },
+        let pause = if is_merging { MERGE_PAUSE } else { MAP_PAUSE };
+        let news = loop {
+            let news = wait(self.news(&mut journal), Some(pause));
+            if news.is_some() || is_merging || index.is_large() {
+                break news;
             }
         };
-        let news = wait(news, is_merging.then_some(MERGE_PAUSE));
         self.journal = journal;
         match news {
             None | Some(News::Wanted) => true,

@@ -1,10 +1,12 @@
 //! One page of what a question finds.
 //!
 //! First what the index does not have yet, message by message, then the index; for the oldest first
-//! the other way round. A page looks at a bounded number of messages, so it may hold fewer than were
+//! the other way round. A page ends when it has taken long (`patience`), so it may hold fewer than were
 //! asked for and still have a next one.
+//!
+//! By relevance, what is ranked together is a *tier*: the newest that fit, until there are very many or
+//! it has taken long, then those before them. The cursor knows its tier, so all of its pages rank the same.
 
-use std::cell::Cell;
 use std::ops::{Range, RangeInclusive};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -16,6 +18,8 @@ use tantivy::query::Query;
 use super::document::{self, Fact};
 use super::language::{Leaf, Node, Question, fact, unread};
 use super::matches::{Candidate, matches};
+use super::page::{NEWEST_SCORE, Page};
+use super::patience::Patience;
 use super::schema::Translation;
 use super::standings::{Mark, Standing, Standings};
 use super::tail::{self, Sieve, Sifted};
@@ -27,19 +31,12 @@ use crate::archive::writer::Failure;
 use crate::archive::{Archive, ArchiveError, Filter, Inner, storage};
 use crate::model::MessageId;
 
-/// Messages without an index that one page reads: while it is empty, and when it has something to show.
-const MAX_SCANNED: usize = 500;
-const MAX_SCANNED_FOR_MORE: usize = 200;
+pub use super::page::{Place, Tier};
+
 /// With fewer of them, signatures spare nothing.
 const FEW: usize = 64;
 /// Signatures that a search makes itself.
-const MAX_SIGNED: usize = 64;
-/// Hits that one page reads from the records, because a filter says no to most.
-const MAX_EXAMINED: usize = 20_000;
-/// Terms that are looked at one by one when nothing was found.
-const MAX_EXPLAINED: usize = 8;
-/// The score of what the index does not have yet: it comes first.
-const NEWEST_SCORE: u32 = u32::MAX;
+const MAX_SIGNED: usize = 32;
 
 /// Whether the recipient is known to have read it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,14 +53,6 @@ pub enum SearchOrder {
     Newest,
     Oldest,
     Relevance,
-}
-
-/// A place between two answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
-    pub id: MessageId,
-    /// The bits of its score; of no meaning but by relevance.
-    pub score: u32,
 }
 
 /// What is searched for.
@@ -91,8 +80,8 @@ impl Archive {
     pub fn search(&self, request: &SearchRequest<'_>) -> Result<Found, ArchiveError> {
         self.asking(request, |search| {
             let mut page = Page::new(request.limit);
-            let left_out = search.fill(&whole_question(request), &mut page)?;
-            let mut note = left_out.note();
+            search.fill(&whole_question(request), &mut page)?;
+            let mut note = page.note();
             if page.items.is_empty() && page.next.is_none() && request.after.is_none() {
                 note = search.why_nothing()?.or(note);
             }
@@ -128,7 +117,7 @@ impl Archive {
     }
 
     /// Asks over one snapshot.
-    fn asking<T>(
+    pub(super) fn asking<T>(
         &self,
         request: &SearchRequest<'_>,
         ask: impl FnOnce(&Search<'_>) -> Result<T, ArchiveError>,
@@ -137,36 +126,13 @@ impl Archive {
         let view = self.inner.search.view.load_full();
         let snapshot = self.snapshot()?;
         let reader = Reader::new(&snapshot)?;
-        let (inner, view) = (&*self.inner, view.as_deref());
-        ask(&Search { inner, view, reader: &reader, snapshot: &snapshot, request })
-    }
-}
-
-/// What a page left out, so that its cost has an end.
-#[derive(Clone, Debug, Default)]
-struct LeftOut {
-    /// Words that begin with what was asked for.
-    words: bool,
-    /// Messages older than those that were ranked.
-    unranked: Cell<bool>,
-}
-
-impl LeftOut {
-    fn note(&self) -> Option<String> {
-        if self.words {
-            return Some("A word is the beginning of too many; write more of it.".to_owned());
-        }
-        self.unranked.get().then(|| {
-            format!(
-                "Only the newest that fit, {MAX_RANKED} or more, are ranked; older ones are left out. Ask for more, \
-                 for a shorter period, or for the newest first."
-            )
-        })
+        let (inner, view, patience) = (&*self.inner, view.as_deref(), Patience::for_page());
+        ask(&Search { inner, view, reader: &reader, snapshot: &snapshot, request, patience })
     }
 }
 
 /// The question with all filters that the index can help with; the records decide about all of them.
-fn whole_question(request: &SearchRequest<'_>) -> Node {
+pub(super) fn whole_question(request: &SearchRequest<'_>) -> Node {
     let filter = request.filter;
     let mut nodes: Vec<Node> =
         request.question.map(|question| question.root.clone()).into_iter().collect();
@@ -189,68 +155,44 @@ fn whole_question(request: &SearchRequest<'_>) -> Node {
     Node::All(nodes)
 }
 
-/// A page on its way.
-struct Page {
-    items: Vec<Message>,
-    next: Option<Place>,
-    limit: usize,
-    particulars: usize,
-}
-
-impl Page {
-    fn new(limit: usize) -> Page {
-        Page { items: Vec::new(), next: None, limit, particulars: 0 }
-    }
-
-    fn push(&mut self, message: Message) {
-        self.particulars += message.recipients.len() + message.summary.attachments.len();
-        self.items.push(message);
-    }
-
-    /// The place of its last message, of those that the index does not have yet.
-    fn last(&self) -> Option<Place> {
-        self.items.last().map(|message| Place { id: message.id, score: NEWEST_SCORE })
-    }
-
-    fn is_full(&self) -> bool {
-        self.items.len() >= self.limit || self.particulars >= list::MAX_PARTICULARS
-    }
-}
-
-/// Hits that are asked for.
-struct Wanted {
-    span: Range<u64>,
-    after: Option<(u32, u64)>,
-    limit: usize,
-}
-
 type Candidates<'a> = Box<dyn Iterator<Item = Result<u128, ArchiveError>> + 'a>;
 type Entry<'a> = Result<(AccessGuard<'a, u128>, AccessGuard<'a, &'static [u8]>), StorageError>;
 
-struct Search<'a> {
+/// One question over one snapshot.
+#[derive(Clone, Copy)]
+pub(super) struct Search<'a> {
     inner: &'a Inner,
     view: Option<&'a View>,
     reader: &'a Reader,
     snapshot: &'a ReadTransaction,
-    request: &'a SearchRequest<'a>,
+    pub request: &'a SearchRequest<'a>,
+    pub patience: Patience,
 }
 
 impl Search<'_> {
+    /// The same for something else that is asked beside it.
+    pub(super) fn with<'b>(
+        &'b self,
+        request: &'b SearchRequest<'b>,
+        patience: Patience,
+    ) -> Search<'b> {
+        Search { request, patience, ..*self }
+    }
+
     /// Fills the page.
-    fn fill(&self, node: &Node, page: &mut Page) -> Result<LeftOut, ArchiveError> {
+    pub(super) fn fill(&self, node: &Node, page: &mut Page) -> Result<(), ArchiveError> {
         let (from, to) = self.span();
         let (first, last) = bounds(node);
         let (from, to) = (from.max(first), to.min(last));
         if from > to {
-            return Ok(LeftOut::default());
+            return Ok(());
         }
         match self.request.order {
             SearchOrder::Oldest => {
-                let left_out = self.indexed(node, (from, to), page)?;
-                if page.next.is_none() {
+                self.indexed(node, (from, to), page)?;
+                if page.next.is_none() && !page.is_cut {
                     self.scan(node, (from, to), page)?;
                 }
-                Ok(left_out)
             }
             SearchOrder::Newest | SearchOrder::Relevance => {
                 let is_behind_tail = self.request.order == SearchOrder::Relevance
@@ -258,12 +200,12 @@ impl Search<'_> {
                 if !is_behind_tail {
                     self.scan(node, (from, to), page)?;
                 }
-                match page.next {
-                    Some(_) => Ok(LeftOut::default()),
-                    None => self.indexed(node, (from, to), page),
+                if page.next.is_none() && !page.is_cut {
+                    self.indexed(node, (from, to), page)?;
                 }
             }
         }
+        Ok(())
     }
 
     /// The ids that times and cursor leave, both ends included.
@@ -294,13 +236,16 @@ impl Search<'_> {
         }
         let (mut last, mut scanned) = (page.last(), 0);
         for id in self.candidates(node, from..=to)? {
-            let most = if page.items.is_empty() { MAX_SCANNED } else { MAX_SCANNED_FOR_MORE };
-            if page.is_full() || scanned >= most {
+            if page.is_full() {
                 page.next = last;
                 return Ok(());
             }
+            if self.patience.is_over_after(scanned) {
+                page.cut(last);
+                return Ok(());
+            }
             let id = MessageId::from_u128(id?);
-            (last, scanned) = (Some(Place { id, score: NEWEST_SCORE }), scanned + 1);
+            (last, scanned) = (Some(Place::in_tail(id)), scanned + 1);
             if let Some(message) = self.answer(node, id)? {
                 page.push(message);
             }
@@ -343,7 +288,7 @@ impl Search<'_> {
     fn sift(&self, node: &Node, from: u128) -> Result<Option<Sifted>, ArchiveError> {
         let shared = &self.inner.search;
         let missing = self.reader.messages().range(from..).map_err(Failure::from)?;
-        if missing.take(FEW).count() < FEW {
+        if missing.take(FEW).count() < FEW || tail::read(&shared.tail).is_empty() {
             return Ok(None);
         }
         let standings = match asks_for_marks(node) {
@@ -375,70 +320,130 @@ impl Search<'_> {
         node: &Node,
         (from, to): (u128, u128),
         page: &mut Page,
-    ) -> Result<LeftOut, ArchiveError> {
-        let Some(view) = self.view else { return Ok(LeftOut::default()) };
-        let (query, words) = self.translate(view, node)?;
-        let left_out = LeftOut { words, ..LeftOut::default() };
-        let mut span = self.number_at(MessageId::from_u128(from))?
+    ) -> Result<(), ArchiveError> {
+        let Some(view) = self.view else { return Ok(()) };
+        let (query, has_too_many_words) = self.translate(view, node)?;
+        page.has_too_many_words = has_too_many_words;
+        let span = self.number_at(MessageId::from_u128(from))?
             ..self.number_at(MessageId::from_u128(to.saturating_add(1)))?;
-        let mut after = match (self.request.order, self.request.after) {
-            (SearchOrder::Relevance, Some(place)) if place.score != NEWEST_SCORE => {
-                Some((place.score, self.number_at(place.id)?))
-            }
-            _ => None,
-        };
+        match self.request.order {
+            SearchOrder::Newest | SearchOrder::Oldest => self.in_order(view, &*query, span, page),
+            SearchOrder::Relevance => self.ranked(view, &*query, span, page),
+        }
+    }
+
+    fn in_order(
+        &self,
+        view: &View,
+        query: &dyn Query,
+        mut span: Range<u64>,
+        page: &mut Page,
+    ) -> Result<(), ArchiveError> {
         let (mut last, mut examined) = (page.last(), 0);
+        let is_newest = self.request.order == SearchOrder::Newest;
         while !span.is_empty() {
-            if examined >= MAX_EXAMINED {
-                page.next = last;
-                return Ok(left_out);
-            }
-            // One more than there is room for shows whether there is a next page.
-            let limit = page.limit - page.items.len() + 1;
-            let wanted = Wanted { span: span.clone(), after, limit };
-            let hits = self.hits(view, &*query, &wanted, &left_out.unranked)?;
-            let is_all = hits.len() < limit;
-            for hit in hits {
+            let wanted = page.wanted();
+            let looked = self.guarded(|| match is_newest {
+                true => view.newest(query, &span, wanted, self.patience),
+                false => view.oldest(query, &span, wanted, self.patience),
+            })?;
+            let is_all = looked.hits.len() < wanted;
+            for hit in looked.hits {
                 if page.is_full() {
                     page.next = last;
-                    return Ok(left_out);
+                    return Ok(());
+                }
+                if self.patience.is_over_after(examined) {
+                    page.cut(last);
+                    return Ok(());
                 }
                 examined += 1;
-                let score = hit.score.to_bits();
-                last = Some(Place { id: hit.id, score });
-                match self.request.order {
-                    SearchOrder::Newest => span.end = hit.sequence,
-                    SearchOrder::Oldest => span.start = hit.sequence + 1,
-                    SearchOrder::Relevance => after = Some((score, hit.sequence)),
+                last = Some(Place::behind(hit.id));
+                match is_newest {
+                    true => span.end = hit.sequence,
+                    false => span.start = hit.sequence + 1,
                 }
-                let message = self.reader.readable(hit.id)?;
-                let is_answer = |message: &Message| {
-                    message.redacted_at.is_none() && list::matches(self.request.filter, message)
-                };
-                if let Some(message) = message.filter(is_answer) {
-                    page.push(message);
-                }
+                self.examine(&hit, page)?;
+            }
+            if let Some(at) = looked.stopped_at {
+                page.cut(Some(Place::behind(at.id)));
+                return Ok(());
             }
             if is_all {
                 break;
             }
         }
-        Ok(left_out)
+        Ok(())
     }
 
-    fn hits(
+    /// Tier after tier.
+    fn ranked(
         &self,
         view: &View,
         query: &dyn Query,
-        wanted: &Wanted,
-        unranked: &Cell<bool>,
-    ) -> Result<Vec<Hit>, ArchiveError> {
-        let Wanted { span, after, limit } = wanted;
-        self.guarded(|| match self.request.order {
-            SearchOrder::Newest => view.newest(query, span, *limit),
-            SearchOrder::Oldest => view.oldest(query, span, *limit),
-            SearchOrder::Relevance => view.best(query, span, *after, *limit, unranked),
-        })
+        mut span: Range<u64>,
+        page: &mut Page,
+    ) -> Result<(), ArchiveError> {
+        let (mut last, mut examined) = (page.last(), 0);
+        // The first of a tier that was ranked before, and the place in it.
+        let (mut known, mut after) = (None, None);
+        if let Some(place) = self.request.after.filter(|place| place.score != NEWEST_SCORE) {
+            let Tier { first, end } = place.tier;
+            span.end = span.end.min(end);
+            if first < end {
+                (known, after) = (Some(first), Some((place.score, self.number_at(place.id)?)));
+            }
+        }
+        while !span.is_empty() {
+            let tier = known.map_or(span.start, |first| span.start.max(first))..span.end;
+            let bound = match known {
+                Some(_) => (usize::MAX, Patience::for_tier()),
+                None => (MAX_RANKED, self.patience),
+            };
+            let wanted = page.wanted();
+            let (hits, first) = self.guarded(|| view.best(query, &tier, after, wanted, bound))?;
+            let tier = Tier { first, end: span.end };
+            page.has_tiers |= first > span.start;
+            let is_all = hits.len() < wanted;
+            for hit in hits {
+                if page.is_full() {
+                    page.next = last;
+                    return Ok(());
+                }
+                if self.patience.is_over_after(examined) {
+                    page.cut(last);
+                    return Ok(());
+                }
+                examined += 1;
+                let score = hit.score.to_bits();
+                last = Some(Place { id: hit.id, score, tier });
+                (known, after) = (Some(first), Some((score, hit.sequence)));
+                self.examine(&hit, page)?;
+            }
+            if is_all {
+                (span.end, known, after) = (first, None, None);
+                last = Some(Place {
+                    tier: Tier { first, end: first },
+                    ..Place::behind(MessageId::MIN)
+                });
+                if !span.is_empty() && self.patience.is_over() {
+                    page.cut(last);
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes what was found, if the records say the same.
+    fn examine(&self, hit: &Hit, page: &mut Page) -> Result<(), ArchiveError> {
+        let is_answer = |message: &Message| {
+            message.redacted_at.is_none() && list::matches(self.request.filter, message)
+        };
+        if let Some(message) = self.reader.readable(hit.id)?.filter(is_answer) {
+            page.push(message);
+        }
+        Ok(())
     }
 
     /// Asks the index; where its files are torn, tantivy may panic instead of saying so.
@@ -491,37 +496,6 @@ impl Search<'_> {
             }
         }
         Ok(u64::MAX)
-    }
-
-    /// Which term of a question no message has, when the whole question has no answer.
-    fn why_nothing(&self) -> Result<Option<String>, ArchiveError> {
-        let Some(question) = self.request.question else { return Ok(None) };
-        let everything = Filter { apps: self.request.filter.apps.clone(), ..Filter::default() };
-        let request = SearchRequest {
-            question: None,
-            filter: &everything,
-            read: None,
-            order: SearchOrder::Newest,
-            after: None,
-            limit: 1,
-        };
-        let alone = Search { request: &request, ..*self };
-        let apps = whole_question(&request);
-        let mut missing = Vec::new();
-        for (written, node) in question.terms().into_iter().take(MAX_EXPLAINED) {
-            let mut page = Page::new(1);
-            alone.fill(&Node::All(vec![node, apps.clone()]), &mut page)?;
-            if page.items.is_empty() && page.next.is_none() && !missing.contains(&written) {
-                missing.push(written);
-            }
-        }
-        Ok(match &missing[..] {
-            [] => Some(
-                "Each term is found in some message, but no message has all that was asked for."
-                    .into(),
-            ),
-            missing => Some(format!("No message has {}.", missing.join(" or "))),
-        })
     }
 }
 

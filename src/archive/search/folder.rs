@@ -7,7 +7,7 @@
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -19,6 +19,7 @@ use tantivy::indexer::NoMergePolicy;
 use tantivy::{Index, IndexReader, IndexWriter, ReloadPolicy, TantivyDocument, TantivyError};
 
 use super::schema::Schema;
+use super::unmapped::{Unmapped, mapped_bytes};
 use super::view::{Extents, View, Watermark};
 use crate::model::{MessageId, Sequence};
 
@@ -39,15 +40,20 @@ const GROWTH: u64 = 4;
 /// Where so many segments have come to be all the same, beside the large ones, the cheapest neighbours are
 /// merged.
 const MAX_SEGMENTS: u64 = 100;
-/// No larger segment is made: what a merge reads is mapped, and counts as memory of the process until
-/// the system wants it back. Ten thousand messages have some 30 MiB.
+/// No larger segment is made: a merge has the words of all that it reads in memory.
 const LARGEST_SEGMENT: u64 = 100_000;
+
+/// So much of the index is in memory before it is mapped anew.
+const MAX_MAPPED: u64 = 64 << 20;
 
 /// An open index and its one writer.
 pub(super) struct OpenIndex {
     pub writer: IndexWriter,
     pub watermark: Watermark,
     reader: IndexReader,
+    folder: PathBuf,
+    schema: Schema,
+    least_mapped: u64,
     extents: Extents,
     merging: Vec<SegmentId>,
     given: u64,
@@ -58,7 +64,7 @@ impl OpenIndex {
     /// Opens the index of a folder, or makes an empty one.
     pub(super) fn open(folder: &Path, schema: &Schema) -> tantivy::Result<OpenIndex> {
         DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-        let directory = MmapDirectory::open(folder)?;
+        let directory = Unmapped::open(folder)?;
         let index = Index::open_or_create(directory, schema.fields.clone())?;
         let taken = Arc::default();
         Schema::register(&index, &taken);
@@ -72,10 +78,37 @@ impl OpenIndex {
         })?;
         let writer = index.writer_with_num_threads(1, WRITER_BYTES)?;
         writer.set_merge_policy(Box::new(NoMergePolicy));
-        let reader: IndexReader =
-            index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into()?;
+        let reader = mapped(folder, schema)?;
+        let (folder, schema) = (folder.to_owned(), schema.clone());
         let (extents, merging) = (Extents::new(), Vec::new());
-        Ok(OpenIndex { writer, watermark, reader, extents, merging, given: 0, taken })
+        Ok(OpenIndex {
+            writer,
+            watermark,
+            reader,
+            folder,
+            schema,
+            least_mapped: u64::MAX,
+            extents,
+            merging,
+            given: 0,
+            taken,
+        })
+    }
+
+    /// Whether searches have so much of the index in memory that it is to be mapped anew.
+    pub(super) fn is_large(&mut self) -> bool {
+        let mapped = mapped_bytes();
+        // The files of the program and of others are there as well.
+        self.least_mapped = self.least_mapped.min(mapped);
+        mapped - self.least_mapped > MAX_MAPPED
+    }
+
+    /// Maps the files anew: what searches have mapped is let go with the last view of it, and what they need is
+    /// still in the system's memory.
+    pub(super) fn map_anew(&mut self) -> tantivy::Result<()> {
+        self.reader = mapped(&self.folder, &self.schema)?;
+        self.least_mapped = u64::MAX;
+        Ok(())
     }
 
     /// Adds a document with so many bytes of text, when those before it are nearly taken: the writer
@@ -128,6 +161,12 @@ impl OpenIndex {
         // The future only tells the end, which the next view shows.
         drop(self.writer.merge(&self.merging));
     }
+}
+
+/// For searches.
+fn mapped(folder: &Path, schema: &Schema) -> tantivy::Result<IndexReader> {
+    let index = Index::open_or_create(MmapDirectory::open(folder)?, schema.fields.clone())?;
+    index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into()
 }
 
 /// The neighbours that cost least of those that are worth it.

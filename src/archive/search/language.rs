@@ -379,7 +379,7 @@ fn field_node(
         // A reference is one code however it is written.
         "ref" => match Reference::parse(value) {
             Some(reference) => heads(Scope::Reference, &reference.canonical()),
-            None => Err("ref: is followed by a reference of at most 64 bytes.".into()),
+            None => Err("ref: is followed by a reference of at most 64 characters.".into()),
         },
         "tag" => heads(Scope::Tag, value),
         "app" => match AppName::parse(value) {

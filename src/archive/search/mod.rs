@@ -14,14 +14,18 @@ mod find;
 mod folder;
 mod language;
 mod matches;
+mod page;
+mod patience;
 mod predicate;
 mod schema;
 mod standings;
 mod tail;
 #[cfg(test)]
 pub(super) mod tests;
+mod unmapped;
 mod view;
 mod wait;
+mod why;
 mod words;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -31,7 +35,7 @@ use arc_swap::ArcSwapOption;
 use tokio::sync::Notify;
 
 pub(super) use feeder::Feeder;
-pub use find::{Found, Place, ReadState, SearchOrder, SearchRequest};
+pub use find::{Found, Place, ReadState, SearchOrder, SearchRequest, Tier};
 pub use language::{Question, QuestionError};
 
 use super::read::Reader;

@@ -6,7 +6,7 @@
 //! which costs a small part of indexing it, and a search reads only the messages whose signature does
 //! not rule them out. A signature is a Bloom filter over three bytes in a row of each head, over the
 //! beginnings of heads, and over facts. Searches bring the signatures up to date themselves when few
-//! are missing; what has none is read.
+//! are missing and there are some; what has none is read.
 
 use std::collections::VecDeque;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -159,6 +159,11 @@ impl Tail {
         self.entries.extend(added);
         let surplus = self.entries.len().saturating_sub(MAX_SIGNATURES);
         self.entries.drain(..surplus);
+    }
+
+    /// Whether there are none: where the first one would be takes long to find out.
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
     }
 
     /// Whether one more would drive out the oldest.

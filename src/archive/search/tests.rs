@@ -234,6 +234,62 @@ async fn the_index_finds_what_a_scan_finds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn pages_without_any_time_lead_to_all_answers() {
+    let dir = tempfile::tempdir().unwrap();
+    let archive = Archive::open(&settings(dir.path())).unwrap();
+    for number in 0..120 {
+        archive.accept(generated(number)).await.unwrap();
+        // One segment each, and a page looks at one of them.
+        if number % 30 == 29 {
+            settle(&archive).await;
+        }
+    }
+    for number in 120..140 {
+        archive.accept(generated(number)).await.unwrap();
+    }
+    for q in ["invoice", "inv", "\"invoice payment\"", "\"payment no such\"", "東京 OR x -due"] {
+        let expected = scan(&archive, q);
+        for order in [SearchOrder::Newest, SearchOrder::Oldest, SearchOrder::Relevance] {
+            let (mut found, cut) = find_in_a_hurry(&archive, q, order);
+            match order {
+                SearchOrder::Newest => {}
+                SearchOrder::Oldest => found.reverse(),
+                SearchOrder::Relevance => found.sort_by_key(|id| std::cmp::Reverse(*id)),
+            }
+            assert_eq!(found, expected, "{q} {order:?}");
+            assert!(cut >= 3, "{q} {order:?}: {cut}");
+        }
+    }
+    archive.close().await;
+}
+
+/// All answers of pages that have no time, and how many of them ended because of it.
+fn find_in_a_hurry(archive: &Archive, q: &str, order: SearchOrder) -> (Vec<MessageId>, usize) {
+    let (question, filter) = (Question::parse(q).unwrap(), Filter::default());
+    let (mut all, mut after, mut cut) = (Vec::new(), None, 0);
+    for _ in 0..1_000 {
+        let question = Some(&question);
+        let request =
+            SearchRequest { question, filter: &filter, read: None, order, after, limit: 7 };
+        let asked = archive.asking(&request, |search| {
+            let mut page = page::Page::new(request.limit);
+            let search = search.with(&request, patience::Patience::none());
+            search.fill(&find::whole_question(&request), &mut page)?;
+            Ok(page)
+        });
+        let page = asked.unwrap();
+        assert!(!page.is_cut || page.note().is_some_and(|note| note.contains("next page")));
+        cut += usize::from(page.is_cut);
+        all.extend(page.items.iter().map(|message| message.id));
+        match page.next {
+            Some(next) => after = Some(next),
+            None => return (all, cut),
+        }
+    }
+    panic!("{q} {order:?}: there is no end")
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_message_is_found_by_who_in_the_company_sent_it() {
     let folder = tempfile::tempdir().unwrap();
     let archive = Archive::open(&settings(folder.path())).unwrap();

@@ -5,7 +5,6 @@
 //! windows, from its cursor on: what it costs depends on how many it must look at, not on how many
 //! there are or how deep it lies.
 
-use std::cell::Cell;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::ops::Range;
@@ -15,15 +14,18 @@ use tantivy::index::SegmentId;
 use tantivy::query::{EnableScoring, Query, Weight};
 use tantivy::{DocId, DocSet, Searcher, SegmentReader, TERMINATED};
 
+use super::patience::Patience;
 use super::predicate::SEQUENCE;
 use super::schema::whole;
 use crate::model::{MessageId, Sequence};
 
-/// Documents in the first window; each next one is four times as large.
+/// Documents in the first window.
 const FIRST_WINDOW: DocId = 4_096;
-const LARGEST_WINDOW: DocId = 1 << 20;
-/// Found messages after which no more are ranked: a word that everybody writes says little about any
-/// of them.
+/// A scorer goes on to what it finds next, over the end of its window: where there is little, one large
+/// window costs less than some small ones.
+const LARGEST_WINDOW: DocId = 1 << 17;
+/// Found messages after which no more are ranked together: a word that everybody writes says little
+/// about any of them.
 pub(super) const MAX_RANKED: usize = 20_000;
 
 /// Up to where the index is complete.
@@ -43,6 +45,18 @@ pub(super) struct Hit {
     pub sequence: u64,
     pub id: MessageId,
     pub score: f32,
+}
+
+/// What was found, and the last message that was looked at where that was not the end.
+pub(super) struct Looked {
+    pub hits: Vec<Hit>,
+    pub stopped_at: Option<Hit>,
+}
+
+impl Looked {
+    fn all(hits: Vec<Hit>) -> Looked {
+        Looked { hits, stopped_at: None }
+    }
 }
 
 struct Segment {
@@ -106,13 +120,17 @@ impl View {
         query: &dyn Query,
         span: &Range<u64>,
         limit: usize,
-    ) -> tantivy::Result<Vec<Hit>> {
+        patience: Patience,
+    ) -> tantivy::Result<Looked> {
         let weight = query.weight(EnableScoring::disabled_from_searcher(&self.searcher))?;
-        let mut hits = Vec::new();
+        let (mut hits, mut size) = (Vec::new(), FIRST_WINDOW);
         for segment in self.segments.iter().rev() {
             let docs = segment.docs(span);
-            let (mut end, mut size) = (docs.end, FIRST_WINDOW);
-            while docs.start < end && hits.len() < limit {
+            let mut end = docs.end;
+            while docs.start < end {
+                if hits.len() >= limit {
+                    return Ok(Looked::all(hits));
+                }
                 let start = docs.start.max(end.saturating_sub(size));
                 let mut found = Vec::new();
                 segment.walk(&*weight, start..end, |doc| {
@@ -120,14 +138,15 @@ impl View {
                     true
                 })?;
                 let room = limit - hits.len();
+                size = next_window(end - start, found.len(), room);
                 hits.extend(found.into_iter().rev().take(room).map(|doc| segment.hit(doc, 0.0)));
-                (end, size) = (start, size.saturating_mul(4).min(LARGEST_WINDOW));
-            }
-            if hits.len() >= limit {
-                break;
+                if hits.len() < limit && patience.is_over() {
+                    return Ok(Looked { hits, stopped_at: Some(segment.hit(start, 0.0)) });
+                }
+                end = start;
             }
         }
-        Ok(hits)
+        Ok(Looked::all(hits))
     }
 
     /// The oldest with numbers in `span`, oldest first.
@@ -136,43 +155,44 @@ impl View {
         query: &dyn Query,
         span: &Range<u64>,
         limit: usize,
-    ) -> tantivy::Result<Vec<Hit>> {
+        patience: Patience,
+    ) -> tantivy::Result<Looked> {
         let weight = query.weight(EnableScoring::disabled_from_searcher(&self.searcher))?;
         let mut hits = Vec::new();
         for segment in &self.segments {
-            if hits.len() >= limit {
-                break;
-            }
-            segment.walk(&*weight, segment.docs(span), |doc| {
+            let docs = segment.docs(span);
+            segment.walk(&*weight, docs.clone(), |doc| {
                 hits.push(segment.hit(doc, 0.0));
                 hits.len() < limit
             })?;
+            if hits.len() >= limit {
+                break;
+            }
+            if !docs.is_empty() && patience.is_over() {
+                return Ok(Looked { hits, stopped_at: Some(segment.hit(docs.end - 1, 0.0)) });
+            }
         }
-        Ok(hits)
+        Ok(Looked::all(hits))
     }
 
     /// The best with numbers in `span` that come behind `after`: the highest score first, and the
-    /// newest of the same score. Where very many are found, the newest of them are ranked, and the rest
-    /// is left out: then `left_out` is set.
+    /// newest of the same score. Where very many are found, or it takes long, the newest of them are
+    /// ranked, and the number of the first that was looked at is given with them.
     pub(super) fn best(
         &self,
         query: &dyn Query,
         span: &Range<u64>,
         after: Option<(u32, u64)>,
         limit: usize,
-        left_out: &Cell<bool>,
-    ) -> tantivy::Result<Vec<Hit>> {
+        (most, patience): (usize, Patience),
+    ) -> tantivy::Result<(Vec<Hit>, u64)> {
         let weight = query.weight(EnableScoring::enabled_from_searcher(&self.searcher))?;
         let mut heap: BinaryHeap<Reverse<(u32, u64, usize, DocId)>> = BinaryHeap::new();
-        let mut ranked = 0;
-        for (place, segment) in self.segments.iter().enumerate().rev() {
+        let (mut ranked, mut floor, mut size) = (0, span.start, FIRST_WINDOW);
+        'segments: for (place, segment) in self.segments.iter().enumerate().rev() {
             let docs = segment.docs(span);
-            let (mut end, mut size) = (docs.end, FIRST_WINDOW);
+            let mut end = docs.end;
             while docs.start < end {
-                if ranked >= MAX_RANKED {
-                    left_out.set(true);
-                    break;
-                }
                 let start = docs.start.max(end.saturating_sub(size));
                 let before = ranked;
                 segment.score(&*weight, start..end, |doc, score| {
@@ -185,17 +205,24 @@ impl View {
                         }
                     }
                 })?;
-                let is_dense = ranked - before > FIRST_WINDOW as usize / 4;
-                let next = if is_dense { size } else { size.saturating_mul(4) };
-                (end, size) = (start, next.min(LARGEST_WINDOW));
+                let room = most.saturating_sub(ranked);
+                size = next_window(end - start, ranked - before, room);
+                if room == 0 || patience.is_over() {
+                    floor = segment.number(start).max(span.start);
+                    break 'segments;
+                }
+                end = start;
             }
         }
+        let older = span.start..floor;
+        if self.segments.iter().all(|segment| segment.docs(&older).is_empty()) {
+            floor = span.start;
+        }
         let found = heap.into_sorted_vec().into_iter();
-        Ok(found
-            .map(|Reverse((score, _, place, doc))| {
-                self.segments[place].hit(doc, f32::from_bits(score))
-            })
-            .collect())
+        let hits = found.map(|Reverse((score, _, place, doc))| {
+            self.segments[place].hit(doc, f32::from_bits(score))
+        });
+        Ok((hits.collect(), floor))
     }
 }
 
@@ -277,6 +304,17 @@ impl Segment {
     }
 }
 
+/// How many documents to look at next, when so many were found in the last window and so many more are
+/// wanted.
+fn next_window(last: DocId, found: usize, wanted: usize) -> DocId {
+    if found == 0 {
+        return LARGEST_WINDOW;
+    }
+    let enough = u64::from(last).saturating_mul(wanted as u64) / found as u64;
+    let enough = DocId::try_from(enough.saturating_add(enough / 4)).unwrap_or(LARGEST_WINDOW);
+    enough.clamp(FIRST_WINDOW, LARGEST_WINDOW)
+}
+
 /// The first and last number; `None` where they do not ascend.
 fn extent(sequence: &Column<u64>, docs: DocId) -> Option<(u64, u64)> {
     let (mut first, mut last) = (None, 0);
@@ -289,4 +327,21 @@ fn extent(sequence: &Column<u64>, docs: DocId) -> Option<(u64, u64)> {
         last = number;
     }
     first.map(|first| (first, last))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_are_as_large_as_what_is_wanted_needs() {
+        let check = |last, found, wanted, expected| {
+            assert_eq!(next_window(last, found, wanted), expected, "{last} {found} {wanted}");
+        };
+        check(4_096, 0, 50, LARGEST_WINDOW);
+        check(4_096, 1, usize::MAX, LARGEST_WINDOW);
+        check(4_096, 4_096, 0, FIRST_WINDOW);
+        check(4_096, 4_096, 50, FIRST_WINDOW);
+        check(4_096, 10, 50, 25_600);
+    }
 }

@@ -62,14 +62,15 @@ pub(super) fn pieces(folded: &str) -> impl Iterator<Item = Piece<'_>> {
     let mut rest = folded;
     std::iter::from_fn(move || {
         loop {
-            let first = rest.chars().next()?;
-            let kind = Kind::of(first);
-            let end = rest.find(|c| Kind::of(c) != kind).unwrap_or(rest.len());
-            let (piece, after) = rest.split_at(end);
+            let kind = Kind::of(rest.chars().next()?);
+            let (piece, after) = rest.split_at(end_of(kind, rest));
             rest = after;
             match kind {
                 Kind::Gram => return Some(Piece::Grams(piece)),
                 Kind::Word => {
+                    if is_plain(piece) {
+                        return Some(Piece::Run(piece));
+                    }
                     // An `@` says something at either end; joiners alone do not.
                     let run = piece.trim_matches(|c| c == '.' || is_inner(c));
                     if run.chars().any(char::is_alphanumeric) {
@@ -125,10 +126,30 @@ pub(super) fn needles(piece: Piece<'_>) -> Vec<String> {
 /// The words of a piece, for phrases.
 pub(super) fn words(piece: Piece<'_>, mut each: impl FnMut(&str)) {
     match piece {
+        Piece::Run(run) if is_plain(run) => each(run),
         Piece::Run(run) => run.split(is_joiner).filter(|word| !word.is_empty()).for_each(each),
         Piece::Grams(text) => {
             let mut buffer = [0; 4];
             text.chars().for_each(|c| each(c.encode_utf8(&mut buffer)));
+        }
+    }
+}
+
+/// Whether it has letters and digits of ASCII alone, as most words.
+fn is_plain(run: &str) -> bool {
+    run.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
+/// Where the characters of one kind end with which a text begins.
+fn end_of(kind: Kind, text: &str) -> usize {
+    let mut at = 0;
+    loop {
+        // All texts go through here, and most of them are ASCII.
+        let is_alike = |byte: &&u8| ASCII.get(usize::from(**byte)).is_some_and(|of| *of == kind);
+        at += text.as_bytes()[at..].iter().take_while(is_alike).count();
+        match text[at..].chars().next() {
+            Some(c) if !c.is_ascii() && Kind::of(c) == kind => at += c.len_utf8(),
+            Some(_) | None => return at,
         }
     }
 }
@@ -146,6 +167,25 @@ fn compact_into(run: &str, head: &mut String) {
     head.extend(run.chars().filter(|c| !is_inner(*c)).take(MAX_HEAD_CHARS));
 }
 
+/// What each character of ASCII is.
+const ASCII: [Kind; 128] = {
+    let mut kinds = [Kind::Other; 128];
+    let mut byte = 0;
+    while byte < 128 {
+        if (byte as u8).is_ascii_alphanumeric() {
+            kinds[byte] = Kind::Word;
+        }
+        byte += 1;
+    }
+    let joiners = b"@._-+/#=:&'";
+    let mut index = 0;
+    while index < joiners.len() {
+        kinds[joiners[index] as usize] = Kind::Word;
+        index += 1;
+    }
+    kinds
+};
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Word,
@@ -156,8 +196,8 @@ enum Kind {
 impl Kind {
     fn of(c: char) -> Kind {
         match c {
-            c if c.is_ascii_alphanumeric() || is_joiner(c) => Kind::Word,
-            c if c.is_ascii() => Kind::Other,
+            c if c.is_ascii() => ASCII[c as usize],
+            '’' | '‐' | '‑' => Kind::Word,
             // Kana, ideographs with their extensions, Hangul, and what marks their sounds.
             '\u{3005}'..='\u{3007}'
             | '\u{3040}'..='\u{30ff}'
@@ -240,7 +280,23 @@ mod tests {
         assert_eq!(all_words("東京 bob@x.org"), ["東", "京", "bob", "x", "org"]);
     }
 
+    #[test]
+    fn the_table_of_ascii_knows_all_joiners() {
+        for c in (0..128_u8).map(char::from) {
+            let is_word = c.is_ascii_alphanumeric() || is_joiner(c);
+            assert_eq!(Kind::of(c) == Kind::Word, is_word, "{c:?}");
+        }
+        assert!(['’', '‐', '‑'].into_iter().all(|c| is_joiner(c) && Kind::of(c) == Kind::Word));
+    }
+
     proptest! {
+        #[test]
+        fn pieces_end_where_the_kind_changes(text in "([a-z]|[@._:-]| |京|ü|’|\\PC){0,20}") {
+            let kind = text.chars().next().map_or(Kind::Other, Kind::of);
+            let end = text.find(|c| Kind::of(c) != kind).unwrap_or(text.len());
+            prop_assert_eq!(end_of(kind, &text), end);
+        }
+
         #[test]
         fn every_word_finds_the_text_that_it_stands_in(before in "\\PC{0,8}", word in "\\PC{1,12}", after in "\\PC{0,8}") {
             let text = format!("{before} {word} {after}");

@@ -13,6 +13,7 @@ pub(super) fn sent_as(parts: &[&str]) -> Outcome {
         reply: Reply::new(200, None, "ok"),
         digest: Digest::of(b"sent"),
         parts: parts.iter().map(ToString::to_string).collect(),
+        owes_report: false,
     }
 }
 

@@ -211,7 +211,7 @@ async fn sms_samples(archive: &Archive) -> Vec<Vec<u8>> {
     archive.plan(vec![what], Sequence(1), at(5)).await.unwrap();
     archive.add_entry(entry_with_all()).await.unwrap().unwrap();
     let bulk = archive.begin_bulk(bulk_with_all()).await.unwrap().unwrap();
-    let step = BulkStep { after: None, messages: vec![id], next: Some(id), at: at(6) };
+    let step = BulkStep { messages: vec![id], next: Some(id), at: at(6), ..BulkStep::default() };
     archive.step_bulk(bulk.id, step).await.unwrap().unwrap();
     archive.begin_run(at(7)).await.unwrap();
     archive.end_run(at(8)).await.unwrap();

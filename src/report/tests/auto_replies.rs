@@ -95,12 +95,24 @@ fn what_people_answer_is_no_answer_of_a_machine_and_no_bounce() {
         described(format!("From: Bob <bob@example.com>\nTo: app@sender.example\nSubject: {subject}\n\n{text}\n").as_bytes())
     };
     for (subject, text) in [
-        ("My parcel was not delivered", "The courier says that it could not be delivered. Please call me."),
-        ("Delivery failed again", "Hello, nobody rang. My address is unknown to your driver, it seems."),
+        (
+            "My parcel was not delivered",
+            "The courier says that it could not be delivered. Please call me.",
+        ),
+        (
+            "Delivery failed again",
+            "Hello, nobody rang. My address is unknown to your driver, it seems.",
+        ),
         ("Order 550", "I ordered 550 pieces, which have been delayed."),
         ("Returned mail", "Your letter was returned to sender. Write to bob@example.com instead."),
-        ("Re: Undeliverable: hello", "I see this when I write to you:\n\n> 550 5.1.1 User unknown\n\nWhat now?"),
-        ("Fwd: failure notice", "Can you help?\n\n<eve@example.org>:\n550 5.1.1 no mailbox here by that name"),
+        (
+            "Re: Undeliverable: hello",
+            "I see this when I write to you:\n\n> 550 5.1.1 User unknown\n\nWhat now?",
+        ),
+        (
+            "Fwd: failure notice",
+            "Can you help?\n\n<eve@example.org>:\n550 5.1.1 no mailbox here by that name",
+        ),
         ("Complaint about message 7", "This is spam, stop it."),
         ("Read: the contract", "I have read it and agree, see you on Monday."),
     ] {

@@ -148,12 +148,12 @@ fn drafts(fields: &Map<String, Value>) -> Result<Vec<Draft>, Refusal> {
     plain.from = text_of(fields, "from")?;
     if let Some(reference) = text_of(fields, "reference")? {
         let parsed = Reference::parse(&reference);
-        let why = "it is longer than 64 bytes or not printable";
+        let why = "it is longer than 64 characters or not printable";
         plain.references.push(parsed.ok_or_else(|| wrong("reference", why))?);
         plain.client_reference = Some(reference);
     }
     if let Some(tag) = text_of(fields, "tag")? {
-        let why = "it is longer than 128 bytes or not printable";
+        let why = "it is longer than 128 characters or not printable";
         plain.tag = Some(Tag::parse(&tag).ok_or_else(|| wrong("tag", why))?);
     }
     if let Some(at) = text_of(fields, "send_at")? {

@@ -12,7 +12,7 @@ use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use waybill::account::{Accounts, AppScope, NewToken, Role};
-use waybill::admin::{self, AdminState, LoginRules, UpstreamHealth};
+use waybill::admin::{self, AdminState, LoginRules, Records, UpstreamHealth};
 use waybill::archive::StagingLimits;
 use waybill::archive::{Archive, ArchiveSettings, ClaimRequest, Client, Judgement, Message};
 use waybill::evidence;
@@ -93,6 +93,8 @@ pub struct Gateway {
     pub address: SocketAddr,
     /// How the API is told that the upstream is doing.
     pub health: Arc<ArcSwap<UpstreamHealth>>,
+    /// What the daemon finishes at its end.
+    pub records: Option<Records>,
     intake: Intake,
     stop: CancellationToken,
     _dir: tempfile::TempDir,
@@ -182,11 +184,12 @@ impl Gateway {
         let state = AdminState::new(archive.clone(), accounts.clone(), upstreams);
         let state = state.with_rules(rules).resending_through(resender);
         state.run_jobs();
+        let records = Some(state.records());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
         tokio::spawn(http::serve(listener, admin::router(state), limits, stop.clone()));
-        Gateway { archive, accounts, address, health, intake, stop, _dir: dir }
+        Gateway { archive, accounts, address, health, records, intake, stop, _dir: dir }
     }
 
     /// Archives a message of an app; `manual` holds it until it is released.
@@ -276,7 +279,10 @@ impl Gateway {
         let reply = Reply::new(250, None, "2.0.0 queued as 4X");
         let judgement = Judgement {
             message: id,
-            outcomes: vec![(recipient, Outcome::Sent { reply, digest, parts: Vec::new() })],
+            outcomes: vec![(
+                recipient,
+                Outcome::Sent { reply, digest, parts: Vec::new(), owes_report: false },
+            )],
             touch: None,
             is_last_upstream: true,
             hold_unknown: false,

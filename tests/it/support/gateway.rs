@@ -317,6 +317,7 @@ impl Gateway {
             reply: Reply::new(201, None, "queued"),
             digest: Digest::of(b"request"),
             parts,
+            owes_report: false,
         };
         let judgement = Judgement {
             message: id,
