@@ -105,7 +105,8 @@ impl House {
 fn places(arrival: &Arrival, kind: &str) -> Vec<String> {
     let text = String::from_utf8_lossy(&arrival.data);
     let is_token = |c: &char| c.is_ascii_alphanumeric() || "-_".contains(*c);
-    let after = text.split(&format!("{PUBLIC}/{kind}/")).skip(1);
+    let before = format!("{PUBLIC}/{kind}/");
+    let after = text.split(&before).skip(1);
     after
         .map(|rest| format!("/{kind}/{}", rest.chars().take_while(is_token).collect::<String>()))
         .collect()
