@@ -121,7 +121,8 @@ fn signed_mails() -> Vec<(&'static str, Vec<u8>)> {
         ),
         (
             "8-bit header",
-            format!("Subject: bl\u{e5}b\u{e6}r\r\nFrom: kim@example.com\r\n\r\ntext\r\n")
+            "Subject: bl\u{e5}b\u{e6}r\r\nFrom: kim@example.com\r\n\r\ntext\r\n"
+                .to_owned()
                 .into_bytes(),
         ),
         // Postfix adds what these lack.
