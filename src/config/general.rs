@@ -18,6 +18,7 @@ use crate::account::Role;
 use crate::admin::AdminSettings;
 use crate::archive::settings::{DEFAULT_CACHE_BYTES, DEFAULT_RESERVE_BYTES, DEFAULT_VOLUME_BYTES};
 use crate::archive::{ArchiveSettings, StagingLimits};
+use crate::flow::Bounces;
 use crate::lifecycle::RetrySchedule;
 use crate::model::{Domain, parse_duration, write_duration};
 use crate::telemetry::settings::{LogFormat, LogLevel, LogSettings};
@@ -36,6 +37,8 @@ const LOG_LEVEL: Choice<LogLevel> = Choice(&[
 
 const LOG_FORMAT: Choice<LogFormat> =
     Choice(&[("text", LogFormat::Text), ("json", LogFormat::Json)]);
+
+const BOUNCES: Choice<Bounces> = Choice(&[("asked", Bounces::Asked), ("always", Bounces::Always)]);
 
 const ROLE: Choice<Role> = Choice(&[
     ("admin", Role::Admin),
@@ -112,18 +115,19 @@ pub(super) fn read_archive(
     })
 }
 
-pub(super) fn read_queue(top: &Section<'_, '_>) -> RetrySchedule {
+pub(super) fn read_queue(top: &Section<'_, '_>) -> (RetrySchedule, Bounces) {
     let default = RetrySchedule::default();
     top.table("queue", |queue| {
         let waits = queue.get("retry", &List(WAIT), default.waits.clone());
         let expire = queue.get("expire", &EXPIRE, default.expire);
+        let bounces = queue.get("bounces", &BOUNCES, Bounces::Asked);
         let report = &queue.context.report;
         let Some(first) = waits.first().copied() else {
             let what = "the list \"retry\" has no duration";
             let advice =
                 "write at least one, such as retry = [\"5m\"], of which the last one repeats";
             report.error(queue.place("retry"), what, advice);
-            return RetrySchedule { expire, ..default.clone() };
+            return (RetrySchedule { expire, ..default.clone() }, bounces);
         };
         if expire <= first {
             let what = format!(
@@ -134,7 +138,7 @@ pub(super) fn read_queue(top: &Section<'_, '_>) -> RetrySchedule {
             let advice = "write a longer expire or a shorter first retry";
             report.warning(queue.place("expire"), what, advice);
         }
-        RetrySchedule { waits, expire }
+        (RetrySchedule { waits, expire }, bounces)
     })
 }
 

@@ -115,7 +115,8 @@ impl Daemon {
         let smtp = SmtpServer::bind(config.smtp, tls.clone(), apps.clone(), intake.clone(), spool);
         let smtp = smtp.await?;
         let (doors, queue) = (CancellationToken::new(), CancellationToken::new());
-        let (schedule, expire) = (Arc::new(config.queue.clone()), config.queue.expire);
+        let (schedule, told) =
+            (Arc::new(config.queue.clone()), (config.queue.expire, config.bounces));
         let clock: Clock = Arc::new(now);
         let dispatch = Dispatch {
             archive: archive.clone(),
@@ -159,7 +160,7 @@ impl Daemon {
             let router = admin::health::router(metrics.clone(), daemon.readiness.clone());
             daemon.addresses.metrics = Some(daemon.open("metrics", address, router).await?);
         }
-        daemon.tell_senders(&shared, &config.hostname, expire);
+        daemon.tell_senders(&shared, &config.hostname, told);
         daemon.open_return_path(return_path, &shared).await?;
         daemon.open_sms(sms, shared).await?;
         let control = ControlSocket::bind(&config.data_dir)?;

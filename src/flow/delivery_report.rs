@@ -2,7 +2,7 @@
 //!
 //! | event | told as | who wants it |
 //! |---|---|---|
-//! | `failed`, `expired`; left out at the door or stopped by the suppression list | failed | everybody who does not say otherwise |
+//! | `failed`, `expired`; left out at the door or stopped by the suppression list | failed | `NOTIFY=FAILURE`; with `Bounces::Always` everybody who does not say otherwise |
 //! | `deferred`, for the first time after an hour | delayed | `NOTIFY=DELAY` |
 //! | `sent` through an upstream without the extension | relayed | `NOTIFY=SUCCESS` |
 //!
@@ -15,12 +15,33 @@ use std::time::Duration;
 use crate::archive::{Event, Message, ON_THE_LIST, OWES_REPORT};
 use crate::model::envelope::Notice;
 use crate::model::{
-    Direction, EnhancedCode, Envelope, EventKind, RecipientState, Reply, ReversePath, Timestamp,
+    Direction, EnhancedCode, Envelope, EnvelopeRecipient, EventKind, RecipientState, Reply,
+    ReversePath, Timestamp,
 };
 use crate::report::Action;
 
 /// How long a message waits before its sender, who asked for that, is told of the delay.
 pub(super) const DELAY: Duration = Duration::from_secs(3600);
+
+/// Which senders hear of what fails.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Bounces {
+    /// Those who ask for it with `NOTIFY=FAILURE`.
+    #[default]
+    Asked,
+    /// Those too who say nothing (RFC 5321 §6.1).
+    Always,
+}
+
+impl Bounces {
+    fn wanted(self, recipient: &EnvelopeRecipient, notice: Notice) -> bool {
+        let may_go = match self {
+            Bounces::Asked => recipient.notify.is_some(),
+            Bounces::Always => true,
+        };
+        may_go && recipient.wants(notice)
+    }
+}
 
 /// What is told of one recipient.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,11 +97,12 @@ pub(super) fn tellable(message: &Message) -> Option<&Envelope> {
 pub(super) fn told(
     event: &Event,
     message: &Message,
+    bounces: Bounces,
     is_first_delay: impl FnOnce(Timestamp) -> bool,
 ) -> Vec<Told> {
     let Some(envelope) = tellable(message) else { return Vec::new() };
     if event.kind == EventKind::Accepted {
-        return left_out(envelope, message);
+        return left_out(envelope, message, bounces);
     }
     let Some(recipient) = event.recipient else { return Vec::new() };
     let reply = event.reply.as_deref().and_then(Reply::parse);
@@ -128,7 +150,7 @@ pub(super) fn told(
         | EventKind::Deleted => return Vec::new(),
     };
     let wanted = envelope.recipients.get(usize::from(recipient));
-    if !wanted.is_some_and(|one| one.wants(notice)) {
+    if !wanted.is_some_and(|one| bounces.wanted(one, notice)) {
         return Vec::new();
     }
     if notice == Notice::Delay && !is_late(event, message, recipient, is_first_delay) {
@@ -160,11 +182,11 @@ const NO_ROUTE: (EnhancedCode, &str) =
     (EnhancedCode(5, 4, 4), "this gateway has no way to this address");
 
 /// Who does not get it from the start: who is on the suppression list, or where nothing leads to.
-fn left_out(envelope: &Envelope, message: &Message) -> Vec<Told> {
+fn left_out(envelope: &Envelope, message: &Message, bounces: Bounces) -> Vec<Told> {
     let of = |(recipient, stands): (u16, &crate::archive::Recipient)| {
         let RecipientState::NotSent { why } = &stands.state else { return None };
         let wanted = envelope.recipients.get(usize::from(recipient));
-        if !wanted.is_some_and(|one| one.wants(Notice::Failure)) {
+        if !wanted.is_some_and(|one| bounces.wanted(one, Notice::Failure)) {
             return None;
         }
         let (status, words) = if why.starts_with(ON_THE_LIST) { SUPPRESSED } else { NO_ROUTE };

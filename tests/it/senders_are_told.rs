@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 use waybill::archive::{Archive, ClaimRequest, Filter, Judgement, Message, Order};
-use waybill::flow::Notifier;
+use waybill::flow::{Bounces, Notifier};
 use waybill::intake::Intake;
 use waybill::lifecycle::RetrySchedule;
 use waybill::model::envelope::{Notify, OriginalRecipient};
@@ -39,7 +39,8 @@ impl House {
         let runtime = Runtime::new().unwrap();
         let sink = runtime.block_on(Sink::start(script));
         let setup = Setup::relaying_to(sink.address.port());
-        let daemon = Daemon::start(&Setup { tables: tables.to_owned(), ..setup });
+        let queue = format!("{}\nbounces = \"always\"", setup.queue);
+        let daemon = Daemon::start(&Setup { tables: tables.to_owned(), queue, ..setup });
         House { runtime, sink, daemon }
     }
 
@@ -112,6 +113,22 @@ fn a_failure_is_told_once_to_the_sender_although_the_daemon_is_killed() {
     assert_eq!(archived.len(), 2, "{archived:?}");
     assert_eq!(archived[0]["references"], serde_json::json!(["INV-12345"]));
     assert_eq!(archived[0]["direction"], "outbound");
+}
+
+#[test]
+fn who_does_not_ask_is_told_nothing_by_mail_unless_the_administrator_wants_it() {
+    let runtime = Runtime::new().unwrap();
+    let script = Script::new().say("RCPT TO:<bad", "550 5.1.1 no such user");
+    let sink = runtime.block_on(Sink::start(script));
+    let daemon = Daemon::start(&Setup::relaying_to(sink.address.port()));
+    let house = House { runtime, sink, daemon };
+    let api = house.daemon.api("admin");
+    let silent = house.submit("<eve@example.com>", &["<bad1@example.org>"]);
+    api.wait_for_status(&silent, "failed");
+    let asked = house.submit("<anna@example.com>", &["<bad2@example.org> NOTIFY=FAILURE"]);
+    api.wait_for_status(&asked, "failed");
+    house.wait_for(ANNA, 1);
+    assert_eq!(api.all_messages("tag=delivery-report").len(), 1);
 }
 
 #[test]
@@ -204,6 +221,7 @@ impl Desk {
             hostname: "gateway.test".into(),
             author: Mailbox::parse("postmaster@gateway.test").unwrap(),
             expire: Duration::from_secs(5 * 86_400),
+            bounces: Bounces::Always,
             clock: Arc::new(now),
         }
     }
