@@ -228,7 +228,6 @@ fn read(top: &Section<'_, '_>, environment: &Environment) -> Config {
         }
     }
     let later = Later { retention, apps: later_apps, upstreams: smpp };
-    let apps = Apps(apps);
     Config {
         data_dir,
         hostname,
@@ -236,7 +235,7 @@ fn read(top: &Section<'_, '_>, environment: &Environment) -> Config {
         archive,
         smtp,
         tls,
-        apps,
+        apps: Apps(apps),
         routes,
         upstreams,
         mail_events,

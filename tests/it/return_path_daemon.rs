@@ -23,7 +23,9 @@ fn with_return_path(upstream: u16, tls: &str) -> (Daemon, u16) {
         "\n[feedback]\nreturn_path = \"{BASE}\"\n[[feedback.listener]]\nlisten = \"127.0.0.1:{port}\"\n\
          tls = \"{tls}\"\n"
     );
-    let setup = Setup { listeners, tables, ..Setup::relaying_to(upstream) };
+    let setup = Setup::relaying_to(upstream);
+    let queue = format!("{}\nbounces = \"always\"", setup.queue);
+    let setup = Setup { listeners, tables, queue, ..setup };
     (Daemon::start(&setup), port)
 }
 

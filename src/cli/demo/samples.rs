@@ -61,13 +61,14 @@ pub(super) async fn connect(
     connected.map_err(|error| SampleError::new(&error))
 }
 
+const INVOICE_HTML: &str = "<h1>Invoice INV-12345</h1><p>Dear Kim,</p><p>please find your invoice \
+    <b>INV-12345</b> over <b>1.250,00 €</b> attached.</p>\
+    <p><a href=\"https://shop.demo.example/pay?invoice=INV-12345\">Pay now</a></p>\
+    <p>Anna Berg</p>";
+
 fn samples() -> std::io::Result<Vec<Sample>> {
     let invoice = invoice_pdf();
     let finance = || from("Anna Berg", "anna@demo.example");
-    let html = "<h1>Invoice INV-12345</h1><p>Dear Kim,</p><p>please find your invoice \
-                <b>INV-12345</b> over <b>1.250,00 €</b> attached.</p>\
-                <p><a href=\"https://shop.demo.example/pay?invoice=INV-12345\">Pay now</a></p>\
-                <p>Anna Berg</p>";
     let text = "Dear Kim,\r\n\r\nplease find your invoice INV-12345 attached.\r\n\r\nAnna Berg\r\n";
     let mail = MessageBuilder::new()
         .from(finance())
@@ -75,7 +76,7 @@ fn samples() -> std::io::Result<Vec<Sample>> {
         .subject("Invoice INV-12345")
         .header("X-Waybill-Tag", Text::new("invoice"))
         .text_body(text)
-        .html_body(html)
+        .html_body(INVOICE_HTML)
         .attachment("application/pdf", "INV-12345.pdf", invoice.clone());
     let first = sample(
         "an invoice with an attachment: one opens it and clicks, before the other stands a scanner",
