@@ -18,7 +18,7 @@ use crate::account::Role;
 use crate::admin::AdminSettings;
 use crate::archive::settings::{DEFAULT_CACHE_BYTES, DEFAULT_RESERVE_BYTES, DEFAULT_VOLUME_BYTES};
 use crate::archive::{ArchiveSettings, StagingLimits};
-use crate::flow::Bounces;
+use crate::flow::FailureReports;
 use crate::lifecycle::RetrySchedule;
 use crate::model::{Domain, parse_duration, write_duration};
 use crate::telemetry::settings::{LogFormat, LogLevel, LogSettings};
@@ -38,7 +38,8 @@ const LOG_LEVEL: Choice<LogLevel> = Choice(&[
 const LOG_FORMAT: Choice<LogFormat> =
     Choice(&[("text", LogFormat::Text), ("json", LogFormat::Json)]);
 
-const BOUNCES: Choice<Bounces> = Choice(&[("asked", Bounces::Asked), ("always", Bounces::Always)]);
+const FAILURE_REPORTS: Choice<FailureReports> =
+    Choice(&[("asked", FailureReports::Asked), ("always", FailureReports::Always)]);
 
 const ROLE: Choice<Role> = Choice(&[
     ("admin", Role::Admin),
@@ -115,19 +116,19 @@ pub(super) fn read_archive(
     })
 }
 
-pub(super) fn read_queue(top: &Section<'_, '_>) -> (RetrySchedule, Bounces) {
+pub(super) fn read_queue(top: &Section<'_, '_>) -> (RetrySchedule, FailureReports) {
     let default = RetrySchedule::default();
     top.table("queue", |queue| {
         let waits = queue.get("retry", &List(WAIT), default.waits.clone());
         let expire = queue.get("expire", &EXPIRE, default.expire);
-        let bounces = queue.get("bounces", &BOUNCES, Bounces::Asked);
+        let failure_reports = queue.get("failure_reports", &FAILURE_REPORTS, FailureReports::Asked);
         let report = &queue.context.report;
         let Some(first) = waits.first().copied() else {
             let what = "the list \"retry\" has no duration";
             let advice =
                 "write at least one, such as retry = [\"5m\"], of which the last one repeats";
             report.error(queue.place("retry"), what, advice);
-            return (RetrySchedule { expire, ..default.clone() }, bounces);
+            return (RetrySchedule { expire, ..default.clone() }, failure_reports);
         };
         if expire <= first {
             let what = format!(
@@ -138,7 +139,7 @@ pub(super) fn read_queue(top: &Section<'_, '_>) -> (RetrySchedule, Bounces) {
             let advice = "write a longer expire or a shorter first retry";
             report.warning(queue.place("expire"), what, advice);
         }
-        (RetrySchedule { waits, expire }, bounces)
+        (RetrySchedule { waits, expire }, failure_reports)
     })
 }
 

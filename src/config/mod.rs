@@ -58,7 +58,7 @@ use crate::admin::AdminSettings;
 use crate::archive::ArchiveSettings;
 use crate::events::EventSource;
 use crate::feedback::settings::ReturnPathSettings;
-use crate::flow::{Bounces, Flow};
+use crate::flow::{FailureReports, Flow};
 use crate::intake::KeywordSettings;
 use crate::lifecycle::RetrySchedule;
 use crate::model::UpstreamName;
@@ -109,7 +109,7 @@ pub struct Config {
     pub feedback: Option<ReturnPathSettings>,
     pub queue: RetrySchedule,
     /// Which senders hear by mail of what fails.
-    pub bounces: Bounces,
+    pub failure_reports: FailureReports,
     /// `None` is off.
     pub admin: Option<AdminSettings>,
     /// `None` is off.
@@ -196,7 +196,7 @@ fn read(top: &Section<'_, '_>, environment: &Environment) -> Config {
     let around = Surroundings { has_tls, has_credentials };
     let smtp = listener::read_smtp(top, &hostname, max_message_bytes, around, ports);
     app::check_reachable(top, &read_apps, listener::offers_auth(&smtp));
-    let (queue, bounces) = general::read_queue(top);
+    let (queue, failure_reports) = general::read_queue(top);
     let admin = general::read_admin(top, ports);
     let metrics = general::read_port(top, "metrics", 9025, ports);
     let (sms, keywords) = sms::read_sms(top, has_tls, ports);
@@ -248,7 +248,7 @@ fn read(top: &Section<'_, '_>, environment: &Environment) -> Config {
         dkim,
         feedback,
         queue,
-        bounces,
+        failure_reports,
         admin,
         metrics,
         later,

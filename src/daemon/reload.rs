@@ -44,7 +44,12 @@ impl Reloadable {
     }
 }
 
-/// Listeners, folders, upstreams, queue: compared as text, in which secrets never stand.
+/// By what is published of them: another key under the same name is another key.
+fn signing_keys(config: &Config) -> Vec<(String, String)> {
+    config.dkim.iter().map(|key| (key.dns_name(), key.dns_txt())).collect()
+}
+
+/// Listeners, folders, upstreams, queue, tracking: compared as text, in which secrets never stand.
 pub(super) fn fixed_part(config: &Config) -> String {
     format!(
         "{:?}",
@@ -58,6 +63,7 @@ pub(super) fn fixed_part(config: &Config) -> String {
                 &config.public,
                 &config.feedback
             ),
+            (&config.tracking, &config.mail_events, config.failure_reports, signing_keys(config)),
         )
     )
 }

@@ -8,7 +8,7 @@ use super::start::StartError;
 use super::{Daemon, now};
 use crate::feedback::settings::ReturnPathSettings;
 use crate::feedback::{MailDesk, MailPort};
-use crate::flow::{Bounces, Notifier};
+use crate::flow::{FailureReports, Notifier};
 use crate::model::Mailbox;
 use crate::rewrite::VerpKeys;
 
@@ -20,7 +20,12 @@ const AUTHOR: &str = "postmaster";
 
 impl Daemon {
     /// Begins to tell senders what became of their messages.
-    pub(super) fn tell_senders(&self, shared: &Shared, hostname: &str, told: (Duration, Bounces)) {
+    pub(super) fn tell_senders(
+        &self,
+        shared: &Shared,
+        hostname: &str,
+        told: (Duration, FailureReports),
+    ) {
         let Ok(author) = Mailbox::parse(&format!("{AUTHOR}@{hostname}")) else {
             tracing::error!("hostname is no name for mail; senders are told nothing by mail");
             return;
@@ -31,7 +36,7 @@ impl Daemon {
             hostname: hostname.to_owned(),
             author,
             expire: told.0,
-            bounces: told.1,
+            failure_reports: told.1,
             clock: Arc::new(now),
         };
         let stop = self.queue.clone();

@@ -97,7 +97,6 @@ impl Daemon {
         archive.keep_reply_ids_of(config.mail_events.iter().map(|(name, _)| name.clone()));
         let sms = SmsParts::new(&config, &archive).await?;
         let renderer = rendering::renderer(&config, &archive).await?;
-        archive.rejudge_hits().await?;
         let accounts = Accounts::new(archive.clone());
         let routes = Arc::new(ArcSwap::from_pointee(config.routes));
         let intake = Intake::new(archive.clone(), routes.clone(), &config.apps);
@@ -116,7 +115,7 @@ impl Daemon {
         let smtp = smtp.await?;
         let (doors, queue) = (CancellationToken::new(), CancellationToken::new());
         let (schedule, told) =
-            (Arc::new(config.queue.clone()), (config.queue.expire, config.bounces));
+            (Arc::new(config.queue.clone()), (config.queue.expire, config.failure_reports));
         let clock: Clock = Arc::new(now);
         let dispatch = Dispatch {
             archive: archive.clone(),

@@ -334,7 +334,7 @@ async fn suppress(
 fn word(what: &MailEventKind) -> &'static str {
     match what {
         MailEventKind::Delivered { .. } => "delivered",
-        MailEventKind::Delayed { .. } => "delayed",
+        MailEventKind::Delayed { .. } => "deferred",
         MailEventKind::Bounced { .. } => "bounced",
         MailEventKind::Complained { .. } => "complained",
         MailEventKind::Unsubscribed => "unsubscribed",

@@ -2,7 +2,7 @@
 //!
 //! | event | told as | who wants it |
 //! |---|---|---|
-//! | `failed`, `expired`; left out at the door or stopped by the suppression list | failed | `NOTIFY=FAILURE`; with `Bounces::Always` everybody who does not say otherwise |
+//! | `failed`, `expired`; left out at the door or stopped by the suppression list | failed | `NOTIFY=FAILURE`; with `FailureReports::Always` everybody who does not say otherwise |
 //! | `deferred`, for the first time after an hour | delayed | `NOTIFY=DELAY` |
 //! | `sent` through an upstream without the extension | relayed | `NOTIFY=SUCCESS` |
 //!
@@ -25,7 +25,7 @@ pub(super) const DELAY: Duration = Duration::from_secs(3600);
 
 /// Which senders hear of what fails.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Bounces {
+pub enum FailureReports {
     /// Those who ask for it with `NOTIFY=FAILURE`.
     #[default]
     Asked,
@@ -33,11 +33,11 @@ pub enum Bounces {
     Always,
 }
 
-impl Bounces {
+impl FailureReports {
     fn wanted(self, recipient: &EnvelopeRecipient, notice: Notice) -> bool {
         let may_go = match self {
-            Bounces::Asked => recipient.notify.is_some(),
-            Bounces::Always => true,
+            FailureReports::Asked => recipient.notify.is_some(),
+            FailureReports::Always => true,
         };
         may_go && recipient.wants(notice)
     }
@@ -97,12 +97,12 @@ pub(super) fn tellable(message: &Message) -> Option<&Envelope> {
 pub(super) fn told(
     event: &Event,
     message: &Message,
-    bounces: Bounces,
+    reports: FailureReports,
     is_first_delay: impl FnOnce(Timestamp) -> bool,
 ) -> Vec<Told> {
     let Some(envelope) = tellable(message) else { return Vec::new() };
     if event.kind == EventKind::Accepted {
-        return left_out(envelope, message, bounces);
+        return left_out(envelope, message, reports);
     }
     let Some(recipient) = event.recipient else { return Vec::new() };
     let reply = event.reply.as_deref().and_then(Reply::parse);
@@ -150,7 +150,7 @@ pub(super) fn told(
         | EventKind::Deleted => return Vec::new(),
     };
     let wanted = envelope.recipients.get(usize::from(recipient));
-    if !wanted.is_some_and(|one| bounces.wanted(one, notice)) {
+    if !wanted.is_some_and(|one| reports.wanted(one, notice)) {
         return Vec::new();
     }
     if notice == Notice::Delay && !is_late(event, message, recipient, is_first_delay) {
@@ -182,11 +182,11 @@ const NO_ROUTE: (EnhancedCode, &str) =
     (EnhancedCode(5, 4, 4), "this gateway has no way to this address");
 
 /// Who does not get it from the start: who is on the suppression list, or where nothing leads to.
-fn left_out(envelope: &Envelope, message: &Message, bounces: Bounces) -> Vec<Told> {
+fn left_out(envelope: &Envelope, message: &Message, reports: FailureReports) -> Vec<Told> {
     let of = |(recipient, stands): (u16, &crate::archive::Recipient)| {
         let RecipientState::NotSent { why } = &stands.state else { return None };
         let wanted = envelope.recipients.get(usize::from(recipient));
-        if !wanted.is_some_and(|one| bounces.wanted(one, Notice::Failure)) {
+        if !wanted.is_some_and(|one| reports.wanted(one, Notice::Failure)) {
             return None;
         }
         let (status, words) = if why.starts_with(ON_THE_LIST) { SUPPRESSED } else { NO_ROUTE };

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::delivery_report::{Bounces, Told, concerns, tellable, told};
+use super::delivery_report::{FailureReports, Told, concerns, tellable, told};
 use crate::archive::{Acceptance, Archive, ArchiveError, Client, Event, Message};
 use crate::intake::{Intake, Notice};
 use crate::model::{Clock, Digest, EventKind, Mailbox, MessageId, Sequence, Timestamp};
@@ -42,7 +42,7 @@ pub struct Notifier {
     pub author: Mailbox,
     /// How long a message is tried.
     pub expire: Duration,
-    pub bounces: Bounces,
+    pub failure_reports: FailureReports,
     pub clock: Clock,
 }
 
@@ -147,7 +147,7 @@ impl Notifier {
     ) -> Result<(), ArchiveError> {
         let is_first_delay = |late| self.is_first_delay(event, late);
         if let Some(story) = stories.get_mut(&event.message) {
-            let told = told(event, &story.message, self.bounces, is_first_delay);
+            let told = told(event, &story.message, self.failure_reports, is_first_delay);
             story.told.extend(told.into_iter().map(|one| (one.recipient, one)));
             return Ok(());
         }
@@ -155,7 +155,7 @@ impl Notifier {
             return Ok(());
         };
         let Some(message) = message else { return Ok(()) };
-        let told = told(event, &message, self.bounces, is_first_delay);
+        let told = told(event, &message, self.failure_reports, is_first_delay);
         if !told.is_empty() {
             let told = told.into_iter().map(|one| (one.recipient, one)).collect();
             stories.insert(event.message, Story { message, first: event.sequence, told });

@@ -160,7 +160,7 @@ pub static METRICS: [Metric; 18] = [
         kind: Kind::Counter,
         unit: Unit::Count,
         labels: &["kind"],
-        help: "What providers told us: underway, delivered, failed, bounced, complained, unsubscribed, inbound, unknown, early, forged or malformed; and hits on links that were lost: hit_dropped.",
+        help: "What providers and mail systems told us: underway, deferred, delivered, failed, bounced, complained, read, unsubscribed, inbound, mail, unmatched_mail, unknown, early, forged or malformed; and hits on links that were lost: hit_dropped.",
     },
     Metric {
         name: OPENS,

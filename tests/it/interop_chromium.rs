@@ -6,7 +6,7 @@
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use crate::support::tools;
 use crate::support::tracked::{corpus, parts, tracked, untracked, wrapped};
@@ -67,18 +67,16 @@ fn screenshot(chromium: &Path, folder: &Path, mails: &[&str]) -> Vec<u8> {
     }
     std::fs::write(folder.join("page.html"), page).unwrap();
     let (picture, profile) = (folder.join("page.png"), folder.join("profile"));
-    let status = Command::new(chromium)
+    let mut command = Command::new(chromium);
+    command
         .args(["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"])
         .args(["--disable-component-update", "--no-first-run", "--virtual-time-budget=3000"])
         .arg("--host-resolver-rules=MAP * ~NOTFOUND")
         .arg("--window-size=2400,4800")
         .arg(format!("--user-data-dir={}", profile.display()))
         .arg(format!("--screenshot={}", picture.display()))
-        .arg(format!("file://{}", folder.join("page.html").display()))
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
-    assert!(status.unwrap().success(), "Chromium takes no picture");
+        .arg(format!("file://{}", folder.join("page.html").display()));
+    tools::run(&mut command, b"");
     let taken = std::fs::read(&picture).unwrap();
     std::fs::remove_file(picture).unwrap();
     taken

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use waybill::model::Mailbox;
 use waybill::report::{self, Class, Finding};
 
+use super::support::tools;
+
 /// Part of a file's name, who is meant (empty where the provider hides it), and the class.
 const EXPECTED: [(&str, &str, Class); 42] = [
     ("chatmail+core/test-data_message_dsn_relayed.eml", "anon_2@gmx.at", Class::Delivered),
@@ -136,8 +138,7 @@ fn found(raw: &[u8]) -> Option<(Vec<Mailbox>, Class)> {
 #[test]
 fn real_reports_name_the_recipient_and_the_class() {
     let Some(folder) = std::env::var_os("WAYBILL_CORPUS").map(PathBuf::from) else {
-        eprintln!("skipped: WAYBILL_CORPUS names no folder");
-        return;
+        return tools::skip("WAYBILL_CORPUS names no folder");
     };
     for (name, recipient, class) in EXPECTED {
         let raw = std::fs::read(folder.join(name)).unwrap();
@@ -150,8 +151,7 @@ fn real_reports_name_the_recipient_and_the_class() {
 #[test]
 fn ordinary_mail_is_never_taken_for_a_report() {
     let Some(folder) = std::env::var_os("WAYBILL_CORPUS").map(PathBuf::from) else {
-        eprintln!("skipped: WAYBILL_CORPUS names no folder");
-        return;
+        return tools::skip("WAYBILL_CORPUS names no folder");
     };
     let mut ordinary = 0;
     for place in std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()) {

@@ -24,7 +24,7 @@ fn with_return_path(upstream: u16, tls: &str) -> (Daemon, u16) {
          tls = \"{tls}\"\n"
     );
     let setup = Setup::relaying_to(upstream);
-    let queue = format!("{}\nbounces = \"always\"", setup.queue);
+    let queue = format!("{}\nfailure_reports = \"always\"", setup.queue);
     let setup = Setup { listeners, tables, queue, ..setup };
     (Daemon::start(&setup), port)
 }

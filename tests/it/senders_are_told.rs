@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 use waybill::archive::{Archive, ClaimRequest, Filter, Judgement, Message, Order};
-use waybill::flow::{Bounces, Notifier};
+use waybill::flow::{FailureReports, Notifier};
 use waybill::intake::Intake;
 use waybill::lifecycle::RetrySchedule;
 use waybill::model::envelope::{Notify, OriginalRecipient};
@@ -39,7 +39,7 @@ impl House {
         let runtime = Runtime::new().unwrap();
         let sink = runtime.block_on(Sink::start(script));
         let setup = Setup::relaying_to(sink.address.port());
-        let queue = format!("{}\nbounces = \"always\"", setup.queue);
+        let queue = format!("{}\nfailure_reports = \"always\"", setup.queue);
         let daemon = Daemon::start(&Setup { tables: tables.to_owned(), queue, ..setup });
         House { runtime, sink, daemon }
     }
@@ -221,7 +221,7 @@ impl Desk {
             hostname: "gateway.test".into(),
             author: Mailbox::parse("postmaster@gateway.test").unwrap(),
             expire: Duration::from_secs(5 * 86_400),
-            bounces: Bounces::Always,
+            failure_reports: FailureReports::Always,
             clock: Arc::new(now),
         }
     }

@@ -1,11 +1,15 @@
 //! Mail with links through a real daemon: each recipient gets links of its own, and what each got is shown to the byte
 //! afterwards, also when the settings and the keys of the day are gone.
 
+use std::time::{Duration, Instant};
+
 use crate::support::api::Api;
 use crate::support::daemon::{Daemon, Setup};
 use crate::support::receiver::{Arrival, Receiver};
 use crate::support::submitter::Submitter;
 
+/// How long hits may take to be recorded.
+const AWAIT_LIMIT: Duration = Duration::from_secs(60);
 const PUBLIC: &str = "https://t.example.com";
 const MAIL: &[u8] =
     b"From: Anna <anna@example.com>\r\nTo: a@example.org, b@example.org\r\nSubject: Offer\r\n\
@@ -60,7 +64,9 @@ fn each_recipient_of_a_tracked_mail_has_links_of_its_own() {
     let public = Api::new(daemon.public(), None);
     assert_eq!(public.get(&format!("/c/{}", token(&arrivals[1], "c"))).unwrap().status, 302);
     assert_eq!(public.get(&format!("/o/{}", token(&arrivals[1], "o"))).unwrap().status, 200);
+    let deadline = Instant::now() + AWAIT_LIMIT;
     let clicked = loop {
+        assert!(Instant::now() < deadline, "the hits are not recorded");
         let message = api.message(&id);
         let recipient = message["recipients"][1].clone();
         let hits = |name: &str| {
@@ -70,7 +76,7 @@ fn each_recipient_of_a_tracked_mail_has_links_of_its_own() {
         if hits("clicks") == 1 && hits("opens") == 1 {
             break message;
         }
-        std::thread::sleep(std::time::Duration::from_millis(20));
+        std::thread::sleep(Duration::from_millis(20));
     };
     assert_eq!(clicked["recipients"][0]["clicks"], 0);
     let report = &clicked["recipients"][1]["tracking"];

@@ -11,6 +11,7 @@ use waybill::model::{MessageId, SkipReason, Timestamp, TouchReport};
 use waybill::rewrite::{PublicUrl, Tokens, Trace, Tracking, Treatment, render, render_for};
 
 use super::documents::{compare, document};
+use super::tools;
 
 pub const PUBLIC: &str = "https://t.example.com";
 
@@ -108,10 +109,11 @@ pub fn parts(raw: &[u8]) -> (Vec<String>, Vec<Vec<u8>>) {
 
 pub fn corpus() -> Vec<(String, Vec<u8>)> {
     let Some(folder) = std::env::var_os("WAYBILL_CORPUS").map(PathBuf::from) else {
-        eprintln!("skipped: WAYBILL_CORPUS names no folder");
+        tools::skip("WAYBILL_CORPUS names no folder");
         return Vec::new();
     };
-    let manifest = std::fs::read_to_string(folder.join("MANIFEST.tsv")).unwrap_or_default();
+    let manifest = std::fs::read_to_string(folder.join("MANIFEST.tsv"))
+        .expect("the folder of WAYBILL_CORPUS has a list of its messages, MANIFEST.tsv");
     let names = manifest.lines().skip(1).filter_map(|line| line.split('\t').next());
     let read = |name: &str| Some((name.to_owned(), std::fs::read(folder.join(name)).ok()?));
     names.filter_map(read).collect()
