@@ -78,7 +78,8 @@ impl ZoneText {
         let (owner, value) = match place {
             // The word before the first `=` is a tag's name.
             Some(place) if place + 2 == words.len() => {
-                let begin = before.rfind(char::is_whitespace).map_or(0, |at| at + 1);
+                let space = before.char_indices().rfind(|(_, c)| c.is_whitespace());
+                let begin = space.map_or(0, |(at, c)| at + c.len_utf8());
                 let owner = (place > 0).then(|| words[0].to_owned());
                 (owner, &text[begin..])
             }
@@ -255,6 +256,8 @@ mod tests {
     fn what_is_no_record_of_the_name_is_left_out() {
         check("", &[]);
         check(" \n", &[]);
+        check("s1._domainkey.example.com TXT\u{a0}v=DKIM1", &["v=DKIM1"]);
+        check("s1._domainkey.example.com TXT\u{2003}v=DKIM1", &["v=DKIM1"]);
         check(";; connection timed out", &[";; connection timed out"]);
         check("other.example.com. IN TXT \"v=spf1\"\n", &[]);
         check("s1._domainkey.example.org. IN TXT \"v=DKIM1\"", &[]);
