@@ -7,6 +7,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use axum::extract::rejection::PathRejection;
 use axum::extract::{ConnectInfo, Path, Request, State};
 use axum::response::Response;
 use bytes::Bytes;
@@ -36,11 +37,11 @@ impl From<EventRefusal> for HookError {
 /// `POST /hooks/{upstream}/events`.
 pub(super) async fn told(
     State(desk): State<Arc<Desk>>,
-    Path(upstream): Path<String>,
+    upstream: Result<Path<String>, PathRejection>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: Request,
 ) -> Response {
-    answer(&desk, &upstream, peer.ip(), request).await
+    answer(&desk, &hooks::named(upstream), peer.ip(), request).await
 }
 
 /// The same at another path.

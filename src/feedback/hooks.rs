@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
+use axum::extract::rejection::PathRejection;
 use axum::extract::{ConnectInfo, Path, Request, State};
 use axum::response::Response;
 use bytes::Bytes;
@@ -73,10 +74,11 @@ impl From<ArchiveError> for HookError {
 /// `POST|GET /hooks/{upstream}/status`; of an upstream for mail, its events.
 pub(super) async fn status(
     State(desk): State<Arc<Desk>>,
-    Path(upstream): Path<String>,
+    upstream: Result<Path<String>, PathRejection>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: Request,
 ) -> Response {
+    let upstream = named(upstream);
     if desk.teller(&upstream).is_some() {
         return events::answer(&desk, &upstream, peer.ip(), request).await;
     }
@@ -90,15 +92,21 @@ pub(super) async fn status(
 /// `POST|GET /hooks/{upstream}/inbound`.
 pub(super) async fn inbound(
     State(desk): State<Arc<Desk>>,
-    Path(upstream): Path<String>,
+    upstream: Result<Path<String>, PathRejection>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: Request,
 ) -> Response {
+    let upstream = named(upstream);
     let taken = match read(&desk, &upstream, peer.ip(), request, false).await {
         Ok(hook) => inbound::take(&desk, &hook).await.map(|()| hook.caller.provider.taken()),
         Err(error) => Err(error),
     };
     answer(&desk, &upstream, peer.ip(), taken)
+}
+
+/// The upstream in the path; empty, which no upstream is called, where the path is no text.
+pub(super) fn named(upstream: Result<Path<String>, PathRejection>) -> String {
+    upstream.map(|Path(upstream)| upstream).unwrap_or_default()
 }
 
 /// Everything else.

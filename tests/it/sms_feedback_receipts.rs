@@ -44,6 +44,10 @@ async fn forged_callbacks_change_nothing() {
         ("/hooks/nobody/status", &body, &good, 404),
         ("/hooks/provider/other", &body, &good, 404),
         ("/hooks/../status", &body, &good, 404),
+        // The name of no upstream, and of nothing at all.
+        ("/hooks/%ff/status", &body, &good, 404),
+        ("/hooks/%ff/events", &body, &good, 404),
+        ("/hooks/%ff/inbound", &body, &good, 404),
         ("/", &body, &good, 404),
     ];
     for (path, body, headers, expected) in cases {
