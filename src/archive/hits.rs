@@ -17,8 +17,8 @@ use super::standing::{Standing, event_of};
 use super::stored::{Record, StoredEvent, StoredHit, StoredHits, StoredTrace};
 use super::writer::{Batch, Failure, Urgency};
 use super::{Archive, ArchiveError, tables};
-use crate::lifecycle::{JUDGEMENT_VERSION, Note, Verdict, engagement, judge_hits};
-use crate::model::hit::{FIRST_FOREIGN_LINK, HONEYPOT_LINK};
+use crate::lifecycle::{JUDGEMENT_VERSION, Note, Progress, Verdict, engagement, judge_hits};
+use crate::model::hit::{BEFORE_DELIVERY, FIRST_FOREIGN_LINK, HONEYPOT_LINK};
 use crate::model::{
     Digest, Engagement, EventKind, Hit, HitKind, HitMethod, MessageId, RecipientState, Sequence,
     Timestamp,
@@ -297,13 +297,12 @@ fn record_of(
 ) -> Result<bool, Failure> {
     let Some(standing) = Standing::load(batch, id)? else { return Ok(false) };
     let Some(entry) = standing.entries.get(usize::from(recipient)) else { return Ok(false) };
-    let left_at = left_at(&entry.progress.state);
     let key = (id.as_u128(), recipient);
     let (mut kept, before) = load(batch, key)?;
     let known = kept.len();
     let mut further = Vec::new();
     for hit in hits {
-        let hit = bounded(hit, left_at);
+        let hit = bounded(hit, delay_ms(&entry.progress, hit.at));
         match !before.is_erased && has_room(&kept, hit.kind) {
             true => kept.push(hit),
             false => further.push(hit),
@@ -329,19 +328,23 @@ fn record_of(
     Ok(true)
 }
 
-/// When the upstream took it.
-fn left_at(state: &RecipientState) -> Option<Timestamp> {
-    match state {
-        RecipientState::Sent { at, .. } | RecipientState::Failed { at, .. } => Some(*at),
+/// Since the upstream took it. After an attempt whose end nobody saw, and after it came back, that time
+/// is not recorded where it stands now.
+fn delay_ms(progress: &Progress, hit_at: Timestamp) -> Option<i64> {
+    match &progress.state {
+        RecipientState::Sent { at, .. } => {
+            Some(hit_at.as_millis().saturating_sub(at.as_millis()))
+        }
         RecipientState::Held { .. }
         | RecipientState::Due { .. }
         | RecipientState::Claimed { .. }
         | RecipientState::Stopped { .. }
-        | RecipientState::NotSent { .. } => None,
+        | RecipientState::Failed { .. }
+        | RecipientState::NotSent { .. } => (progress.attempts == 0).then_some(BEFORE_DELIVERY),
     }
 }
 
-fn bounded(hit: &Hit, left_at: Option<Timestamp>) -> Hit {
+fn bounded(hit: &Hit, delay_ms: Option<i64>) -> Hit {
     let cut = |text: &str| {
         let end = (0..=MAX_TEXT_BYTES.min(text.len())).rev().find(|at| text.is_char_boundary(*at));
         text.get(..end.unwrap_or(0)).unwrap_or_default().to_owned()
@@ -349,7 +352,7 @@ fn bounded(hit: &Hit, left_at: Option<Timestamp>) -> Hit {
     Hit {
         user_agent: cut(&hit.user_agent),
         purpose: hit.purpose.as_deref().map(cut),
-        delay_ms: left_at.map(|at| hit.at.as_millis().saturating_sub(at.as_millis())),
+        delay_ms,
         ..hit.clone()
     }
 }

@@ -13,11 +13,11 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::agent::{self, AgentKind};
-use crate::model::hit::HONEYPOT_LINK;
+use crate::model::hit::{BEFORE_DELIVERY, HONEYPOT_LINK};
 use crate::model::{Engagement, Hit, HitKind, HitMethod, Visitor};
 
 /// Of the rules in this file.
-pub const JUDGEMENT_VERSION: u8 = 1;
+pub const JUDGEMENT_VERSION: u8 = 2;
 
 /// No person has a message in front of them so soon after the upstream took it.
 const TOO_SOON: Duration = Duration::from_secs(2);
@@ -170,7 +170,9 @@ fn by_agent(hit: &Hit, agent: AgentKind, is_click: bool) -> Verdict {
     // What a provider tells of has no time of ours.
     let is_ours = hit.told_automated.is_none();
     match hit.delay_ms {
-        None if is_ours => return Verdict::new(Visitor::Scanner, Reason::BeforeDelivery),
+        Some(BEFORE_DELIVERY) if is_ours => {
+            return Verdict::new(Visitor::Scanner, Reason::BeforeDelivery);
+        }
         Some(delay) if is_ours && delay < TOO_SOON.as_millis() as i64 => {
             return Verdict::new(Visitor::Scanner, Reason::TooSoon);
         }
@@ -305,7 +307,10 @@ mod tests {
         check(Hit { purpose: Some("Preview".into()), ..open(60_000) }, Scanner, Reason::Prefetch);
         check(click(HONEYPOT_LINK, 60_000), Scanner, Reason::HiddenLink);
         check(named("curl/8.5.0", open(60_000)), Scanner, Reason::ScannerAgent);
-        check(Hit { delay_ms: None, ..open(60_000) }, Scanner, Reason::BeforeDelivery);
+        let before = Some(BEFORE_DELIVERY);
+        check(Hit { delay_ms: before, ..open(60_000) }, Scanner, Reason::BeforeDelivery);
+        // When it left is not known, so its delay says nothing.
+        check(Hit { delay_ms: None, ..open(60_000) }, Person, Reason::ProgramAgent);
         check(click(1, -5), Scanner, Reason::TooSoon);
         check(click(1, 1_999), Scanner, Reason::TooSoon);
         check(click(1, 2_000), Person, Reason::ProgramAgent);

@@ -27,6 +27,9 @@ pub enum HitMethod {
     Head,
 }
 
+/// The delay of a hit on what no upstream was ever given.
+pub const BEFORE_DELIVERY: i64 = i64::MIN;
+
 /// The facts of one hit; a judgement can be made of them again at any time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hit {
@@ -39,7 +42,8 @@ pub struct Hit {
     pub method: HitMethod,
     /// What `Sec-Purpose` and its kin said; cut to a bounded length.
     pub purpose: Option<String>,
-    /// From the upstream's acceptance on; `None` where there was none yet.
+    /// From the upstream's acceptance on, [`BEFORE_DELIVERY`] where nothing was tried yet; `None` where
+    /// it may have left at a time that nobody knows.
     pub delay_ms: Option<i64>,
     /// A provider told of it, and whether it was a machine.
     pub told_automated: Option<bool>,

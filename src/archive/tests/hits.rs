@@ -70,6 +70,23 @@ async fn opens_and_clicks_are_of_their_recipient() {
 }
 
 #[tokio::test]
+async fn who_reads_after_an_unknown_outcome_is_still_a_person() {
+    let dir = tempfile::tempdir().unwrap();
+    let archive = Archive::open(&settings(dir.path())).unwrap();
+    let id = tracked(&archive).await;
+    let second = |ms| NewHit { recipient: 1, ..hit(HitKind::Open, ms, CHROME) };
+    // Nothing was tried yet.
+    let counts = archive.record_hits(vec![second(60_000)]).await.unwrap();
+    assert_eq!((counts.opens, counts.automated_opens), (0, 1));
+    archive.claim(claim_of(id, &[1])).await.unwrap();
+    let unknown = Outcome::Unknown { detail: "cut".into() };
+    archive.judge(judgement_of(id, 1, unknown), Default::default()).await.unwrap();
+    let counts = archive.record_hits(vec![second(70_000)]).await.unwrap();
+    assert_eq!((counts.opens, counts.automated_opens), (1, 0));
+    assert_eq!(archive.hits(id).unwrap()[1].hit.delay_ms, None);
+}
+
+#[tokio::test]
 async fn a_flood_on_one_link_grows_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let archive = Archive::open(&settings(dir.path())).unwrap();
