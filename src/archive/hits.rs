@@ -239,15 +239,18 @@ fn record(batch: &mut Batch<'_>, hits: &[NewHit]) -> Result<HitCounts, Failure> 
     for new in hits {
         by_recipient.entry((new.of, new.recipient)).or_default().push(&new.hit);
     }
+    // All recipients of a message come one after another, and none of their hits moves any of them.
+    let mut last: Option<(HitOf, Option<Standing>)> = None;
     for ((of, recipient), hits) in by_recipient {
-        let id = match of {
-            HitOf::Id(id) => Some(id),
-            HitOf::Number(sequence) => tracked(batch, sequence)?,
+        let known = match last.take().filter(|(known, _)| *known == of) {
+            Some((_, standing)) => Ok(standing),
+            None => standing_of(batch, of),
         };
-        let recorded = match id {
-            Some(id) => record_of(batch, id, recipient, &hits, &mut counts),
-            None => Ok(false),
-        };
+        let recorded = known.and_then(|standing| {
+            let (_, standing) = last.insert((of, standing));
+            let Some(standing) = standing else { return Ok(false) };
+            record_of(batch, standing, recipient, &hits, &mut counts)
+        });
         match recorded {
             Ok(true) => {}
             Ok(false) => counts.unknown += hits.len() as u64,
@@ -260,6 +263,14 @@ fn record(batch: &mut Batch<'_>, hits: &[NewHit]) -> Result<HitCounts, Failure> 
         }
     }
     Ok(counts)
+}
+
+fn standing_of(batch: &Batch<'_>, of: HitOf) -> Result<Option<Standing>, Failure> {
+    let id = match of {
+        HitOf::Id(id) => Some(id),
+        HitOf::Number(sequence) => tracked(batch, sequence)?,
+    };
+    id.map_or(Ok(None), |id| Standing::load(batch, id))
 }
 
 fn tracked(batch: &Batch<'_>, sequence: Sequence) -> Result<Option<MessageId>, Failure> {
@@ -290,12 +301,12 @@ fn is_news(batch: &Batch<'_>, key: [u8; 16], at: Timestamp) -> Result<bool, Fail
 /// The hits of one recipient; false when there is no such recipient.
 fn record_of(
     batch: &mut Batch<'_>,
-    id: MessageId,
+    standing: &Standing,
     recipient: u16,
     hits: &[&Hit],
     counts: &mut HitCounts,
 ) -> Result<bool, Failure> {
-    let Some(standing) = Standing::load(batch, id)? else { return Ok(false) };
+    let id = standing.id;
     let Some(entry) = standing.entries.get(usize::from(recipient)) else { return Ok(false) };
     let key = (id.as_u128(), recipient);
     let (mut kept, before) = load(batch, key)?;
