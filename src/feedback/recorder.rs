@@ -1,9 +1,9 @@
 //! Hits between their answer and the archive: a bounded queue and the task that empties it.
 //!
 //! Whoever answers never waits: where the queue is full, or nobody records any more, a hit is lost and
-//! counted. The task writes what has gathered in one transaction, and lets time pass between two, so that
-//! a flood of hits costs the archive's writer a few short turns a second, between which submissions have
-//! theirs. It ends when the public port has ended and everything that waited is written. An archive that
+//! counted. The task writes what has gathered in one transaction, and lets time pass before the next, so
+//! that single hits cost the archive's writer a few short turns a second. In a flood it goes on at once;
+//! then each turn is full and bounded, and submissions have theirs between two. It ends when the public port has ended and everything that waited is written. An archive that
 //! is closed takes nothing, and that is told once.
 
 use std::time::Duration;
@@ -16,8 +16,8 @@ use crate::telemetry;
 /// Hits that wait: some seconds of a flood, and a few MiB.
 const MAX_QUEUED: usize = 16_384;
 /// Hits in one transaction: some milliseconds of the writer's time.
-const MAX_BATCH: usize = 500;
-/// Between two transactions.
+const MAX_BATCH: usize = 1_000;
+/// After a transaction that had room for more.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// The end of the queue at which hits come in.
@@ -67,11 +67,16 @@ impl HitRecorder {
                 }
             }
             // Whoever ends waits for the last hits and for nothing else.
-            if !self.queue.is_closed() {
+            if needs_pause(size) && !self.queue.is_closed() {
                 tokio::time::sleep(PAUSE).await;
             }
         }
     }
+}
+
+/// Where a transaction was full, more waits, and a pause would lose it.
+fn needs_pause(size: usize) -> bool {
+    size < MAX_BATCH
 }
 
 #[cfg(test)]
@@ -102,6 +107,12 @@ mod tests {
         assert_eq!(recorder.queue.len(), MAX_QUEUED);
         drop(recorder);
         queue.offer(hit());
+    }
+
+    #[test]
+    fn a_flood_is_recorded_without_a_pause() {
+        assert!(!needs_pause(MAX_BATCH));
+        assert!(needs_pause(MAX_BATCH - 1) && needs_pause(1));
     }
 
     #[tokio::test(start_paused = true)]
