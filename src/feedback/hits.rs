@@ -9,6 +9,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
@@ -41,6 +42,9 @@ pub(super) const MAX_HITS_OF_CLIENT: u32 = 6_000;
 /// With `anonymize_ip` an address is kept as its network.
 const KEPT_V4_BITS: u8 = 24;
 const KEPT_V6_BITS: u8 = 48;
+
+/// Whether it was said that one client brings too many; once is enough.
+static IS_FLOOD_TOLD: AtomicBool = AtomicBool::new(false);
 
 const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName =
     HeaderName::from_static("cross-origin-resource-policy");
@@ -111,6 +115,7 @@ impl Desk {
         let now = (self.with.clock)();
         let client = client_behind(peer, headers, &self.with.trusted_proxies);
         if self.visits.add(client, now) {
+            self.tell_of_flood(client);
             return telemetry::record::feedback("hit_dropped");
         }
         let hit = Hit {
@@ -125,6 +130,18 @@ impl Desk {
         };
         let of = HitOf::Number(seen.message);
         self.hits.offer(NewHit { of, recipient: seen.recipient, hit });
+    }
+
+    /// A proxy that is not known as one looks like a single client that brings everybody's hits.
+    fn tell_of_flood(&self, client: IpAddr) {
+        if !IS_FLOOD_TOLD.swap(true, Ordering::Relaxed) {
+            let client = kept_address(client, self.with.anonymize_ip);
+            tracing::warn!(
+                %client,
+                "one client brings more opens and clicks than are recorded of one; if it is a proxy of \
+                 yours, name its address in trusted_proxies of [public]"
+            );
+        }
     }
 }
 
