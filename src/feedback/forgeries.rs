@@ -2,7 +2,8 @@
 //!
 //! Of callbacks only refused ones are counted and only refused ones are answered with 429, so that nobody
 //! can keep a provider out who comes from the same address, such as that of a proxy. Memory is
-//! bounded: when too many clients are known, the one whose minute began first is forgotten.
+//! bounded: when too many clients are known, those whose minutes are over or began first are forgotten, many
+//! at once, so that a flood of new clients pays for a look at all of them only once in a thousand.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -15,6 +16,8 @@ use crate::net::client_key;
 const WINDOW: Duration = Duration::from_secs(60);
 /// Clients that are remembered.
 const MAX_CLIENTS: usize = 4_096;
+/// Those that are left when room was made.
+const KEPT_CLIENTS: usize = MAX_CLIENTS / 4 * 3;
 
 /// The clients of the last minute.
 #[derive(Debug)]
@@ -59,10 +62,14 @@ fn is_over(refusals: &Refusals, now: Timestamp) -> bool {
 
 fn make_room(clients: &mut HashMap<IpAddr, Refusals>, now: Timestamp) {
     clients.retain(|_, refusals| !is_over(refusals, now));
-    if clients.len() >= MAX_CLIENTS {
-        let oldest = clients.iter().min_by_key(|(_, refusals)| refusals.since);
-        if let Some(client) = oldest.map(|(client, _)| *client) {
-            clients.remove(&client);
+    let surplus = clients.len().saturating_sub(KEPT_CLIENTS);
+    if surplus > 0 {
+        let mut by_age: Vec<(Timestamp, IpAddr)> =
+            clients.iter().map(|(client, refusals)| (refusals.since, *client)).collect();
+        // There are more than are left over, so the place is within.
+        by_age.select_nth_unstable(surplus);
+        for (_, client) in by_age.iter().take(surplus) {
+            clients.remove(client);
         }
     }
 }
@@ -95,5 +102,19 @@ mod tests {
             forgeries.add(IpAddr::V4(Ipv4Addr::from_bits(number)), at(i64::from(number % 30)));
         }
         assert!(forgeries.clients.lock().unwrap().len() <= MAX_CLIENTS);
+    }
+
+    #[test]
+    fn room_is_made_for_many_at_once_and_the_oldest_go() {
+        let forgeries = Forgeries::new(20);
+        let client = |number: u32| IpAddr::V4(Ipv4Addr::from_bits(number));
+        for number in 0..=MAX_CLIENTS as u32 {
+            forgeries.add(client(number), at(i64::from(number / 1_000)));
+        }
+        let clients = forgeries.clients.lock().unwrap();
+        assert_eq!(clients.len(), KEPT_CLIENTS + 1);
+        assert!(!clients.contains_key(&client(0)));
+        assert!(clients.contains_key(&client(MAX_CLIENTS as u32)));
+        assert!(clients.contains_key(&client(2_000)));
     }
 }
