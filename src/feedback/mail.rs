@@ -1,8 +1,8 @@
 //! What comes to the return path by mail: matched, archived, and then recorded.
 //!
 //! The message is archived first, in the thread of the one it is about; then what it says is recorded
-//! of each recipient, and who must not be written to again is put on the suppression list. What came to a
-//! return path that we made goes on to the sender's own, in the same transaction. `Ok` means
+//! of each recipient, and who must not be written to again is put on the suppression list. Where an address
+//! alone tells which message is meant, it is only archived. What came to a return path that we made goes on to the sender's own, in the same transaction. `Ok` means
 //! that all of it is durable. Whoever sends it again changes nothing. How a report is read is
 //! `report`'s, what it makes of a recipient the archive's, which message is meant `mail_match`'s.
 
@@ -135,7 +135,7 @@ impl MailDesk {
             if is_new && is_passed_on {
                 self.passed_on.count(found.message.id);
             }
-            for verdict in &verdicts {
+            for verdict in verdicts.iter().filter(|_| !found.is_guessed) {
                 self.record(found, verdict, id.get(), digest, now).await?;
             }
             if is_new && !is_machine {

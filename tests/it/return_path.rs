@@ -286,6 +286,19 @@ async fn a_report_that_only_names_the_message_silences_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_report_that_only_names_an_address_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let house = House::open(&dir).await;
+    let sent = house.sent("one", &["kim@example.org"]).await;
+    let told = house.told("", BASE, &no_such_user("kim@example.org", "unknown")).await;
+    let after = get(&house.archive, sent.id);
+    assert_eq!((after.status(), house.bounced()), (Status::Sent, 0));
+    assert_eq!(kinds(&house.archive, sent.id), ["accepted", "sent"]);
+    // It is still found beside the message that it may be about.
+    assert_eq!((tag(&told).as_str(), &told.references), ("bounce", &sent.references));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn each_kind_of_report_is_told_in_the_history() {
     let dir = tempfile::tempdir().unwrap();
     let house = House::open(&dir).await;
