@@ -190,9 +190,10 @@ impl MailDesk {
             Reported::TooEarly => return Err(NotNow),
         }
         // A crash may have come between the first time and this.
-        match found.is_proven {
+        match found.proves(verdict.recipient) {
             true => self.suppress(found, verdict, now).await,
-            // Anybody can write a report that names a Message-ID, and must not silence others.
+            // Anybody can write a report that names a Message-ID, and each of several recipients one
+            // to the return path of all; nobody must silence others.
             false => Ok(()),
         }
     }

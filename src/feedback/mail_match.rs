@@ -37,6 +37,15 @@ pub(super) struct Match {
     pub is_guessed: bool,
 }
 
+impl Match {
+    /// The return path was this recipient's. One of several is known to each of them, and must not
+    /// let one silence the others.
+    pub fn proves(&self, recipient: u16) -> bool {
+        let is_alone = self.message.recipients.len() == 1;
+        self.is_proven && (is_alone || self.recipient == Some(recipient))
+    }
+}
+
 /// What is said of one recipient.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Verdict {

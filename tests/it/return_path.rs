@@ -262,7 +262,8 @@ async fn a_return_path_of_several_leaves_it_to_the_report() {
     let after = get(&house.archive, sent.id);
     let statuses: Vec<Status> = after.recipients.iter().map(|r| r.state.status()).collect();
     assert_eq!(statuses, [Status::Sent, Status::Failed, Status::Sent]);
-    assert!(house.suppressed("b@example.org", "anna@example.com").is_some());
+    // Whoever got it knows the return path, so that it proves nothing about the others.
+    assert!(house.suppressed("b@example.org", "anna@example.com").is_none());
     assert!(house.suppressed("z@example.org", "anna@example.com").is_none());
 }
 
