@@ -177,6 +177,14 @@ impl MailDesk {
             detail: format!("{}, told by {id}", verdict.words),
             at: now,
             key: digest,
+            // That it arrived harms nobody, so that a return path of several is enough.
+            is_proven: match verdict.kind {
+                MailReportKind::Delivered => found.is_proven,
+                MailReportKind::Failed { .. }
+                | MailReportKind::Delayed
+                | MailReportKind::Displayed
+                | MailReportKind::Complained => found.proves(verdict.recipient),
+            },
         };
         let reported = self.settled(report).await?;
         let (message, recipient) = (found.message.id, verdict.recipient);
