@@ -46,6 +46,8 @@ pub struct MailReport {
     pub at: Timestamp,
     /// SHA-256 of the report's bytes: what is the same report.
     pub key: Digest,
+    /// A return path that was made for this recipient, or its provider, says so.
+    pub is_proven: bool,
 }
 
 impl Archive {
@@ -145,6 +147,7 @@ fn record(batch: &mut Batch<'_>, report: &MailReport) -> Result<Reported, Failur
         detail: &detail,
         upstream: upstream.as_ref(),
         digest: report.key,
+        is_proven: report.is_proven,
     });
     let mut standing = before.clone();
     if standing.step(batch, report.recipient, report.at, &input, None)?.is_err() {
@@ -219,6 +222,7 @@ mod tests {
                 detail: String::new(),
                 at: Timestamp::from_millis(0),
                 key: Digest::of(b""),
+                is_proven: true,
             };
             assert_eq!(reply(&report).to_string(), expected);
         };

@@ -1,8 +1,8 @@
 //! What comes to the return path by mail: matched, archived, and then recorded.
 //!
 //! The message is archived first, in the thread of the one it is about; then what it says is recorded
-//! of each recipient, and who must not be written to again is put on the suppression list. What came to a
-//! return path that we made goes on to the sender's own, in the same transaction. `Ok` means
+//! of each recipient, and who must not be written to again is put on the suppression list. Where an address
+//! alone tells which message is meant, it is only archived. What came to a return path that we made goes on to the sender's own, in the same transaction. `Ok` means
 //! that all of it is durable. Whoever sends it again changes nothing. How a report is read is
 //! `report`'s, what it makes of a recipient the archive's, which message is meant `mail_match`'s.
 
@@ -135,7 +135,7 @@ impl MailDesk {
             if is_new && is_passed_on {
                 self.passed_on.count(found.message.id);
             }
-            for verdict in &verdicts {
+            for verdict in verdicts.iter().filter(|_| !found.is_guessed) {
                 self.record(found, verdict, id.get(), digest, now).await?;
             }
             if is_new && !is_machine {
@@ -177,6 +177,14 @@ impl MailDesk {
             detail: format!("{}, told by {id}", verdict.words),
             at: now,
             key: digest,
+            // That it arrived harms nobody, so that a return path of several is enough.
+            is_proven: match verdict.kind {
+                MailReportKind::Delivered => found.is_proven,
+                MailReportKind::Failed { .. }
+                | MailReportKind::Delayed
+                | MailReportKind::Displayed
+                | MailReportKind::Complained => found.proves(verdict.recipient),
+            },
         };
         let reported = self.settled(report).await?;
         let (message, recipient) = (found.message.id, verdict.recipient);
@@ -190,9 +198,10 @@ impl MailDesk {
             Reported::TooEarly => return Err(NotNow),
         }
         // A crash may have come between the first time and this.
-        match found.is_proven {
+        match found.proves(verdict.recipient) {
             true => self.suppress(found, verdict, now).await,
-            // Anybody can write a report that names a Message-ID, and must not silence others.
+            // Anybody can write a report that names a Message-ID, and each of several recipients one
+            // to the return path of all; nobody must silence others.
             false => Ok(()),
         }
     }

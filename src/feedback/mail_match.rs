@@ -33,6 +33,17 @@ pub(super) struct Match {
     pub recipient: Option<u16>,
     /// A return path of ours says so.
     pub is_proven: bool,
+    /// Nothing but an address says so. Anybody can name one, so that nothing is recorded of it.
+    pub is_guessed: bool,
+}
+
+impl Match {
+    /// The return path was this recipient's. One of several is known to each of them, and must not
+    /// let one silence the others.
+    pub fn proves(&self, recipient: u16) -> bool {
+        let is_alone = self.message.recipients.len() == 1;
+        self.is_proven && (is_alone || self.recipient == Some(recipient))
+    }
 }
 
 /// What is said of one recipient.
@@ -63,9 +74,10 @@ pub(super) fn find(
         let Some(id) = archive.message_by_sequence(sequence)? else { continue };
         let Some(message) = outbound(archive.message(id)?) else { continue };
         let recipient = Some(recipient).filter(|index| *index != SEVERAL);
-        return Ok(Some(Match { message, recipient, is_proven: true }));
+        return Ok(Some(Match { message, recipient, is_proven: true, is_guessed: false }));
     }
-    let plain = |message| Match { message, recipient: None, is_proven: false };
+    let plain =
+        |message| Match { message, recipient: None, is_proven: false, is_guessed: false };
     if let Some(id) = clues.waybill_id.as_deref().and_then(MessageId::parse)
         && let Some(message) = outbound(archive.message(id)?)
     {
@@ -86,7 +98,10 @@ pub(super) fn find(
         }
     }
     match report.map(|report| &report.finding) {
-        Some(Finding::Delivery(_)) => Ok(by_address(archive, &named, now)?.map(plain)),
+        Some(Finding::Delivery(_)) => {
+            let found = by_address(archive, &named, now)?;
+            Ok(found.map(|message| Match { is_guessed: true, ..plain(message) }))
+        }
         Some(
             Finding::Disposition(_)
             | Finding::Feedback(_)

@@ -298,6 +298,7 @@ fn report(
         detail: format!("{}, told by upstream {upstream}", word(&event.what)),
         at: event.at,
         key,
+        is_proven: true,
     })
 }
 

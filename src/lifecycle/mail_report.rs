@@ -2,7 +2,7 @@
 //! receipt, a complaint.
 //!
 //! Reports come late and in any order. A bounce ends what was sent, unless it is known to have
-//! arrived; what the upstream took only perhaps is settled by it. Everything else that is said of a
+//! arrived and nothing proves the bounce; an arrival counts only when it is proven. What the upstream took only perhaps is settled by it. Everything else that is said of a
 //! recipient that left at least once is told in its history and moves nothing.
 
 use crate::model::{Cause, Digest, EventKind, RecipientState, Reply, Timestamp, UpstreamName};
@@ -49,6 +49,8 @@ pub struct MailNews<'a> {
     pub upstream: Option<&'a UpstreamName>,
     /// Of the report's bytes.
     pub digest: Digest,
+    /// Somebody says it who must know it; anybody else may only have read of the message.
+    pub is_proven: bool,
 }
 
 pub(super) fn mail_report(
@@ -84,8 +86,10 @@ fn bounced(
 ) -> Result<Step, Refusal> {
     let cause = Cause::Bounced { reply: news.reply.clone(), is_hard };
     match &progress.state {
-        RecipientState::Sent { .. } if progress.delivered_at.is_none() => {
-            Ok(moved(progress, RecipientState::Failed { at: now, cause }, Some(note(news))))
+        // The server that took it may still fail to hand it on, and says so later.
+        RecipientState::Sent { .. } if progress.delivered_at.is_none() || news.is_proven => {
+            let lost = Progress { delivered_at: None, ..progress.clone() };
+            Ok(moved(&lost, RecipientState::Failed { at: now, cause }, Some(note(news))))
         }
         // It had reached the upstream, or nothing could have come back.
         RecipientState::Held { .. } | RecipientState::Due { .. } if progress.possible_duplicate => {
@@ -94,7 +98,7 @@ fn bounced(
         RecipientState::Failed { cause: Cause::Bounced { .. }, .. } => {
             refuse("it is known to have bounced".into())
         }
-        // Of an earlier attempt, or of what was forwarded after it had arrived.
+        // Of an earlier attempt, or nobody proves that what had arrived did not.
         RecipientState::Sent { .. }
         | RecipientState::Held { .. }
         | RecipientState::Due { .. }
@@ -108,6 +112,9 @@ fn bounced(
 fn delivered(progress: &Progress, now: Timestamp, news: &MailNews<'_>) -> Result<Step, Refusal> {
     if progress.delivered_at.is_some() {
         return refuse("it is known to have arrived".into());
+    }
+    if !news.is_proven {
+        return refuse("nobody proves that it arrived".into());
     }
     let arrived = Progress { delivered_at: Some(now), ..progress.clone() };
     match (&progress.state, news.upstream) {
@@ -188,6 +195,10 @@ mod tests {
     }
 
     fn tell(progress: &Progress, kind: MailReportKind) -> Option<Step> {
+        said(progress, kind, true)
+    }
+
+    fn said(progress: &Progress, kind: MailReportKind, is_proven: bool) -> Option<Step> {
         let (reply, upstream) = (Reply::new(550, None, "no such user"), upstream());
         let news = MailNews {
             kind,
@@ -195,6 +206,7 @@ mod tests {
             detail: "no such user",
             upstream: Some(&upstream),
             digest: Digest::of(b"report"),
+            is_proven,
         };
         step(progress, at(9), &Input::MailReport(news)).ok()
     }
@@ -231,13 +243,18 @@ mod tests {
     }
 
     #[test]
-    fn what_arrived_stays_and_its_later_bounce_is_told() {
+    fn what_arrived_fails_by_a_later_bounce_that_is_proven() {
+        let hard = MailReportKind::Failed { is_hard: true };
+        assert!(said(&sent(), MailReportKind::Delivered, false).is_none());
         let arrived = tell(&sent(), MailReportKind::Delivered).unwrap().next;
         assert_eq!(arrived.delivered_at, Some(at(9)));
         assert!(tell(&arrived, MailReportKind::Delivered).is_none());
         assert!(tell(&arrived, MailReportKind::Delayed).is_none());
-        let step = tell(&arrived, MailReportKind::Failed { is_hard: true }).unwrap();
+        let step = said(&arrived, hard, false).unwrap();
         assert_eq!(step.next, arrived);
+        assert_eq!(step.note.unwrap().kind, EventKind::Bounced);
+        let step = tell(&arrived, hard).unwrap();
+        assert!(is_bounced(&step.next) && step.next.delivered_at.is_none());
         assert_eq!(step.note.unwrap().kind, EventKind::Bounced);
     }
 

@@ -3,6 +3,8 @@
 //! What is not said is worked out: a missing action from the status, a missing recipient from the
 //! original when it had only one.
 
+use std::cell::LazyCell;
+
 use crate::mime::Leaf;
 use crate::model::{EnhancedCode, Mailbox};
 
@@ -10,6 +12,7 @@ use super::address;
 use super::block::{self, Block};
 use super::finding::{Action, Clues, PerRecipient};
 use super::header::Header;
+use super::notice::Notice;
 use super::verdict::Said;
 use super::{MAX_RECIPIENTS, MAX_TEXT_BYTES, prose, verdict};
 
@@ -25,6 +28,7 @@ pub(super) fn read(
     clues: &Clues,
 ) -> Option<Vec<PerRecipient>> {
     let mut found = Vec::new();
+    let lines = LazyCell::new(|| Notice::new(notice));
     for part in parts.iter().filter(|part| may_be_status(header, part)) {
         let is_named = part.content_type.ends_with("delivery-status");
         let body = part.decoded();
@@ -33,17 +37,15 @@ pub(super) fn read(
         let is_status = |block: &&Block| {
             block.has_any(&RECIPIENT_FIELDS) && (is_named || block.has_any(&["action", "status"]))
         };
-        for block in blocks.iter().filter(is_status) {
-            found.push(recipient(block, notice));
-        }
+        let those = blocks.iter().filter(is_status).take(MAX_RECIPIENTS);
+        found.extend(those.map(|block| recipient(block, &lines)));
         if found.is_empty() && is_named {
-            found.extend(without_recipient(&blocks, notice));
+            found.extend(without_recipient(&blocks, &lines));
         }
         if !found.is_empty() {
             break;
         }
     }
-    found.truncate(MAX_RECIPIENTS);
     if found.iter().any(|one| one.address.is_none()) {
         complete(&mut found, header, notice, clues);
     }
@@ -70,7 +72,7 @@ fn contains_line(body: &[u8], name: &[u8]) -> bool {
     body.split(|b| *b == b'\n').any(begins)
 }
 
-fn recipient(block: &Block, notice: &str) -> PerRecipient {
+fn recipient(block: &Block, notice: &Notice<'_>) -> PerRecipient {
     let original = block.get("original-recipient").and_then(address::of_field);
     let last = block.get("final-recipient").and_then(address::of_field);
     let actual = block.get("x-actual-recipient").and_then(address::of_field);
@@ -78,7 +80,7 @@ fn recipient(block: &Block, notice: &str) -> PerRecipient {
     let diagnostic = block.untyped("diagnostic-code").unwrap_or_default().to_owned();
     let action = block.get("action").and_then(action_of).or_else(|| status.and_then(of_class));
     let action = action.unwrap_or(Action::Failed);
-    let near = last.as_ref().map(|mailbox| prose::around(notice, mailbox)).unwrap_or_default();
+    let near = last.as_ref().map(|mailbox| notice.around(mailbox)).unwrap_or_default();
     let status_text = block.get("status").unwrap_or_default();
     let verdict = verdict::judge(
         action,
@@ -98,7 +100,7 @@ fn recipient(block: &Block, notice: &str) -> PerRecipient {
 }
 
 /// A machine part that says what happened, but not to whom.
-fn without_recipient(blocks: &[Block], notice: &str) -> Option<PerRecipient> {
+fn without_recipient(blocks: &[Block], notice: &Notice<'_>) -> Option<PerRecipient> {
     let block = blocks.iter().find(|block| block.has_any(&["action", "status"]))?;
     Some(recipient(block, notice))
 }

@@ -4,8 +4,8 @@
 //! Takes the bytes of a message that came to the return path and gives a `Report`, or `None` for a
 //! message that a person wrote. Pure: the same bytes give the same report for ever. It trusts nothing
 //! that it reads: a report is a claim with clues, and whether a message of ours is meant by it is
-//! for the archive to say. Every call is linear in the length of the message and has limits on parts,
-//! text, recipients and clues.
+//! for the archive to say. What a call costs grows with the length of the message alone: there are
+//! limits on parts, text, recipients and clues, and on what is searched for all recipients together.
 //!
 //! Reports that follow a specification (RFC 3464, RFC 6533, RFC 8098, RFC 5965) are read from their
 //! machine part; the others by what their words say. Why it is ours: mail-parser stops at MIME, and
@@ -19,6 +19,7 @@ mod delivery;
 mod disposition;
 mod finding;
 mod header;
+mod notice;
 mod original;
 mod phrases;
 mod prose;

@@ -5,12 +5,13 @@
 //! that tells of a failure, among the recipients of the original. What is said between one such address and the next
 //! belongs to the first of them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::address;
 use super::auto_reply;
 use super::finding::{Action, Clues, PerRecipient};
 use super::header::Header;
+use super::notice::{MAX_LINE_BYTES, Notice, key};
 use super::verdict::Said;
 use super::{MAX_RECIPIENTS, MAX_TEXT_BYTES, verdict, wording};
 use crate::mime::Leaf;
@@ -18,10 +19,6 @@ use crate::model::Mailbox;
 
 /// Text parts that are joined.
 const MAX_TEXT_PARTS: usize = 4;
-/// Longest line that is looked at.
-const MAX_LINE_BYTES: usize = 2000;
-/// What is said of one recipient.
-const MAX_BLOCK_BYTES: usize = 4 * 1024;
 /// Points from which an address is taken as one that failed.
 const SURE: i32 = 4;
 
@@ -220,9 +217,10 @@ pub(super) fn read(header: &Header, notice: &str, clues: &Clues) -> Option<Vec<P
     }
     let action = action.unwrap_or(Action::Failed);
     let told = addresses(header, notice, clues);
+    let lines = Notice::new(notice);
     let (general, titled) = (Said::of(&whole), Said::of(&subject));
     let one = |address: Option<Mailbox>| {
-        let block = address.as_ref().map(|a| around(notice, a)).unwrap_or_default();
+        let block = address.as_ref().map(|a| lines.around(a)).unwrap_or_default();
         let verdict = verdict::judge(action, None, &[Said::of(&block), general, titled]);
         PerRecipient {
             original: None,
@@ -230,7 +228,7 @@ pub(super) fn read(header: &Header, notice: &str, clues: &Clues) -> Option<Vec<P
             class: verdict.class,
             trouble: verdict.trouble,
             status: verdict.status,
-            diagnostic: diagnostic(&block, address.as_ref(), notice),
+            diagnostic: lines.diagnostic(&block, address.as_ref()),
             remote_mta: None,
             address,
         }
@@ -301,21 +299,29 @@ pub(super) fn addresses(header: &Header, notice: &str, clues: &Clues) -> Vec<Mai
     if !header.failed.is_empty() {
         return header.failed.clone();
     }
+    let known = Known {
+        recipients: clues.recipients.iter().map(key).collect(),
+        ends: header.to.iter().chain(&header.from).map(key).collect(),
+    };
     let mut order: Vec<Mailbox> = Vec::new();
     let mut points: HashMap<String, i32> = HashMap::new();
     let mut previous = String::new();
     for line in notice.lines() {
         let line = &line[..line.floor_char_boundary(MAX_LINE_BYTES)];
         let is_quote = line.starts_with("> ");
+        let mut facts = None;
         for (at, mailbox) in address::in_line(line).filter(|_| !is_quote) {
-            let here = score(line, at, &mailbox, &previous, header, clues);
-            match points.get_mut(&key(&mailbox)) {
-                Some(best) => *best = here.max(*best),
-                None if order.len() < MAX_RECIPIENTS => {
-                    points.insert(key(&mailbox), here);
-                    order.push(mailbox);
-                }
-                None => {}
+            let key = key(&mailbox);
+            let is_new = !points.contains_key(&key);
+            if is_new && order.len() == MAX_RECIPIENTS {
+                continue;
+            }
+            let facts = facts.get_or_insert_with(|| Line::of(line, &previous));
+            let here = score(facts, &line[..at], &key, &known);
+            let best = points.entry(key).or_insert(here);
+            *best = here.max(*best);
+            if is_new {
+                order.push(mailbox);
             }
         }
         if !line.trim().is_empty() {
@@ -337,24 +343,43 @@ pub(super) fn addresses(header: &Header, notice: &str, clues: &Clues) -> Vec<Mai
     }
 }
 
-/// Upper and lower case are one (RFC 5321 §2.4 lets nobody rely on it).
-fn key(mailbox: &Mailbox) -> String {
-    mailbox.to_string().to_lowercase()
+/// What is the same for every address of a line.
+struct Line {
+    begins_with_recipient: bool,
+    begins_with_sender: bool,
+    is_contact: bool,
+    tells: bool,
+    follows: bool,
 }
 
-/// How much speaks for it that the line says of this address that it failed.
-fn score(
-    line: &str,
-    at: usize,
-    mailbox: &Mailbox,
-    previous: &str,
-    header: &Header,
-    clues: &Clues,
-) -> i32 {
-    let is = |other: &Mailbox| key(other) == key(mailbox);
-    let lower = line.trim().to_lowercase();
-    let before = line[..at].trim().to_lowercase();
-    let begins = |labels: &[&str]| labels.iter().any(|label| lower.starts_with(label));
+impl Line {
+    fn of(line: &str, previous: &str) -> Line {
+        let (lower, folded) = (line.trim().to_lowercase(), wording::folded(line));
+        let begins = |labels: &[&str]| labels.iter().any(|label| lower.starts_with(label));
+        Line {
+            begins_with_recipient: begins(&RECIPIENT_LABELS),
+            begins_with_sender: begins(&SENDER_LABELS),
+            is_contact: CONTACTS.iter().any(|words| lower.contains(words)),
+            tells: wording::says(&folded, wording::FAILURE)
+                || wording::says(&folded, wording::DELIVERED)
+                || wording::trouble(line).is_some(),
+            follows: previous.ends_with(':') || wording::says(previous, wording::FAILURE),
+        }
+    }
+}
+
+/// Addresses that are known from elsewhere.
+struct Known {
+    /// Recipients of the original.
+    recipients: HashSet<String>,
+    /// Who writes the report, and who gets it.
+    ends: HashSet<String>,
+}
+
+/// How much speaks for it that the line says of this address that it failed. `before`: what stands
+/// before it in the line.
+fn score(line: &Line, before: &str, address: &str, known: &Known) -> i32 {
+    let before = before.trim().to_lowercase();
     let leading = before.trim_end_matches(['<', '(', '"', '\'', '[', ' ', ':']);
     let mut points = 0;
     if before.chars().all(|c| "<>*-\u{2022}\"'([:1234567890.) ".contains(c)) {
@@ -367,72 +392,26 @@ fn score(
     if leading.ends_with(" from") {
         points -= 8;
     }
-    if begins(&RECIPIENT_LABELS) {
+    if line.begins_with_recipient {
         points += 3;
     }
-    let folded = wording::folded(line);
-    if wording::says(&folded, wording::FAILURE)
-        || wording::says(&folded, wording::DELIVERED)
-        || wording::trouble(line).is_some()
-    {
+    if line.tells {
         points += 4;
     }
-    if previous.ends_with(':') || wording::says(previous, wording::FAILURE) {
+    if line.follows {
         points += 2;
     }
-    if clues.recipients.iter().any(is) {
+    if known.recipients.contains(address) {
         points += 4;
     }
-    if begins(&SENDER_LABELS) || before.contains("mail from") || before.ends_with("message from") {
+    if line.begins_with_sender || before.contains("mail from") || before.ends_with("message from") {
         points -= 8;
     }
-    if CONTACTS.iter().any(|words| lower.contains(words)) {
+    if line.is_contact {
         points -= 5;
     }
-    if header.to.iter().any(is) || header.from.as_ref().is_some_and(is) {
+    if known.ends.contains(address) {
         points -= 10;
     }
     points
-}
-
-/// What a notice says of one recipient: from the line that names it to the next that names another.
-pub(super) fn around(notice: &str, mailbox: &Mailbox) -> String {
-    let wanted = key(mailbox);
-    let mut block = String::new();
-    for line in notice.lines() {
-        let line = &line[..line.floor_char_boundary(MAX_LINE_BYTES)];
-        let lower = line.to_lowercase();
-        let is_named = lower.contains(&wanted);
-        let is_other = !block.is_empty() && !is_named && begins_with_address(line);
-        if is_other || block.len() > MAX_BLOCK_BYTES {
-            break;
-        }
-        if is_named || !block.is_empty() {
-            block.push_str(line);
-            block.push('\n');
-        }
-    }
-    block
-}
-
-fn begins_with_address(line: &str) -> bool {
-    let bare = line.trim_start_matches(['<', ' ', '\t', '*', '"']);
-    let start = line.len() - bare.len();
-    memchr::memchr(b'@', line.as_bytes()).is_some()
-        && address::in_line(line).next().is_some_and(|(at, _)| at <= start)
-}
-
-/// The line of a block that tells the trouble, or the first one after the address.
-fn diagnostic(block: &str, mailbox: Option<&Mailbox>, notice: &str) -> String {
-    let text = if block.is_empty() { notice } else { block };
-    let wanted = mailbox.map(key).unwrap_or_default();
-    let says = |line: &&str| {
-        verdict::reply_code(line).is_some()
-            || verdict::enhanced_in(line).is_some()
-            || wording::trouble(line).is_some()
-    };
-    let lines = || text.lines().take(200).map(str::trim).filter(|line| !line.is_empty());
-    let is_more = |line: &&str| line.trim_matches(['<', '>', ':', ' ']).to_lowercase() != wanted;
-    let line = lines().find(says).or_else(|| lines().find(is_more)).unwrap_or_default();
-    super::block::printable(&line[..line.floor_char_boundary(MAX_LINE_BYTES)])
 }

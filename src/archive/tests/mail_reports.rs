@@ -13,6 +13,7 @@ fn report(message: MessageId, recipient: u16, kind: MailReportKind, key: &[u8]) 
         detail: "the address does not work".into(),
         at: at(30),
         key: Digest::of(key),
+        is_proven: true,
     }
 }
 
