@@ -92,6 +92,7 @@ mod tests {
         let limited = admin(AppScope::of(vec![erp.clone(), erp.clone()]));
         assert!(!limited.may(Permission::ManageAccounts));
         assert!(!limited.may(Permission::ReadQueue));
+        assert!(!limited.may(Permission::ManageSuppressions));
         assert!(limited.may(Permission::ActOnMessages));
         assert_eq!(limited.scope.names(), Some(&[erp.clone()][..]));
         assert!(!limited.scope.contains(&AppName::parse("crm").unwrap()));

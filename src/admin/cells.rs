@@ -69,15 +69,7 @@ pub(super) fn row(text: &mut String, message: &Message) {
     };
     let addresses: Vec<String> =
         (0..MAX_ADDRESSES).map_while(|index| message.medium.recipient(index)).collect();
-    let sent_at = message.recipients.iter().filter_map(|recipient| match &recipient.state {
-        RecipientState::Sent { at, .. } => Some(*at),
-        RecipientState::Held { .. }
-        | RecipientState::Due { .. }
-        | RecipientState::Claimed { .. }
-        | RecipientState::Stopped { .. }
-        | RecipientState::Failed { .. }
-        | RecipientState::NotSent { .. } => None,
-    });
+    let sent_at = message.recipients.iter().filter_map(|recipient| recipient.sent_at);
     let attachments = message.summary.attachments.iter();
     let attachments = attachments.filter_map(|a| a.filename.as_deref()).collect::<Vec<_>>();
     let references = message.references.iter().map(ToString::to_string).collect::<Vec<_>>();

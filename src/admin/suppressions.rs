@@ -18,7 +18,7 @@ use super::problem::{FieldError, Problem, ProblemKind};
 use super::state::AdminState;
 use super::views::PageView;
 use crate::account::Identity;
-use crate::archive::Suppression;
+use crate::archive::{Suppressed, Suppression};
 use crate::model::{Channel, Destination, Mailbox, Originator, Timestamp};
 
 /// Longest reason.
@@ -105,7 +105,7 @@ pub(super) async fn list(
     state.read(read).await
 }
 
-/// 201 for a new entry, 200 where there was one already.
+/// 201 for a new entry, 200 where there was one already; answers the one that holds now.
 pub(super) async fn add(
     State(state): State<AdminState>,
     Extension(identity): Extension<Identity>,
@@ -114,10 +114,13 @@ pub(super) async fn add(
 ) -> Result<(StatusCode, Json<SuppressionView>), Problem> {
     parameters::none(&uri)?;
     let entry = entry(body, identity.actor.to_string())?;
-    let is_new = state.archive.suppress(entry.clone()).await?;
-    tracing::info!(channel = entry.channel.as_str(), by = entry.by, is_new, "suppressed");
-    let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
-    Ok((status, Json(SuppressionView::new(&entry))))
+    let (channel, by) = (entry.channel.as_str(), entry.by.clone());
+    let (status, held) = match state.archive.suppress_longest(entry).await? {
+        Suppressed::New(held) => (StatusCode::CREATED, held),
+        Suppressed::Longer(held) | Suppressed::Already(held) => (StatusCode::OK, held),
+    };
+    tracing::info!(channel, by, is_new = status == StatusCode::CREATED, "suppressed");
+    Ok((status, Json(SuppressionView::new(&held))))
 }
 
 pub(super) async fn remove(

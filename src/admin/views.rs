@@ -376,7 +376,7 @@ impl RecipientView {
             upstream: recipient.upstream.as_ref().map(word),
             reply: recipient.reply.clone(),
             possible_duplicate: recipient.possible_duplicate,
-            sent_at: sent_at(&recipient.state).map(time),
+            sent_at: recipient.sent_at.map(time),
             delivered_at: recipient.delivered_at.map(time),
             bounced_at: bounced_at(&recipient.state).map(time),
             opened_at: seen.opened_at.map(time),
@@ -413,18 +413,6 @@ fn bounced_at(state: &RecipientState) -> Option<Timestamp> {
         | RecipientState::Claimed { .. }
         | RecipientState::Sent { .. }
         | RecipientState::Stopped { .. }
-        | RecipientState::NotSent { .. } => None,
-    }
-}
-
-fn sent_at(state: &RecipientState) -> Option<Timestamp> {
-    match state {
-        RecipientState::Sent { at, .. } => Some(*at),
-        RecipientState::Held { .. }
-        | RecipientState::Due { .. }
-        | RecipientState::Claimed { .. }
-        | RecipientState::Stopped { .. }
-        | RecipientState::Failed { .. }
         | RecipientState::NotSent { .. } => None,
     }
 }

@@ -162,6 +162,8 @@ pub struct Recipient {
     pub reply: Option<String>,
     /// An attempt of it ended with an unknown outcome, so it may have arrived twice.
     pub possible_duplicate: bool,
+    /// When an upstream took it, whether or not it came back since.
+    pub sent_at: Option<Timestamp>,
     /// A receipt said that it arrived.
     pub delivered_at: Option<Timestamp>,
     /// What an SMS provider tells apart; one for each segment, or one for all.

@@ -85,7 +85,7 @@ pub use search::{Found, Place, Question, QuestionError, ReadState};
 pub use search::{SearchOrder, SearchProgress, SearchRequest, Tier};
 pub use sessions::{EndedSessions, SessionChange, SessionRecord};
 pub use settings::{ArchiveSettings, StagingLimits};
-pub use suppressions::{Ground, ON_THE_LIST, Suppression};
+pub use suppressions::{Ground, ON_THE_LIST, Suppressed, Suppression};
 pub use tally::{Dimension, Ranking, Tallies, Tally, TallyPlace, value_of};
 pub use touches::Rendering;
 

@@ -126,6 +126,7 @@ pub(super) fn assemble(
     let mut recipients = Vec::with_capacity(standing.entries.len());
     for ((name, kind), (index, entry)) in stored.recipients().zip((0u16..).zip(standing.entries)) {
         let progress = entry.progress;
+        let sent_at = progress.sent_at();
         recipients.push(Recipient {
             index,
             name,
@@ -136,6 +137,7 @@ pub(super) fn assemble(
             upstream: entry.last_upstream.as_deref().and_then(UpstreamName::parse),
             reply: entry.last_reply,
             possible_duplicate: progress.possible_duplicate,
+            sent_at,
             delivered_at: progress.delivered_at,
             parts: progress.parts,
             engagement: Engagement::default(),

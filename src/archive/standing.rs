@@ -57,6 +57,11 @@ impl Standing {
                 receipts.tell(&mut entry.progress);
             }
         }
+        for (index, at) in stored.sent_at {
+            if let Some(entry) = entries.get_mut(usize::from(index)) {
+                entry.progress.sent_at = Some(Timestamp::from_millis(at));
+            }
+        }
         Ok(Standing { id, entries, valid_until })
     }
 
@@ -126,7 +131,11 @@ impl Standing {
         let receipts = (0..).zip(&self.entries);
         let receipts =
             receipts.filter_map(|(index, entry)| StoredReceipts::new(index, &entry.progress));
-        let stored = StoredStates::new(stored.collect(), receipts.collect(), self.valid_until);
+        let sent_at = (0..).zip(&self.entries);
+        let sent_at =
+            sent_at.filter_map(|(index, entry)| Some((index, entry.progress.sent_at?.as_millis())));
+        let (stored, receipts) = (stored.collect(), receipts.collect());
+        let stored = StoredStates::new(stored, receipts, self.valid_until, sent_at.collect());
         let bytes = stored.encode();
         batch.states.insert(id, &bytes[..])?;
         self.save_validity(batch, before)?;

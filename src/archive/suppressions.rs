@@ -2,11 +2,12 @@
 //!
 //! An entry holds for one channel and one recipient, and for all originators or one. Addresses are
 //! compared without case. An entry may have an end; from then on it does not count, and a new one takes
-//! its place.
+//! its place. Of two for the same, the one that ends later is kept, as it was entered.
 
 use redb::{ReadTransaction, ReadableTable};
 use serde::{Deserialize, Serialize};
 
+use super::audit::Verdict;
 use super::standing::Standing;
 use super::stored::{Corrupt, Record};
 use super::tables::SUPPRESSIONS;
@@ -88,6 +89,31 @@ impl Suppression {
 
     fn is_over(&self, now: Timestamp) -> bool {
         self.expires_at.is_some_and(|end| end <= now)
+    }
+
+    fn outlasts(&self, other: &Suppression) -> bool {
+        match (self.expires_at, other.expires_at) {
+            (_, None) => false,
+            (None, Some(_)) => true,
+            (Some(end), Some(other)) => end > other,
+        }
+    }
+}
+
+/// What became of an entry, with the one that holds now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Suppressed {
+    /// There was none.
+    New(Suppression),
+    /// It took the place of one that would have ended sooner.
+    Longer(Suppression),
+    /// The one that was there ends no sooner, and stays.
+    Already(Suppression),
+}
+
+impl Verdict for Suppressed {
+    fn is_change(&self) -> bool {
+        !matches!(self, Suppressed::Already(_))
     }
 }
 
@@ -171,22 +197,32 @@ fn channel(number: u8) -> Result<Channel, Corrupt> {
 }
 
 impl Archive {
-    /// Adds an entry, or leaves the one that is there and still counts; true when it is new.
+    /// Adds an entry, or leaves the one that is there and ends no sooner; true when this one holds now.
     pub async fn suppress(&self, entry: Suppression) -> Result<bool, ArchiveError> {
+        Ok(self.suppress_longest(entry).await?.is_change())
+    }
+
+    /// The same, and tells the entry that holds now.
+    pub async fn suppress_longest(&self, entry: Suppression) -> Result<Suppressed, ArchiveError> {
         let key = Key::new(entry.channel, &entry.recipient, entry.originator.as_deref());
-        let (channel, now) = (entry.channel, entry.at);
-        let bytes = StoredSuppression::new(entry).encode();
+        let bytes = StoredSuppression::new(entry.clone()).encode();
         let add = move |batch: &mut Batch<'_>| {
             let mut table = batch.transaction.open_table(SUPPRESSIONS)?;
-            let earlier = match table.get(key.row())? {
-                Some(bytes) => Some(StoredSuppression::decode(bytes.value())?.suppression(channel)),
+            let stored = match table.get(key.row())? {
+                Some(bytes) => Some(StoredSuppression::decode(bytes.value())?),
                 None => None,
             };
-            if earlier.is_some_and(|earlier| !earlier.is_over(now)) {
-                return Ok(false);
+            let earlier = stored.map(|stored| stored.suppression(entry.channel));
+            let earlier = earlier.filter(|earlier| !earlier.is_over(entry.at));
+            let is_new = earlier.is_none();
+            if let Some(earlier) = earlier.filter(|earlier| !entry.outlasts(earlier)) {
+                return Ok(Suppressed::Already(earlier));
             }
             table.insert(key.row(), &bytes[..])?;
-            Ok(true)
+            Ok(match is_new {
+                true => Suppressed::New(entry),
+                false => Suppressed::Longer(entry),
+            })
         };
         self.write_recorded(add).await
     }
@@ -381,7 +417,7 @@ mod tests {
             archive.suppressed(Channel::Email, kim, originator, at(now)).unwrap().is_some()
         };
         assert!(archive.suppress(until(10, 1)).await.unwrap());
-        assert!(!archive.suppress(until(20, 9)).await.unwrap());
+        assert!(!archive.suppress(until(10, 9)).await.unwrap());
         for originator in [None, Some("anna@example.com")] {
             assert!(is(9, originator) && !is(10, originator));
         }
@@ -390,6 +426,50 @@ mod tests {
         assert!(is(10, None) && is(10, Some("anna@example.com")) && !is(10, Some("x@y.example")));
         assert!(archive.suppress(until(30, 10)).await.unwrap());
         assert!(is(29, Some("x@y.example")));
+    }
+
+    #[tokio::test]
+    async fn the_entry_that_ends_later_is_kept_whichever_came_first() {
+        let dir = tempfile::tempdir().unwrap();
+        let archive = Archive::open(&settings(dir.path())).unwrap();
+        let named = |recipient: &str, by: &str, end: Option<i64>| Suppression {
+            by: by.into(),
+            reason: format!("as {by} said"),
+            expires_at: end.map(at),
+            ..entry(Channel::Email, recipient, None)
+        };
+        let held = |recipient: &str| {
+            archive.suppressed(Channel::Email, recipient, None, at(2)).unwrap().unwrap()
+        };
+        for (first, later, keeps_later) in [
+            (Some(90), None, true),
+            (Some(90), Some(91), true),
+            (Some(90), Some(90), false),
+            (Some(90), Some(10), false),
+            (None, Some(90), false),
+            (None, None, false),
+        ] {
+            let kim = format!("{first:?}{later:?}@example.org").to_lowercase();
+            let (bounce, anna) = (named(&kim, "bounce", first), named(&kim, "user anna", later));
+            let found = archive.suppress_longest(bounce.clone()).await.unwrap();
+            assert_eq!(found, Suppressed::New(bounce.clone()));
+            let expected = match keeps_later {
+                true => Suppressed::Longer(anna.clone()),
+                false => Suppressed::Already(bounce.clone()),
+            };
+            assert_eq!(archive.suppress_longest(anna.clone()).await.unwrap(), expected);
+            assert_eq!(held(&kim), if keeps_later { anna } else { bounce });
+        }
+        // Who says STOP while a provider's entry still runs means it for good, and is answered.
+        let sms = |by: &str, end: Option<i64>| Suppression {
+            channel: Channel::Sms,
+            ..named("+4512345678", by, end)
+        };
+        assert!(archive.suppress(sms("upstream a", Some(90))).await.unwrap());
+        assert!(archive.suppress(sms("sms", None)).await.unwrap());
+        assert!(!archive.suppress(sms("upstream a", Some(95))).await.unwrap());
+        let found = archive.suppressed(Channel::Sms, "+4512345678", None, at(1000)).unwrap();
+        assert_eq!(found.unwrap().by, "sms");
     }
 
     #[test]

@@ -148,6 +148,7 @@ mod tests {
             upstream: None,
             reply: None,
             possible_duplicate: false,
+            sent_at: None,
             delivered_at: None,
             parts: parts.iter().map(part).collect(),
             engagement: Engagement::default(),

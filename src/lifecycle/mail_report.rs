@@ -236,6 +236,9 @@ mod tests {
             };
             let reply = Reply::new(550, None, "no such user");
             assert_eq!((*when, cause), (at(9), &Cause::Bounced { reply, is_hard }));
+            assert_eq!(step.next.sent_at(), sent().sent_at());
+            let anew = crate::lifecycle::step(&step.next, at(10), &Input::Restart).unwrap();
+            assert_eq!(anew.next.sent_at(), None);
             for again in [kind, MailReportKind::Delayed, MailReportKind::Delivered] {
                 assert!(tell(&step.next, again).is_none(), "{again:?}");
             }

@@ -26,6 +26,8 @@ pub struct Progress {
     pub possible_duplicate: bool,
     /// Times in a row that the daemon ended while it was claimed.
     pub crashes: u32,
+    /// When an upstream took what did not arrive after all.
+    pub sent_at: Option<Timestamp>,
     /// A receipt said that all of it arrived.
     pub delivered_at: Option<Timestamp>,
     /// What the provider of the last attempt that one took tells apart.
@@ -42,8 +44,22 @@ impl Progress {
             first_due_at,
             possible_duplicate: false,
             crashes: 0,
+            sent_at: None,
             delivered_at: None,
             parts: Vec::new(),
+        }
+    }
+
+    /// When an upstream took it, whether or not it came back since.
+    pub fn sent_at(&self) -> Option<Timestamp> {
+        match &self.state {
+            RecipientState::Sent { at, .. } => Some(*at),
+            RecipientState::Held { .. }
+            | RecipientState::Due { .. }
+            | RecipientState::Claimed { .. }
+            | RecipientState::Stopped { .. }
+            | RecipientState::Failed { .. }
+            | RecipientState::NotSent { .. } => self.sent_at,
         }
     }
 }
@@ -241,7 +257,9 @@ fn restart(progress: &Progress, now: Timestamp) -> Result<Step, Refusal> {
         RecipientState::Stopped { .. }
         | RecipientState::Failed { .. }
         | RecipientState::NotSent { .. } => {
-            let fresh = Progress { rounds: 0, crashes: 0, first_due_at: now, ..progress.clone() };
+            let (rounds, crashes, sent_at) = (0, 0, None);
+            let fresh =
+                Progress { rounds, crashes, sent_at, first_due_at: now, ..progress.clone() };
             let state = RecipientState::Due { at: now, rank: 0 };
             Ok(moved(&fresh, state, Some(Note::of(EventKind::Restarted))))
         }
@@ -318,7 +336,8 @@ pub(super) fn standing(state: &RecipientState) -> String {
 }
 
 pub(super) fn moved(progress: &Progress, state: RecipientState, note: Option<Note>) -> Step {
-    Step { next: Progress { state, ..progress.clone() }, note }
+    let sent_at = progress.sent_at();
+    Step { next: Progress { state, sent_at, ..progress.clone() }, note }
 }
 
 pub(super) fn refuse<T>(why: String) -> Result<T, Refusal> {

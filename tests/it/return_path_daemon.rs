@@ -81,6 +81,7 @@ fn a_bounce_that_swaks_brings_over_tls_fails_the_message_and_survives_a_kill() {
     assert_eq!(message["status"], "failed", "{message}");
     let recipient = &message["recipients"][0];
     assert!(recipient["bounced_at"].is_string(), "{recipient}");
+    assert!(recipient["sent_at"].is_string(), "an upstream had taken it: {recipient}");
     assert!(recipient["reason"].as_str().unwrap().contains("no such user"), "{recipient}");
     assert_eq!(kinds(&api, &id), ["accepted", "sent", "bounced"]);
     let found = api.read("/api/v1/messages?q=is:bounced");

@@ -51,7 +51,8 @@ pub(super) trait Record: Serialize + DeserializeOwned {
     /// What is written today.
     const VERSION: u8 = FIRST_VERSION;
     /// Bytes of the fields that were appended since the first version, when each of them is absent
-    /// or empty: postcard writes either as one zero, so an old record is read with zeros behind it.
+    /// or empty: postcard writes either as one zero, so an old record is read with zeros behind it,
+    /// of which one of a version between needs fewer.
     const APPENDED: usize = 0;
 
     fn encode(&self) -> Vec<u8> {
@@ -65,7 +66,7 @@ pub(super) trait Record: Serialize + DeserializeOwned {
             Some((version, body)) if *version == Self::VERSION => {
                 postcard::from_bytes(body).map_err(|e| Corrupt::new(Self::KIND, e))
             }
-            Some((&FIRST_VERSION, body)) => {
+            Some((version, body)) if (FIRST_VERSION..Self::VERSION).contains(version) => {
                 let mut body = body.to_vec();
                 body.resize(body.len() + Self::APPENDED, 0);
                 postcard::from_bytes(&body).map_err(|e| Corrupt::new(Self::KIND, e))

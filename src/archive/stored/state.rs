@@ -19,12 +19,15 @@ pub(in crate::archive) struct StoredStates {
     /// Of the recipients of which a provider tells something.
     pub receipts: Vec<StoredReceipts>,
     valid_until: Option<i64>,
+    // Appended with version 3.
+    /// When an upstream took what did not arrive, of the recipients of which that is so.
+    pub sent_at: Vec<(u16, i64)>,
 }
 
 impl Record for StoredStates {
     const KIND: &'static str = "recipient state";
-    const VERSION: u8 = 2;
-    const APPENDED: usize = 2;
+    const VERSION: u8 = 3;
+    const APPENDED: usize = 3;
 }
 
 impl StoredStates {
@@ -32,8 +35,10 @@ impl StoredStates {
         recipients: Vec<StoredProgress>,
         receipts: Vec<StoredReceipts>,
         valid_until: Option<Timestamp>,
+        sent_at: Vec<(u16, i64)>,
     ) -> StoredStates {
-        StoredStates { recipients, receipts, valid_until: valid_until.map(Timestamp::as_millis) }
+        let valid_until = valid_until.map(Timestamp::as_millis);
+        StoredStates { recipients, receipts, valid_until, sent_at }
     }
 
     pub(in crate::archive) fn valid_until(&self) -> Option<Timestamp> {
@@ -158,7 +163,7 @@ impl StoredProgress {
         }
     }
 
-    /// Without what a provider told of it.
+    /// Without what a provider told of it, and without when it was sent if it came back.
     pub(in crate::archive) fn progress(&self) -> Result<Progress, Corrupt> {
         Ok(Progress {
             state: self.state.state()?,
@@ -167,6 +172,7 @@ impl StoredProgress {
             first_due_at: Timestamp::from_millis(self.first_due_at),
             possible_duplicate: self.possible_duplicate,
             crashes: self.crashes,
+            sent_at: None,
             delivered_at: None,
             parts: Vec::new(),
         })
@@ -334,15 +340,21 @@ mod tests {
                 first_due_at: at,
                 possible_duplicate: true,
                 crashes: 4,
+                sent_at: None,
                 delivered_at: None,
                 parts: Vec::new(),
             };
             let one = StoredProgress::new(&progress, None, None);
-            let states = StoredStates::new(vec![one], Vec::new(), Some(at));
+            let states = StoredStates::new(vec![one], Vec::new(), Some(at), vec![(0, 7)]);
             let bytes = states.encode();
             let back = StoredStates::decode(&bytes).unwrap();
             assert_eq!(back.recipients[0].progress().unwrap(), progress);
-            assert_eq!(back.valid_until(), Some(at));
+            assert_eq!((back.valid_until(), back.sent_at), (Some(at), vec![(0, 7)]));
+            // The second ended with the validity.
+            let second = (&states.recipients, &states.receipts, states.valid_until);
+            let back = StoredStates::decode(&postcard::to_extend(&second, vec![2]).unwrap());
+            let back = back.unwrap();
+            assert_eq!((back.valid_until(), back.sent_at), (Some(at), Vec::new()));
             // The first version ended with the recipients.
             let first = postcard::to_extend(&states.recipients, vec![1]).unwrap();
             let back = StoredStates::decode(&first).unwrap();
