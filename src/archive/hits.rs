@@ -343,9 +343,7 @@ fn record_of(
 /// is not recorded where it stands now.
 fn delay_ms(progress: &Progress, hit_at: Timestamp) -> Option<i64> {
     match &progress.state {
-        RecipientState::Sent { at, .. } => {
-            Some(hit_at.as_millis().saturating_sub(at.as_millis()))
-        }
+        RecipientState::Sent { at, .. } => Some(hit_at.as_millis().saturating_sub(at.as_millis())),
         RecipientState::Held { .. }
         | RecipientState::Due { .. }
         | RecipientState::Claimed { .. }

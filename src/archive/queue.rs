@@ -102,9 +102,8 @@ pub(super) fn judge(
         }
         Ok(())
     })?;
-    if let Some(touch) = &judgement.touch {
-        touches::remember(batch, judgement.message, &judgement.outcomes, touch)?;
-    }
+    let touch = judgement.touch.as_ref();
+    touches::remember(batch, judgement.message, &judgement.outcomes, touch)?;
     Ok(judged)
 }
 

@@ -108,21 +108,26 @@ impl StoredTouch {
     }
 }
 
-/// Notes how a mail was changed for the recipients that may have it now.
+/// Notes how a mail was changed for the recipients that may have it now; where it was not, nothing of an
+/// earlier attempt stays, which would tell of other bytes.
 pub(super) fn remember(
     batch: &Batch<'_>,
     message: MessageId,
     outcomes: &[(u16, Outcome)],
-    touch: &Touch,
+    touch: Option<&Touch>,
 ) -> Result<(), Failure> {
     let may_have_it = |outcome: &Outcome| match outcome {
         Outcome::Sent { .. } | Outcome::Unknown { .. } => true,
         Outcome::Rejected { .. } | Outcome::Temporary { .. } | Outcome::Permanent { .. } => false,
     };
     let mut table = batch.transaction.open_table(TOUCHES)?;
-    let bytes = StoredTouch::new(touch).encode();
+    let bytes = touch.map(|touch| StoredTouch::new(touch).encode());
     for (recipient, _) in outcomes.iter().filter(|(_, outcome)| may_have_it(outcome)) {
-        table.insert((message.as_u128(), *recipient), &bytes[..])?;
+        let key = (message.as_u128(), *recipient);
+        match &bytes {
+            Some(bytes) => drop(table.insert(key, &bytes[..])?),
+            None => drop(table.remove(key)?),
+        }
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::Renderer;
-use crate::archive::{Archive, ArchiveError, Event, Message, Recipient};
+use crate::archive::{Archive, ArchiveError, Message, Recipient};
 use crate::model::{Cause, Digest, EventKind, Medium, Outgoing, RecipientState, Sms, SmsBody};
 use crate::rewrite::{Trace, render};
 
@@ -72,18 +72,21 @@ pub fn sent_to(
     let Some(raw) = archive.raw(message.id)? else { return Ok(None) };
     let recorded = recorded(archive, message, recipient)?;
     let outgoing = match (archive.touch(message.id, index)?, &recorded) {
-        (Some(touch), Recorded::Digest(_) | Recorded::Unseen) => {
+        (Some(touch), Recorded::Digest(_) | Recorded::Earlier(_) | Recorded::Unseen) => {
             renderer.render_again(message, &raw, index, &touch)?
         }
-        (None, Recorded::Digest(_) | Recorded::Unseen) => None,
+        (None, Recorded::Digest(_) | Recorded::Earlier(_) | Recorded::Unseen) => None,
         (_, Recorded::Nothing) => Some(renderer.render_now(message, &raw, Some(index)).0),
     };
     let outgoing = outgoing.unwrap_or_else(|| untouched(message, &raw));
     let recomputed = outgoing.digest;
     let proof = match recorded {
-        Recorded::Digest(digest) if digest == recomputed => Proof::Proven(recomputed),
+        Recorded::Digest(digest) | Recorded::Earlier(digest) if digest == recomputed => {
+            Proof::Proven(recomputed)
+        }
         Recorded::Digest(recorded) => Proof::Differs { recorded, recomputed },
-        Recorded::Unseen => Proof::Unproven,
+        // What is known of its changes is of the later attempt, and the digest is not.
+        Recorded::Earlier(_) | Recorded::Unseen => Proof::Unproven,
         Recorded::Nothing => Proof::NotSentYet,
     };
     Ok(Some((outgoing, proof)))
@@ -92,6 +95,8 @@ pub fn sent_to(
 /// What the record says of the bytes that a recipient got.
 enum Recorded {
     Digest(Digest),
+    /// They were sent with this digest; after that an attempt was made whose end nobody saw.
+    Earlier(Digest),
     /// They were sent, and nobody saw it.
     Unseen,
     Nothing,
@@ -137,10 +142,16 @@ fn last_sent(
     let (mut last, mut after) = (None, None);
     loop {
         let page = archive.events(message.id, after, PAGE)?;
-        let of_it =
-            |event: &&Event| event.kind == EventKind::Sent && event.recipient == Some(index);
-        let digest = page.items.iter().rfind(of_it).map(|event| event.digest);
-        last = digest.map(|digest| digest.map_or(Recorded::Unseen, of_attempt)).or(last);
+        for event in page.items.iter().filter(|event| event.recipient == Some(index)) {
+            if event.kind == EventKind::Sent {
+                last = Some(event.digest.map_or(Recorded::Unseen, of_attempt));
+            } else if event.kind == EventKind::Attempted {
+                last = last.map(|recorded| match recorded {
+                    Recorded::Digest(digest) => Recorded::Earlier(digest),
+                    Recorded::Earlier(_) | Recorded::Unseen | Recorded::Nothing => recorded,
+                });
+            }
+        }
         after = page.next;
         if after.is_none() {
             return Ok(last);

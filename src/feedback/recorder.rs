@@ -3,8 +3,9 @@
 //! Whoever answers never waits: where the queue is full, or nobody records any more, a hit is lost and
 //! counted. The task writes what has gathered in one transaction, and lets time pass before the next, so
 //! that single hits cost the archive's writer a few short turns a second. In a flood it goes on at once;
-//! then each turn is full and bounded, and submissions have theirs between two. It ends when the public port has ended and everything that waited is written. An archive that
-//! is closed takes nothing, and that is told once.
+//! then each turn is full and bounded, and submissions have theirs between two. It ends when the public
+//! port has ended and everything that waited is written. An archive that is closed takes nothing, and that
+//! is told once.
 
 use std::time::Duration;
 

@@ -90,7 +90,7 @@ async fn what_was_sent_and_did_not_arrive_is_shown() {
         reason: None,
         at: now(),
     };
-    gateway.archive.act(action).await.unwrap().unwrap();
+    gateway.archive.act(action.clone()).await.unwrap().unwrap();
     assert_eq!(proof(&gateway, id), Proof::Proven(digest));
 
     let other = claimed(&gateway, "Hello").await;
@@ -99,4 +99,10 @@ async fn what_was_sent_and_did_not_arrive_is_shown() {
     let recomputed = Digest::of(b"Hello");
     assert_eq!(proof(&gateway, other), Proof::Differs { recorded, recomputed });
     assert_eq!(raw(&gateway, other).await.0, 500);
+    // After a later attempt whose end nobody saw, another digest is no contradiction.
+    gateway.archive.act(Action { message: other, ..action }).await.unwrap().unwrap();
+    assert_eq!(gateway.claim(other, 0).await, [0]);
+    lose(&gateway, other).await;
+    assert_eq!(proof(&gateway, other), Proof::Unproven);
+    assert_eq!(raw(&gateway, other).await.0, 409);
 }

@@ -7,7 +7,7 @@ use super::*;
 use crate::archive::{
     ActionKind, Dimension, Erasure, ErasureKind, Filter, HitCounts, HitOf, NewHit, Ranking, ToldHit,
 };
-use crate::model::{EventKind, Hit, HitKind, HitMethod};
+use crate::model::{EventKind, Hit, HitKind, HitMethod, Touch};
 
 const CHROME: &str = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36";
 
@@ -84,6 +84,30 @@ async fn who_reads_after_an_unknown_outcome_is_still_a_person() {
     let counts = archive.record_hits(vec![second(70_000)]).await.unwrap();
     assert_eq!((counts.opens, counts.automated_opens), (1, 0));
     assert_eq!(archive.hits(id).unwrap()[1].hit.delay_ms, None);
+}
+
+#[tokio::test]
+async fn of_two_attempts_the_later_one_says_how_it_was_changed() {
+    let dir = tempfile::tempdir().unwrap();
+    let archive = Archive::open(&settings(dir.path())).unwrap();
+    let temporary = Outcome::Temporary { scope: Scope::Recipient, reply: None, detail: "".into() };
+    let unknown = Outcome::Unknown { detail: "cut".into() };
+    let touch = Touch { settings: 1, signatures: Bytes::new(), report: Default::default() };
+    for (number, (outcome, stays)) in
+        (0..).zip([(sent(), false), (unknown.clone(), false), (temporary, true)])
+    {
+        let accepted = acceptance(number, 1, Bytes::from("x"));
+        let id = archive.accept(accepted).await.unwrap().get();
+        archive.claim(claim_of(id, &[0])).await.unwrap();
+        let first = judgement_of(id, 0, unknown.clone());
+        let touched = Judgement { touch: Some(touch.clone()), ..first };
+        archive.judge(touched, Default::default()).await.unwrap();
+        assert_eq!(archive.touch(id, 0).unwrap().as_ref(), Some(&touch));
+        let later = ClaimRequest { now: at(90_000_000), ..claim_of(id, &[0]) };
+        assert_eq!(archive.claim(later).await.unwrap(), [0]);
+        archive.judge(judgement_of(id, 0, outcome), Default::default()).await.unwrap();
+        assert_eq!(archive.touch(id, 0).unwrap().is_some(), stays, "{number}");
+    }
 }
 
 #[tokio::test]
