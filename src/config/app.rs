@@ -166,6 +166,11 @@ fn read_smtp_credential(smtp: &Section<'_, '_>) -> Option<SmtpCredential> {
 
 fn check_names(top: &Section<'_, '_>, apps: &[ReadApp]) {
     for (index, later) in apps.iter().enumerate() {
+        if later.app.name.is_reserved() {
+            let what = format!("an app has the name {:?}", later.app.name.as_str());
+            let advice = "give it another name: this one is kept for mail that belongs to no app";
+            top.context.report.error(later.places.name.clone(), what, advice);
+        }
         let same = |other: &&ReadApp| {
             other.app.name.as_str().eq_ignore_ascii_case(later.app.name.as_str())
         };

@@ -76,8 +76,7 @@ pub(super) fn find(
         let recipient = Some(recipient).filter(|index| *index != SEVERAL);
         return Ok(Some(Match { message, recipient, is_proven: true, is_guessed: false }));
     }
-    let plain =
-        |message| Match { message, recipient: None, is_proven: false, is_guessed: false };
+    let plain = |message| Match { message, recipient: None, is_proven: false, is_guessed: false };
     if let Some(id) = clues.waybill_id.as_deref().and_then(MessageId::parse)
         && let Some(message) = outbound(archive.message(id)?)
     {

@@ -231,7 +231,7 @@ fn acceptance(arrival: SmsArrival, answered: Option<&Message>, apps: &Apps) -> A
     }
 }
 
-pub(super) fn nobody() -> AppName {
+fn nobody() -> AppName {
     // Seven letters are a name.
     AppName::parse("default").expect("a name")
 }

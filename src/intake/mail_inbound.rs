@@ -1,23 +1,23 @@
 //! The door for mail that comes to the return path.
 //!
 //! Takes what was addressed to it and archives it as an inbound message: in the app and the thread of
-//! the message that it is about, where one is known. The same bytes to the same address are archived
-//! once. Nothing is refused for what it says, and what steers a message of ours steers nothing here.
+//! the message that it is about, where one is known, else where only those see it who see all apps. The
+//! same bytes to the same address are archived once. Nothing is refused for what it says, and what steers a message of ours steers nothing here.
 //! Not here: what it says (`report`), and which message is meant (`feedback`).
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::inbound::{nobody, references};
+use super::inbound::references;
 use super::{Intake, Notice, reading};
 use crate::archive::{
     Acceptance, Accepted, ArchiveError, Client, Message, MessagePolicy, RepeatKey,
 };
 use crate::mime;
 use crate::model::{
-    Channel, Digest, Direction, EnhancedCode, Envelope, Medium, MessageId, RecipientState, Reply,
-    ReversePath, Tag, Timestamp, UpstreamName,
+    AppName, Channel, Digest, Direction, EnhancedCode, Envelope, Medium, MessageId, RecipientState,
+    Reply, ReversePath, Tag, Timestamp, UpstreamName,
 };
 use crate::policy::Apps;
 use crate::telemetry;
@@ -117,7 +117,6 @@ fn repeat_key(arrival: &MailArrival) -> RepeatKey {
 fn acceptance(arrival: MailArrival, about: Option<&Message>, apps: &Apps) -> Acceptance {
     let MailArrival { envelope, raw, newlines_fixed, client, tag, received_at, .. } = arrival;
     let app = about.and_then(|m| apps.0.iter().find(|app| app.name == m.app));
-    let app = app.or_else(|| apps.0.first());
     let found = mime::read(&raw);
     let mut text = found.subject.clone().unwrap_or_default();
     text.push('\n');
@@ -135,10 +134,8 @@ fn acceptance(arrival: MailArrival, about: Option<&Message>, apps: &Apps) -> Acc
         accepted_at: received_at,
         direction: Direction::Inbound,
         // The app of what it is about may be gone from the configuration; its people still look there.
-        app: about
-            .map(|m| m.app.clone())
-            .or_else(|| app.map(|app| app.name.clone()))
-            .unwrap_or_else(nobody),
+        // What is about nothing may be anybody's, so that no app's people see it.
+        app: about.map_or_else(AppName::unmatched, |m| m.app.clone()),
         digest,
         shared: found.shared.clone(),
         recipients: reading::recipients(&envelope, &found, state),

@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 /// Longest name of an app or upstream, in bytes: it becomes a metric label.
 pub const MAX_NAME_BYTES: usize = 64;
+/// The name that no app can have.
+const UNMATCHED: &str = "unmatched";
 /// Longest tag and longest reference, in characters; of four bytes at most, each.
 const MAX_TAG_CHARS: usize = 128;
 const MAX_REFERENCE_CHARS: usize = 64;
@@ -60,6 +62,19 @@ identifier!(
     /// The name of an app: who submits.
     AppName
 );
+impl AppName {
+    /// What no app is known for, such as mail to the return path that is about nothing of ours. Whoever
+    /// is limited to apps does not see it.
+    pub fn unmatched() -> AppName {
+        AppName(UNMATCHED.into())
+    }
+
+    /// Whether an app must not be called so; case does not count.
+    pub fn is_reserved(&self) -> bool {
+        self.0.eq_ignore_ascii_case(UNMATCHED)
+    }
+}
+
 identifier!(
     /// The name of an upstream: where messages go.
     UpstreamName
@@ -143,6 +158,9 @@ mod tests {
         for bad in ["", "-erp", "a b", "erp\r\n", "é", &"x".repeat(65)] {
             assert!(AppName::parse(bad).is_none(), "{bad:?}");
         }
+        assert_eq!(AppName::parse(UNMATCHED), Some(AppName::unmatched()));
+        assert!(AppName::parse("Unmatched").unwrap().is_reserved());
+        assert!(!AppName::parse("unmatched-2").unwrap().is_reserved());
         assert_eq!(UpstreamName::parse("provider-2.eu").unwrap().as_str(), "provider-2.eu");
     }
 

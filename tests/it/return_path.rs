@@ -352,6 +352,8 @@ async fn what_people_and_their_programs_answer_is_told_apart() {
     let stranger = "From: eve@example.org\nTo: x@example.com\nSubject: Hello\n\nX-Waybill-Tag: x\n";
     let told = house.told("eve@example.org", BASE, stranger).await;
     assert_eq!((tag(&told).as_str(), told.status()), ("unmatched", Status::Sent));
+    // It may be about anybody's mail: nobody sees it who is limited to an app.
+    assert_eq!(told.app.as_str(), "unmatched");
 }
 
 #[tokio::test(flavor = "multi_thread")]
