@@ -5,7 +5,7 @@
 //! hangs delays nobody else. A worker claims durably, then sends, then records what came of it in
 //! the same commit that claims its next message. A claim is the only licence to send: the archive's
 //! one writer grants it or, when somebody stopped the recipient first, does not. Before it is asked for,
-//! recipients who must not be written to are stopped.
+//! recipients who must not be written to are left out of a mail, and stopped where it is an SMS.
 //!
 //! What a crash leaves: a claimed recipient, whose outcome is unknown; `recover` judges these at the
 //! next start.

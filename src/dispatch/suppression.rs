@@ -15,7 +15,7 @@ const BY: &str = "suppression list";
 /// Events that are looked at in one go.
 const PAGE: usize = 500;
 
-/// Stops what is suppressed of these recipients; gives the others.
+/// Leaves out who is suppressed of the recipients of a mail, and stops that of an SMS; gives the others.
 pub(super) async fn stop_suppressed(
     archive: &Archive,
     message: &Message,

@@ -5,6 +5,7 @@
 //! with other settings, and without the keys that signed.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 
@@ -58,6 +59,8 @@ struct Inner {
     now: Option<Way>,
     signers: Arc<Vec<DkimSigner>>,
     return_path: Option<Mailbox>,
+    /// The log was told that a message asks for what is not set up.
+    has_warned: AtomicBool,
 }
 
 /// One way of tracking, under its number.
@@ -114,14 +117,16 @@ impl Renderer {
             }
         };
         let RenderSettings { signers, return_path, .. } = settings;
-        let inner = Inner { archive, keys: Some(keys), now, signers, return_path };
+        let has_warned = AtomicBool::new(false);
+        let inner = Inner { archive, keys: Some(keys), now, signers, return_path, has_warned };
         Ok(Renderer { inner: Arc::new(inner) })
     }
 
     /// Changes nothing for anybody.
     pub fn plain(archive: Archive) -> Renderer {
         let (signers, return_path) = (Arc::default(), None);
-        let inner = Inner { archive, keys: None, now: None, signers, return_path };
+        let has_warned = AtomicBool::new(false);
+        let inner = Inner { archive, keys: None, now: None, signers, return_path, has_warned };
         Renderer { inner: Arc::new(inner) }
     }
 
@@ -194,7 +199,14 @@ impl Renderer {
     fn way_of(&self, message: &Message) -> Option<&Way> {
         let policy = &message.policy;
         let is_tracked = policy.track_opens || policy.track_clicks;
-        self.inner.now.as_ref().filter(|_| is_tracked && matches!(message.medium, Medium::Mail(_)))
+        if !is_tracked || !matches!(message.medium, Medium::Mail(_)) {
+            return None;
+        }
+        let now = self.inner.now.as_ref();
+        if now.is_none() && !self.inner.has_warned.swap(true, Ordering::Relaxed) {
+            tracing::warn!(id = %message.id, "a message asks to be tracked, but there is no [tracking]; it goes as it came");
+        }
+        now
     }
 
     /// Where reports on this transaction come back to. A null return path stays one: what it stands

@@ -13,6 +13,11 @@
 //! | `Claimed` | judgement, return, recovery | `Sent`, `Due`, `Held`, `Failed` |
 //! | `Sent` | a receipt that it was lost, a bounce | `Failed` |
 //! | `Stopped`, `Failed`, `NotSent` | restart | `Due` |
+//!
+//! Two judgements that move no state stand beside it, as pure: `visitor` says of the hits on a recipient's
+//! links and pixel who made each of them, a person or a machine, with `agent`, which reads what programs
+//! call themselves; and `suppression` says on which grounds an address is not written to again, by whom,
+//! and for how long.
 
 mod agent;
 mod judge;

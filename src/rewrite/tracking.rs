@@ -4,7 +4,8 @@
 //! done and what was left, and why. Deterministic: tokens come from their maker, nothing from a clock.
 //!
 //! Only the value of a link's `href`, or a link in plain text that is unmistakable, is replaced, and the pixel is put
-//! in once. Doing it twice changes nothing, because what is ours is recognised. A message that must not change, or
+//! in once. Doing it twice changes nothing, because what was put in for this recipient is recognised; a pixel of an
+//! earlier mail that is quoted, or a logo on the same host, tells nothing of this one. A message that must not change, or
 //! that is not understood to its last part, is left as it came: tracking is never worth a message. What was made of an
 //! HTML part is read again, and if a reader would see anything else in it, it is made without the pixel or not at all.
 //! Places are found by `html` and `text`, judged by `link`; what the changes are in the encoded message says
@@ -210,13 +211,19 @@ impl<'a> Touch<'a> {
         let (Places::Html(found), Some(markup)) = (&part.found, part.markup()) else {
             return false;
         };
-        let is_ours = |place: &Range<usize>| self.is_ours(&markup, place);
-        found.pictures.iter().any(is_ours)
+        let pixel = self.pixel_url();
+        found.pictures.iter().any(|place| leads_to(&markup, place, &pixel))
     }
 
-    fn is_ours(&self, markup: &Markup<'_>, place: &Range<usize>) -> bool {
-        let value = String::from_utf8_lossy(&markup.bytes[place.clone()]);
-        self.tracking.public_url.is_ours(html::decoded(value.trim_ascii()).trim_ascii())
+    /// This very recipient's.
+    fn pixel_url(&self) -> String {
+        self.tracking.public_url.open(&self.tracking.tokens.open())
+    }
+
+    /// This very recipient's.
+    fn honeypot_url(&self) -> String {
+        let url = self.tracking.public_url;
+        url.click(&self.tracking.tokens.click(HONEYPOT_LINK, url.as_str().as_bytes()))
     }
 
     /// The number of the next link, if it still has one.
@@ -305,20 +312,18 @@ impl<'a> Touch<'a> {
         wants_pixel: bool,
     ) -> Option<Addition> {
         let end = found.end?;
-        let was_here = found.anchors.iter().any(|anchor| self.is_ours(markup, &anchor.value));
+        let link = self.honeypot_url();
+        let was_here = found.anchors.iter().any(|anchor| leads_to(markup, &anchor.value, &link));
         let wants_honeypot = self.tracking.clicks && self.tracking.honeypot && !was_here;
         let (mut tags, mut urls) = (Vec::new(), BTreeSet::new());
         if wants_honeypot {
-            let url = self.tracking.public_url;
-            let link =
-                url.click(&self.tracking.tokens.click(HONEYPOT_LINK, url.as_str().as_bytes()));
             tags.push(format!(
                 "<a href=\"{link}\" rel=\"nofollow\" tabindex=\"-1\" aria-hidden=\"true\" style=\"display:none\"></a>"
             ));
             urls.insert(link);
         }
         if wants_pixel {
-            let source = self.tracking.public_url.open(&self.tracking.tokens.open());
+            let source = self.pixel_url();
             tags.push(format!(
                 "<img src=\"{source}\" alt=\"\" width=\"1\" height=\"1\" style=\"{STYLE}\">"
             ));
@@ -336,6 +341,12 @@ impl<'a> Touch<'a> {
         let folded = Some((end..end, folded.into_bytes()));
         Some(Addition { edit: Edit { span: end..end, with, folded }, urls })
     }
+}
+
+/// Whether the value of this attribute is exactly that URL.
+fn leads_to(markup: &Markup<'_>, place: &Range<usize>, url: &str) -> bool {
+    let value = String::from_utf8_lossy(&markup.bytes[place.clone()]);
+    html::decoded(value.trim_ascii()).trim_ascii() == url
 }
 
 /// Longest value of a link that is looked at: a URL that is not too long, all of it in character references.
@@ -444,4 +455,52 @@ fn anchor_edit(markup: &Markup<'_>, anchor: &Anchor, url: &str, line_break: &[u8
         (start..anchor.value.end, [line_break, attribute, url.as_bytes()].concat())
     });
     Edit { span: anchor.value.clone(), with, folded }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Named(&'static str);
+
+    impl Tokens for Named {
+        fn open(&self) -> String {
+            self.0.to_owned()
+        }
+
+        fn click(&self, link: u16, _: &[u8]) -> String {
+            format!("{}-{link}", self.0)
+        }
+    }
+
+    fn sent(raw: &str, recipient: &'static str) -> (String, TouchReport) {
+        let public_url = PublicUrl::parse("https://t.example.com").unwrap();
+        let tokens = Named(recipient);
+        let (opens, clicks, honeypot) = (true, true, true);
+        let (public_url, exclude) = (&public_url, &[][..]);
+        let tracking = Tracking { opens, clicks, honeypot, public_url, exclude, tokens: &tokens };
+        let (changes, report) = touch(raw.as_bytes(), &tracking, false);
+        let mut text = raw.to_owned();
+        for (place, with) in changes.into_iter().rev() {
+            text.replace_range(place, std::str::from_utf8(&with).unwrap());
+        }
+        (text, report)
+    }
+
+    #[test]
+    fn only_the_pixel_of_this_very_recipient_keeps_another_one_out() {
+        let link = "<a href=\"https://example.com/\">go</a>";
+        let logo = "<img src=\"https://t.example.com/logo.png\">";
+        let raw = format!("Content-Type: text/html\r\n\r\n<body>{link}{logo}</body>\r\n");
+        let (earlier, report) = sent(&raw, "earlier");
+        assert!(report.pixel && earlier.contains("/o/earlier"), "a logo is no pixel: {earlier}");
+        assert_eq!(sent(&earlier, "earlier").0, earlier, "twice is once");
+        let (reply, report) = sent(&earlier, "reply");
+        assert!(report.pixel && reply.contains("/o/reply"), "{reply}");
+        assert!(reply.contains(&format!("/c/reply-{HONEYPOT_LINK}")), "{reply}");
+        assert!(reply.contains("/o/earlier") && reply.contains("/c/earlier-0"), "{reply}");
+        assert_eq!(report.rewritten, 0, "links of earlier mails stay");
+        let (again, report) = sent(&reply, "reply");
+        assert_eq!((again, report.pixel), (reply, false));
+    }
 }

@@ -236,7 +236,7 @@ fn what_was_left_is_told_with_its_reason() {
         <p><a href=\"https://example.com/u\">Unsubscribe</a></p><p>To unsubscribe click <a href=\"https://example.com/v\">here</a></p>\
         <p><a href=\"https://example.com/w\">https://example.com</a></p><p><a href=\"https://list.example.com/1\">here</a></p>\
         <p><a href=\"https://t.example.com/c/x\">o</a></p><p><a href=\"https://example.com/{{x}}\">p</a>\
-        <p><a href=\"https://example.com/\">go</a><img src=\"https://t.example.com/o/x\">";
+        <p><a href=\"https://example.com/\">go</a><img src=\"https://t.example.com/o/opened\">";
     let raw = format!(
         "List-Unsubscribe: <https://list.example.com/1>\r\nContent-Type: text/html\r\n\r\n{html}"
     );

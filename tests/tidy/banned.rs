@@ -7,8 +7,8 @@ use super::source::Source;
 type Ban = (&'static str, &'static str);
 
 /// Rooms without sockets, clocks and chance: what they need of the world is an argument.
-const PURE_ROOMS: [&str; 8] =
-    ["model", "smtp", "mime", "sms", "report", "lifecycle", "policy", "rewrite"];
+const PURE_ROOMS: [&str; 9] =
+    ["model", "smtp", "mime", "sms", "events", "report", "lifecycle", "policy", "rewrite"];
 
 const IMPURE: [Ban; 12] = [
     ("SystemTime::now", "take the time as an argument"),
