@@ -229,7 +229,8 @@ impl Notifier {
             crate::model::ReversePath::Null => return Ok(None),
         };
         let Some(raw) = written else { return Ok(None) };
-        let notice = Notice { to, raw: raw.into(), client: self.client(), tag: TAG, at };
+        let notice =
+            Notice { to, raw: raw.into(), client: self.client(), tag: TAG, is_foreign: false, at };
         self.intake.notice(notice, &message)
     }
 

@@ -24,7 +24,7 @@ pub(in crate::archive) struct StoredStates {
 impl Record for StoredStates {
     const KIND: &'static str = "recipient state";
     const VERSION: u8 = 2;
-    const APPENDED: usize = 2;
+    const APPENDED: &'static [usize] = &[2];
 }
 
 impl StoredStates {
