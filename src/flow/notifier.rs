@@ -231,7 +231,7 @@ impl Notifier {
         let Some(raw) = written else { return Ok(None) };
         let notice =
             Notice { to, raw: raw.into(), client: self.client(), tag: TAG, is_foreign: false, at };
-        self.intake.notice(notice, &message)
+        Ok(readable(self.intake.notice(notice, &message), message.id)?.flatten())
     }
 
     /// It comes from ourselves.
