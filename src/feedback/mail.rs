@@ -133,7 +133,7 @@ impl MailDesk {
         telemetry::record::feedback(if found.is_some() { "mail" } else { "unmatched_mail" });
         if let Some(found) = &found {
             if is_new && is_passed_on {
-                self.passed_on.count(found.message.id);
+                self.passed_on.count((found.message.id, found.recipient));
             }
             for verdict in &verdicts {
                 self.record(found, verdict, id.get(), digest, now).await?;
@@ -157,7 +157,7 @@ impl MailDesk {
         found.is_proven
             && !is_ours
             && wanted(envelope, verdicts)
-            && self.passed_on.has_room(&found.message)
+            && self.passed_on.has_room((found.message.id, found.recipient))
     }
 
     async fn record(
