@@ -145,7 +145,12 @@ fn acceptance(serial: u64, raw: Bytes) -> Acceptance {
         references: Reference::parse(&format!("INV-{serial}")).into_iter().collect(),
         tag: None,
         on_behalf_of: None,
-        policy: MessagePolicy { hold_unknown: false, track_opens: false, track_clicks: false },
+        policy: MessagePolicy {
+            hold_unknown: false,
+            track_opens: false,
+            track_clicks: false,
+            is_foreign: false,
+        },
         resend_of: None,
     }
 }

@@ -186,7 +186,12 @@ fn acceptance(
         references: Reference::parse(reference).into_iter().collect(),
         tag: Tag::parse(["invoice", "reminder", "newsletter"][number as usize % 3]),
         on_behalf_of: None,
-        policy: MessagePolicy { hold_unknown: false, track_opens: false, track_clicks: false },
+        policy: MessagePolicy {
+            hold_unknown: false,
+            track_opens: false,
+            track_clicks: false,
+            is_foreign: false,
+        },
         resend_of: None,
     }
 }

@@ -216,7 +216,7 @@ pub(super) struct StoredUser {
 impl Record for StoredUser {
     const KIND: &'static str = "user";
     const VERSION: u8 = 2;
-    const APPENDED: usize = 1;
+    const APPENDED: &'static [usize] = &[1];
 }
 
 impl StoredUser {

@@ -71,6 +71,9 @@ pub struct MessagePolicy {
     pub hold_unknown: bool,
     pub track_opens: bool,
     pub track_clicks: bool,
+    /// Somebody outside wrote it and it is only passed on: nothing of ours is put into it, least of all
+    /// our signature. Only the gateway itself says so, no field and no parameter of a submission.
+    pub is_foreign: bool,
 }
 
 /// A message that has passed the door, to be made durable.

@@ -132,7 +132,7 @@ pub(super) struct StoredSuppression {
 impl Record for StoredSuppression {
     const KIND: &'static str = "suppression";
     const VERSION: u8 = 2;
-    const APPENDED: usize = 1;
+    const APPENDED: &'static [usize] = &[1];
 }
 
 impl StoredSuppression {

@@ -78,7 +78,12 @@ pub(crate) fn acceptance(number: u64, recipients: usize, raw: Bytes) -> Acceptan
         references: vec![Reference::parse(&format!("INV-{}", number % 10)).unwrap()],
         tag: None,
         on_behalf_of: None,
-        policy: MessagePolicy { hold_unknown: false, track_opens: false, track_clicks: false },
+        policy: MessagePolicy {
+            hold_unknown: false,
+            track_opens: false,
+            track_clicks: false,
+            is_foreign: false,
+        },
         resend_of: None,
     }
 }

@@ -198,7 +198,7 @@ impl Renderer {
     /// How this message is tracked, if it is.
     fn way_of(&self, message: &Message) -> Option<&Way> {
         let policy = &message.policy;
-        let is_tracked = policy.track_opens || policy.track_clicks;
+        let is_tracked = (policy.track_opens || policy.track_clicks) && !policy.is_foreign;
         if !is_tracked || !matches!(message.medium, Medium::Mail(_)) {
             return None;
         }
@@ -223,14 +223,16 @@ impl Renderer {
     }
 }
 
-/// One rendition of a message for a recipient.
+/// One rendition of a message for a recipient. What somebody outside wrote is never touched: whoever saw a
+/// return path could have anything signed as ours.
 fn touched(
     message: &Message,
     raw: &Bytes,
     tracked: Option<(&Way, u16)>,
     signing: Signing<'_>,
 ) -> Rendition {
-    let Some(trace) = rendition::trace(message) else {
+    let trace = rendition::trace(message).filter(|_| !message.policy.is_foreign);
+    let Some(trace) = trace else {
         let outgoing = rendition::untouched(message, raw);
         return Rendition { outgoing, signatures: Bytes::new(), report: TouchReport::default() };
     };
@@ -263,5 +265,48 @@ impl Tokens for TokensOf<'_> {
 
     fn click(&self, link: u16, url: &[u8]) -> String {
         self.keys.click_token(self.message, self.recipient, link, url)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::tests::{acceptance, settings};
+    use crate::archive::{Acceptance, Accepted};
+    use crate::model::{Domain, Secret};
+
+    #[tokio::test]
+    async fn what_somebody_outside_wrote_is_signed_neither_today_nor_in_a_proof() {
+        let dir = tempfile::tempdir().unwrap();
+        let archive = Archive::open(&settings(dir.path())).unwrap();
+        let pem = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap().serialize_pem();
+        let domain = Domain::parse("example.com").unwrap();
+        let signer = DkimSigner::from_pem(domain, "s1", &Secret::new(pem)).unwrap();
+        let keys = ReturnKeys {
+            tokens: TokenKeys::new((1, &[7; 32]), []),
+            verp: VerpKeys::new(&[7; 32], &[]),
+        };
+        let signing = RenderSettings { signers: Arc::new(vec![signer]), ..Default::default() };
+        let renderer = Renderer::new(archive.clone(), keys, signing).await.unwrap();
+        let raw = Bytes::from_static(b"From: ceo@example.com\r\nSubject: Pay\r\n\r\nNow.\r\n");
+        for is_foreign in [false, true] {
+            let mut one = acceptance(1, 1, raw.clone());
+            one.policy.is_foreign = is_foreign;
+            let message = archived(&archive, one).await;
+            let (today, touch) = renderer.render_now(&message, &raw, Some(0));
+            assert_eq!(touch.is_none(), is_foreign);
+            assert_eq!(today.digest == rendition::untouched(&message, &raw).digest, is_foreign);
+            let signatures = Bytes::from_static(b"DKIM-Signature: v=1; d=example.com\r\n");
+            let touch = Touch { settings: 0, signatures, report: TouchReport::default() };
+            let again = renderer.render_again(&message, &raw, 0, &touch).unwrap().unwrap();
+            assert_eq!(again.digest == today.digest, is_foreign);
+        }
+    }
+
+    async fn archived(archive: &Archive, one: Acceptance) -> Message {
+        let Accepted::New(ids) = archive.accept_all(vec![one], None).await.unwrap() else {
+            panic!("it was there before")
+        };
+        archive.message(ids[0].get()).unwrap().unwrap()
     }
 }

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use super::mail_match::{Match, Verdict, find, verdicts};
 use super::passing_on::{PassedOn, wanted};
 use crate::archive::{
-    Accepted, Archive, ArchiveError, Client, Durable, Ground, MailReport, MailReportKind,
+    Accepted, Archive, ArchiveError, Client, Durable, Event, Ground, MailReport, MailReportKind,
     MessageNote, Reported, Suppression,
 };
 use crate::intake::{Intake, MailArrival};
@@ -34,6 +34,8 @@ const MAX_AT_ONCE: usize = 8;
 /// How long a report waits for the attempt that it is about to be judged.
 const EARLY_TIMEOUT: Duration = Duration::from_secs(10);
 const EARLY_PAUSE: Duration = Duration::from_millis(100);
+/// Events that are read at one time.
+const EVENTS_PAGE: usize = 500;
 
 /// What the return path needs.
 pub struct MailDesk {
@@ -133,13 +135,13 @@ impl MailDesk {
         telemetry::record::feedback(if found.is_some() { "mail" } else { "unmatched_mail" });
         if let Some(found) = &found {
             if is_new && is_passed_on {
-                self.passed_on.count(found.message.id);
+                self.passed_on.count((found.message.id, found.recipient));
             }
             for verdict in verdicts.iter().filter(|_| !found.is_guessed) {
                 self.record(found, verdict, id.get(), digest, now).await?;
             }
-            if is_new && !is_machine {
-                self.replied(found, id.get(), now).await?;
+            if !is_machine {
+                self.replied(found, id.get(), is_new, now).await?;
             }
         }
         Ok(id)
@@ -157,7 +159,7 @@ impl MailDesk {
         found.is_proven
             && !is_ours
             && wanted(envelope, verdicts)
-            && self.passed_on.has_room(&found.message)
+            && self.passed_on.has_room((found.message.id, found.recipient))
     }
 
     async fn record(
@@ -239,15 +241,38 @@ impl MailDesk {
     }
 
     /// A person answered.
-    async fn replied(&self, found: &Match, id: MessageId, at: Timestamp) -> Result<(), NotNow> {
-        let note = MessageNote {
-            message: found.message.id,
-            kind: EventKind::Replied,
-            by: None,
-            detail: Some(format!("by {id}")),
-            at,
-        };
+    async fn replied(
+        &self,
+        found: &Match,
+        id: MessageId,
+        is_new: bool,
+        at: Timestamp,
+    ) -> Result<(), NotNow> {
+        let (message, detail) = (found.message.id, Some(format!("by {id}")));
+        // A crash may have come between the first time and the note of it.
+        if !is_new && self.is_noted(message, detail.as_deref())? {
+            return Ok(());
+        }
+        let note = MessageNote { message, kind: EventKind::Replied, by: None, detail, at };
         Ok(self.archive.note(note).await?)
+    }
+
+    /// Whether the history has this answer.
+    fn is_noted(&self, message: MessageId, detail: Option<&str>) -> Result<bool, ArchiveError> {
+        let mut after = None;
+        loop {
+            let page = self.archive.events(message, after, EVENTS_PAGE)?;
+            let is_it = |event: &Event| {
+                event.kind == EventKind::Replied && event.detail.as_deref() == detail
+            };
+            if page.items.iter().any(is_it) {
+                return Ok(true);
+            }
+            after = page.next;
+            if after.is_none() {
+                return Ok(false);
+            }
+        }
     }
 }
 

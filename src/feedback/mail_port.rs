@@ -1,4 +1,5 @@
-//! The SMTP port of the return path: takes mail to that address alone, and relays nothing.
+//! The SMTP port of the return path: takes mail to that address alone, and relays nothing but
+//! what it passes on to the sender.
 //!
 //! Drives `smtp::Session` over a connection. No AUTH; one recipient a message, so that one address
 //! says whom a report is about (more are told to come in another transaction, RFC 5321 §4.5.3.1.10);

@@ -229,8 +229,9 @@ impl Notifier {
             crate::model::ReversePath::Null => return Ok(None),
         };
         let Some(raw) = written else { return Ok(None) };
-        let notice = Notice { to, raw: raw.into(), client: self.client(), tag: TAG, at };
-        self.intake.notice(notice, &message)
+        let notice =
+            Notice { to, raw: raw.into(), client: self.client(), tag: TAG, is_foreign: false, at };
+        Ok(readable(self.intake.notice(notice, &message), message.id)?.flatten())
     }
 
     /// It comes from ourselves.

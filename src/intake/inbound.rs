@@ -216,7 +216,12 @@ fn acceptance(arrival: SmsArrival, answered: Option<&Message>, apps: &Apps) -> A
         references: references(app, answered, text),
         tag: None,
         on_behalf_of: None,
-        policy: MessagePolicy { hold_unknown: false, track_opens: false, track_clicks: false },
+        policy: MessagePolicy {
+            hold_unknown: false,
+            track_opens: false,
+            track_clicks: false,
+            is_foreign: false,
+        },
         resend_of: None,
         medium: Medium::Sms(Box::new(Sms {
             originator: Some(inbound.originator),

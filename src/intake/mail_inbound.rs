@@ -96,6 +96,7 @@ impl Intake {
             raw: arrival.raw.clone(),
             client: arrival.client.clone(),
             tag: PASSED_ON,
+            is_foreign: true,
             at: arrival.received_at,
         };
         self.notice(notice, about)
@@ -143,7 +144,12 @@ fn acceptance(arrival: MailArrival, about: Option<&Message>, apps: &Apps) -> Acc
         references,
         tag: Tag::parse(tag),
         on_behalf_of: None,
-        policy: MessagePolicy { hold_unknown: false, track_opens: false, track_clicks: false },
+        policy: MessagePolicy {
+            hold_unknown: false,
+            track_opens: false,
+            track_clicks: false,
+            is_foreign: false,
+        },
         resend_of: None,
         medium: Medium::Mail(envelope),
         client,

@@ -181,6 +181,7 @@ impl Intake {
                 hold_unknown: app.on_unknown.of(Channel::Email) == OnUnknown::Hold,
                 track_opens: track.opens,
                 track_clicks: track.clicks,
+                is_foreign: false,
             },
             resend_of: None,
             medium: Medium::Mail(envelope),

@@ -30,6 +30,8 @@ pub struct Notice {
     pub client: Client,
     /// What it is found by later.
     pub tag: &'static str,
+    /// Somebody outside wrote it.
+    pub is_foreign: bool,
     pub at: Timestamp,
 }
 
@@ -41,7 +43,7 @@ impl Intake {
         notice: Notice,
         about: &Message,
     ) -> Result<Option<Acceptance>, ArchiveError> {
-        let Notice { to, raw, client, tag, at } = notice;
+        let Notice { to, raw, client, tag, is_foreign, at } = notice;
         if mime::hops(&raw, &client.gateway).is_loop() {
             tracing::warn!(about = %about.id, "a report runs in a loop and goes no further");
             return Ok(None);
@@ -87,7 +89,12 @@ impl Intake {
             references: about.references.clone(),
             tag,
             on_behalf_of: None,
-            policy: MessagePolicy { hold_unknown: false, track_opens: false, track_clicks: false },
+            policy: MessagePolicy {
+                hold_unknown: false,
+                track_opens: false,
+                track_clicks: false,
+                is_foreign,
+            },
             resend_of: None,
             medium: Medium::Mail(envelope),
             client,

@@ -139,11 +139,14 @@ impl Resender {
 
     fn acceptance(&self, wish: ResendWish, app: Arc<App>) -> Result<Acceptance, ResendRefusal> {
         let (of, at) = (wish.original.id, wish.at);
+        let is_foreign = wish.original.policy.is_foreign;
         let mut acceptance = match wish.original.medium.clone() {
             Medium::Mail(envelope) => self.mail(wish, app, envelope)?,
             Medium::Sms(sms) => self.sms(wish, app, &sms)?,
         };
         acceptance.resend_of = Some(of);
+        // Sent again, it is still somebody else's.
+        acceptance.policy.is_foreign = is_foreign;
         for recipient in &mut acceptance.recipients {
             match &recipient.state {
                 RecipientState::Held { .. } => {

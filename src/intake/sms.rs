@@ -184,6 +184,7 @@ impl Intake {
                 hold_unknown: app.on_unknown.of(Channel::Sms) == OnUnknown::Hold,
                 track_opens: false,
                 track_clicks: false,
+                is_foreign: false,
             },
             resend_of: None,
             medium: Medium::Sms(Box::new(sms)),

@@ -12,11 +12,11 @@ use waybill::archive::{
 };
 use waybill::feedback::settings::{ReturnPathListener, ReturnPathSettings, ReturnPathTls};
 use waybill::feedback::{MailDesk, MailPort};
-use waybill::intake::Intake;
+use waybill::intake::{Intake, MailArrival};
 use waybill::lifecycle::RetrySchedule;
 use waybill::model::{
-    Cause, Channel, Digest, Direction, Mailbox, MessageId, Outcome, RecipientState, Reference,
-    Reply, Sequence, Status,
+    Cause, Channel, Digest, Direction, Mailbox, Medium, MessageId, Outcome, RecipientState,
+    Reference, Reply, Sequence, Status,
 };
 use waybill::net::Stop;
 use waybill::policy::{Apps, Routes};
@@ -354,6 +354,37 @@ async fn what_people_and_their_programs_answer_is_told_apart() {
     assert_eq!((tag(&told).as_str(), told.status()), ("unmatched", Status::Sent));
     // It may be about anybody's mail: nobody sees it who is limited to an app.
     assert_eq!(told.app.as_str(), "unmatched");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_is_told_once_although_a_crash_came_between() {
+    let dir = tempfile::tempdir().unwrap();
+    let house = House::open(&dir).await;
+    let sent = house.sent("one", &["kim@example.org"]).await;
+    let answer = "Subject: Re: one\nReferences: <one@app.example.com>\n\nThank you.\n";
+    // It is archived, and then the daemon dies.
+    let mut arrived = message("answer", &[BASE]);
+    let Medium::Mail(envelope) = arrived.medium else { panic!() };
+    arrived.raw = answer.replace('\n', "\r\n").into();
+    let apps = Apps(vec![Arc::new(app("erp", None))]);
+    let routes = Arc::new(ArcSwap::from_pointee(Routes { routes: vec![], upstreams: vec![] }));
+    let intake = Intake::new(house.archive.clone(), routes, &apps);
+    let arrival = MailArrival {
+        envelope,
+        raw: arrived.raw,
+        newlines_fixed: false,
+        client: arrived.client,
+        about: Some(sent.id),
+        tag: "reply",
+        is_passed_on: false,
+        received_at: now(),
+    };
+    intake.receive_mail(arrival, &Arc::new(apps)).await.unwrap();
+    assert_eq!(kinds(&house.archive, sent.id), ["accepted", "sent"]);
+    for _ in 0..2 {
+        house.told("kim@example.org", BASE, answer).await;
+        assert_eq!(kinds(&house.archive, sent.id), ["accepted", "sent", "replied"]);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,8 @@
 //! The whole way of a bounce through the real daemon: out to an upstream, back by swaks, onto the suppression
 //! list, and past it when a person says so.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use serde_json::{Value, json};
@@ -14,6 +16,10 @@ use super::support::tools;
 const BASE: &str = "bounce@bounces.example.com";
 
 fn with_return_path(upstream: u16, tls: &str) -> (Daemon, u16) {
+    with_tables(upstream, tls, "")
+}
+
+fn with_tables(upstream: u16, tls: &str, more: &str) -> (Daemon, u16) {
     let port = free_port();
     let listeners = match tls {
         "off" => vec![("off", "off")],
@@ -21,7 +27,7 @@ fn with_return_path(upstream: u16, tls: &str) -> (Daemon, u16) {
     };
     let tables = format!(
         "\n[feedback]\nreturn_path = \"{BASE}\"\n[[feedback.listener]]\nlisten = \"127.0.0.1:{port}\"\n\
-         tls = \"{tls}\"\n"
+         tls = \"{tls}\"\n{more}"
     );
     let setup = Setup::relaying_to(upstream);
     let queue = format!("{}\nfailure_reports = \"always\"", setup.queue);
@@ -218,4 +224,45 @@ fn who_did_not_want_to_know_of_failures_is_passed_none_and_nobody_is_flooded() {
     bring(port, "", &path, &report("two@example.com", "lee@example.org"));
     api.wait_until_nothing_is_pending();
     assert_eq!(api.all_messages("tag=passed-on").len(), 20);
+}
+
+#[test]
+fn nobody_outside_gets_our_signature_by_writing_to_a_return_path() {
+    let receiver = Receiver::start();
+    let keys = tempfile::tempdir().unwrap();
+    let file = keys.path().join("key.pem");
+    let ed25519 = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+    std::fs::write(&file, ed25519.serialize_pem()).unwrap();
+    std::fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
+    let dkim = format!(
+        "[[dkim.key]]\ndomain = 'example.com'\nselector = 's1'\nprivate_key = {{ file = '{}' }}\n",
+        file.display()
+    );
+    let (daemon, port) = with_tables(receiver.port(), "off", &dkim);
+    let api = daemon.api("admin");
+    let id = submit(&daemon, "one@example.com", "kim@example.org");
+    let ours = receiver.wait_for("kim@example.org");
+    assert!(String::from_utf8(ours.data).unwrap().contains("d=example.com"));
+    api.wait_for_status(&id, "sent");
+
+    let forged = "From: ceo@example.com\r\nX-Waybill-Tag: x\r\nSubject: Pay this\r\n\r\nNow.\r\n";
+    bring(port, "ceo@example.com", &ours.reverse_path, forged);
+    receiver.wait_for("anna@example.com");
+    let passed = api.all_messages("tag=passed-on")[0]["id"].as_str().unwrap().to_owned();
+    api.wait_for_status(&passed, "sent");
+    // Nor when a person of ours sends it again.
+    let again = api.post(&format!("/api/v1/messages/{passed}/resend"), "{}").unwrap();
+    assert_eq!(again.status / 100, 2);
+    receiver.wait_for_count(3);
+    api.wait_until_nothing_is_pending();
+    for arrival in receiver.arrivals().iter().filter(|one| one.recipients == ["anna@example.com"]) {
+        let text = String::from_utf8(arrival.data.clone()).unwrap();
+        assert!(text.contains("ceo@example.com") && !text.contains("DKIM-Signature"), "{text}");
+    }
+    // Whoever sets the tag of a message of ours takes nothing away.
+    let mut client = Submitter::connect(daemon.smtp()).unwrap();
+    let text = "From: anna@example.com\r\nX-Waybill-Tag: passed-on\r\nSubject: x\r\n\r\nx\r\n";
+    client.submit("anna@example.com", &["lee@example.org"], text.as_bytes()).unwrap();
+    let tagged = String::from_utf8(receiver.wait_for("lee@example.org").data).unwrap();
+    assert!(tagged.contains("DKIM-Signature"), "{tagged}");
 }

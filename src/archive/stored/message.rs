@@ -43,6 +43,8 @@ pub(in crate::archive) struct StoredMessage {
     sms: Option<StoredSms>,
     pub redacted_at: Option<i64>,
     pub deleted_at: Option<i64>,
+    // Appended with version 3.
+    is_foreign: bool,
 }
 
 /// Where the bytes lie: what is the message's own, with the shared parts left out, and for each of
@@ -142,8 +144,8 @@ struct StoredPolicy {
 
 impl Record for StoredMessage {
     const KIND: &'static str = "message";
-    const VERSION: u8 = 2;
-    const APPENDED: usize = 3;
+    const VERSION: u8 = 3;
+    const APPENDED: &'static [usize] = &[3, 1];
 }
 
 /// What the writer adds to an acceptance.
@@ -194,6 +196,7 @@ impl StoredMessage {
             sms: acceptance.medium.sms().map(StoredSms::new),
             redacted_at: None,
             deleted_at: None,
+            is_foreign: kept.is_foreign,
         }
     }
 
@@ -277,6 +280,7 @@ impl StoredMessage {
             hold_unknown: self.policy.hold_unknown,
             track_opens: self.policy.track_opens,
             track_clicks: self.policy.track_clicks,
+            is_foreign: self.is_foreign,
         }
     }
 

@@ -50,10 +50,9 @@ pub(super) trait Record: Serialize + DeserializeOwned {
     const KIND: &'static str;
     /// What is written today.
     const VERSION: u8 = FIRST_VERSION;
-    /// Bytes of the fields that were appended since the first version, when each of them is absent
-    /// or empty: postcard writes either as one zero, so an old record is read with zeros behind it,
-    /// of which one of a version between needs fewer.
-    const APPENDED: usize = 0;
+    /// Bytes of the fields that each version since the first appended, when all of them are absent, empty
+    /// or false: postcard writes each as one zero, so an old record is read with zeros behind it.
+    const APPENDED: &'static [usize] = &[];
 
     fn encode(&self) -> Vec<u8> {
         // Serialising plain data into memory can not fail; were it to, the empty record is refused
@@ -66,9 +65,10 @@ pub(super) trait Record: Serialize + DeserializeOwned {
             Some((version, body)) if *version == Self::VERSION => {
                 postcard::from_bytes(body).map_err(|e| Corrupt::new(Self::KIND, e))
             }
-            Some((version, body)) if (FIRST_VERSION..Self::VERSION).contains(version) => {
+            Some((&version, body)) if (FIRST_VERSION..Self::VERSION).contains(&version) => {
+                let missing = Self::APPENDED.iter().skip(usize::from(version - FIRST_VERSION));
                 let mut body = body.to_vec();
-                body.resize(body.len() + Self::APPENDED, 0);
+                body.resize(body.len() + missing.sum::<usize>(), 0);
                 postcard::from_bytes(&body).map_err(|e| Corrupt::new(Self::KIND, e))
             }
             Some((version, _)) => Err(Corrupt::new(

@@ -27,7 +27,7 @@ pub(in crate::archive) struct StoredStates {
 impl Record for StoredStates {
     const KIND: &'static str = "recipient state";
     const VERSION: u8 = 3;
-    const APPENDED: usize = 3;
+    const APPENDED: &'static [usize] = &[2, 1];
 }
 
 impl StoredStates {

@@ -502,7 +502,12 @@ fn outbound(sms: Sms, at: Timestamp) -> Acceptance {
         references: vec![Reference::parse("INV-12345").unwrap()],
         tag: None,
         on_behalf_of: None,
-        policy: MessagePolicy { hold_unknown: true, track_opens: false, track_clicks: false },
+        policy: MessagePolicy {
+            hold_unknown: true,
+            track_opens: false,
+            track_clicks: false,
+            is_foreign: false,
+        },
         resend_of: None,
     }
 }

@@ -103,7 +103,12 @@ pub fn message(subject: &str, recipients: &[&str]) -> Acceptance {
         references: Vec::new(),
         tag: None,
         on_behalf_of: None,
-        policy: MessagePolicy { hold_unknown: false, track_opens: false, track_clicks: false },
+        policy: MessagePolicy {
+            hold_unknown: false,
+            track_opens: false,
+            track_clicks: false,
+            is_foreign: false,
+        },
         resend_of: None,
     }
 }
