@@ -6,5 +6,5 @@
 mod renderer;
 mod rendition;
 
-pub use renderer::{LinkSettings, RenderSettings, Rendered, Renderer, ReturnKeys, SEVERAL};
+pub use renderer::{LinkSettings, RenderSettings, Rendered, Renderer, ReturnKeys};
 pub use rendition::{Proof, sent_to, untouched};

@@ -13,13 +13,9 @@ use super::rendition;
 use crate::archive::{Archive, ArchiveError, Content, Message, Rendering};
 use crate::model::{Mailbox, Medium, Outgoing, ReversePath, Sequence, Touch, TouchReport};
 use crate::rewrite::{
-    self, DkimSigner, PublicUrl, RULES, Rendition, Signing, TokenKeys, Tokens, Tracking, Treatment,
-    VerpKeys,
+    self, DkimSigner, PublicUrl, RULES, Rendition, SEVERAL, Signing, TokenKeys, Tokens, Tracking,
+    Treatment, VerpKeys,
 };
-
-/// Instead of a recipient's index in the return path of a transaction with several: the report has to
-/// say whom it means.
-pub const SEVERAL: u16 = u16::MAX;
 
 /// What is done to mail on its way out.
 #[derive(Default)]

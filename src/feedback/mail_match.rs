@@ -13,10 +13,8 @@ use crate::model::{
     Channel, Direction, EnhancedCode, Mailbox, MessageId, RecipientState, Timestamp,
 };
 use crate::report::{Clues, Finding, PerRecipient, Report};
-use crate::rewrite::VerpKeys;
+use crate::rewrite::{SEVERAL, VerpKeys};
 
-/// The recipient of a return path that stands for several: the report has to say which.
-const SEVERAL: u16 = u16::MAX;
 /// Messages with one Message-ID that are looked at.
 const MAX_NAMESAKES: usize = 20;
 /// Ids and addresses of a report that are looked up.

@@ -37,7 +37,7 @@ pub use received::Trace;
 pub use target::location;
 pub use token::{MAX_URL_BYTES, Token, TokenKeys};
 pub use tracking::{RULES, Tokens, Tracking};
-pub use verp::{VerpKeys, token_of};
+pub use verp::{SEVERAL, VerpKeys, token_of};
 pub use zone_text::{ZoneText, zone_record};
 
 use crate::mime;

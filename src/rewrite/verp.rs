@@ -20,6 +20,10 @@ use subtle::ConstantTimeEq;
 
 use crate::model::{Mailbox, Sequence};
 
+/// Instead of a recipient's index, in the return path of a transaction with several: the report has to
+/// say whom it means.
+pub const SEVERAL: u16 = u16::MAX;
+
 /// Before everything under the MAC, so that a MAC of another use of a key is never one of these.
 const DOMAIN: &[u8] = b"waybill return path 1\0";
 const HEAD_BYTES: usize = 8 + 2;

@@ -11,13 +11,14 @@ use mail_auth::common::verify::DomainKey;
 use mail_auth::{
     AuthenticatedMessage, DkimResult, MessageAuthenticator, Parameters, ResolverCache, Txt,
 };
-use waybill::model::{Domain, MessageId, Secret, Timestamp, Untouched};
+use waybill::model::{Domain, Secret, Untouched};
 use waybill::rewrite::{
-    DkimKeyError, DkimSigner, Mismatch, PublicUrl, Rendition, Signing, Tokens, Trace, Tracking,
-    Treatment, compare, render, render_for,
+    DkimKeyError, DkimSigner, Mismatch, PublicUrl, Rendition, Signing, Tokens, Tracking, Treatment,
+    compare, render, render_for,
 };
 
 use crate::support::dkimpy::Verifier;
+use crate::support::tracked::trace;
 
 const MESSAGE: &str = "Received: from x by y; Sun, 22 Nov 2026 10:00:00 +0000\r\n\
     From: Kim <kim@Example.com>\r\nTo: bo@example.org\r\nSubject: A  folded\r\n\tsubject\r\n\
@@ -41,20 +42,6 @@ impl Tokens for Fixed {
 
     fn click(&self, link: u16, _: &[u8]) -> String {
         format!("c{link}")
-    }
-}
-
-fn trace() -> Trace<'static> {
-    let accepted_at = Timestamp::from_millis(1_795_321_671_000);
-    Trace {
-        id: MessageId::new(accepted_at, 7),
-        hostname: "gateway.example.com",
-        client_helo: "erp.example.com",
-        client_address: "192.0.2.1".parse().unwrap(),
-        protocol: "ESMTP",
-        tls: None,
-        accepted_at,
-        recipient: None,
     }
 }
 

@@ -20,14 +20,13 @@ use waybill::model::{
 };
 use waybill::net::Stop;
 use waybill::policy::{Apps, Routes};
-use waybill::rewrite::VerpKeys;
+use waybill::rewrite::{SEVERAL, VerpKeys};
 
 use super::support::gateway::app;
 use super::support::queue::{accept, get, kinds, message, name, now, open};
 use super::support::submitter::{Answer, Submitter};
 
 const BASE: &str = "bounce@bounces.example.com";
-const SEVERAL: u16 = u16::MAX;
 
 /// A return path at work: an archive, and the port.
 struct House {

@@ -19,6 +19,8 @@ mod patience;
 mod predicate;
 mod schema;
 mod standings;
+#[cfg(test)]
+mod survival;
 mod tail;
 #[cfg(test)]
 pub(super) mod tests;
