@@ -182,6 +182,8 @@ pub(super) struct EventView {
     detail: Option<String>,
     /// SHA-256 of the bytes that were sent, or of the report that came back.
     digest: Option<String>,
+    /// Whether an open or a click was taken for a machine's when it came; `null` for everything else.
+    automated: Option<bool>,
 }
 
 /// An event with what a reader of the stream needs to know of its message.
@@ -473,6 +475,7 @@ impl EventView {
             reply: event.reply.clone(),
             detail: event.detail.clone(),
             digest: event.digest.map(word),
+            automated: event.automated,
         }
     }
 }

@@ -2,8 +2,10 @@
 //!
 //! Two records for each recipient that was hit: the facts, of which a bounded number is kept, and their
 //! sum, which is read with the message. What comes beyond the bound is judged, counted and forgotten, so
-//! that a flood on one link grows nothing. Each hit that is kept is an event of its message. The verdicts
-//! are made of the facts again when the rules of judging have changed. Of an erased message only the
+//! that a flood on one link grows nothing. Each hit that is kept is an event of its message, and so are the
+//! first that people make beyond the bound: machines must not take the place of who comes after them. The
+//! verdicts are made of the facts again when the rules of judging have changed; who turns out to be a person
+//! then is told as one. Of an erased message only the
 //! numbers stay and grow. What providers tell of comes again, so the keys of what was told are kept for
 //! some weeks, and so are the tokens that proved it.
 //! How a hit is judged is `lifecycle`'s; what is asked over HTTP and what is answered, `feedback`'s.
@@ -44,6 +46,8 @@ const JUDGED_BY: &str = "hits_judged_by";
 const MAX_KEPT: usize = 64;
 const MAX_KEPT_OPENS: usize = 24;
 const MAX_KEPT_OF_LINK: usize = 6;
+/// Hits of people beyond those that are kept that are told all the same.
+const MAX_TOLD_BEYOND: u64 = 8;
 /// Longest text of a client that is kept, in bytes.
 const MAX_TEXT_BYTES: usize = 300;
 /// How long a provider may tell the same again; none tries for more than some days.
@@ -309,7 +313,7 @@ fn record_of(
     let id = standing.id;
     let Some(entry) = standing.entries.get(usize::from(recipient)) else { return Ok(false) };
     let key = (id.as_u128(), recipient);
-    let (mut kept, before) = load(batch, key)?;
+    let Known { hits: mut kept, were_automated, trace: before } = load(batch, key)?;
     let known = kept.len();
     let mut further = Vec::new();
     for hit in hits {
@@ -320,17 +324,24 @@ fn record_of(
         }
     }
     let verdicts = judge_hits(&kept);
-    let mut is_told = false;
+    let mut is_told = tell_found(batch, key, &kept, &verdicts, &were_automated)?;
     for (hit, verdict) in kept.iter().zip(&verdicts).skip(known) {
         count(counts, hit, verdict);
-        is_told |= tell(batch, id, recipient, hit, verdict)?;
+        is_told |= tell(batch, key, hit, verdict, "")?;
     }
     let mut trace = before.keeping(&engagement(&kept, &verdicts));
     if !further.is_empty() {
         let of_all = judge_hits(&[&kept[..], &further].concat());
         let of_further = of_all.get(kept.len()..).unwrap_or_default();
         trace = trace.and_beyond(&engagement(&further, of_further));
-        further.iter().zip(of_further).for_each(|(hit, verdict)| count(counts, hit, verdict));
+        let mut left = MAX_TOLD_BEYOND.saturating_sub(before.people_beyond());
+        for (hit, verdict) in further.iter().zip(of_further) {
+            count(counts, hit, verdict);
+            if left > 0 && !before.is_erased && !verdict.visitor.is_automated() {
+                is_told |= tell(batch, key, hit, verdict, "")?;
+                left -= 1;
+            }
+        }
     }
     if kept.len() > known {
         save_hits(batch, key, &kept, &verdicts)?;
@@ -375,13 +386,25 @@ fn has_room(kept: &[Hit], kind: HitKind) -> bool {
     kept.len() < MAX_KEPT && same < most
 }
 
-fn load(batch: &Batch<'_>, key: (u128, u16)) -> Result<(Vec<Hit>, StoredTrace), Failure> {
+/// What is known of one recipient.
+struct Known {
+    hits: Vec<Hit>,
+    /// As each of them was judged last.
+    were_automated: Vec<bool>,
+    trace: StoredTrace,
+}
+
+fn load(batch: &Batch<'_>, key: (u128, u16)) -> Result<Known, Failure> {
     let (hits, traces) =
         (batch.transaction.open_table(HITS)?, batch.transaction.open_table(TRACES)?);
     let kept = hits.get(key)?.map(|bytes| StoredHits::decode(bytes.value())).transpose()?;
     let trace = traces.get(key)?.map(|bytes| StoredTrace::decode(bytes.value())).transpose()?;
-    let kept = kept.unwrap_or_default().hits.iter().map(StoredHit::hit).collect();
-    Ok((kept, trace.unwrap_or_default()))
+    let kept = kept.unwrap_or_default().hits;
+    Ok(Known {
+        hits: kept.iter().map(StoredHit::hit).collect(),
+        were_automated: kept.iter().map(StoredHit::was_automated).collect(),
+        trace: trace.unwrap_or_default(),
+    })
 }
 
 fn save_hits(
@@ -453,14 +476,32 @@ fn count(counts: &mut HitCounts, hit: &Hit, verdict: &Verdict) {
     } += 1;
 }
 
+/// Tells the hits that were taken for a machine's and are a person's: whoever waits for people has not heard
+/// of them yet. The other way round the numbers alone change. False when there was none.
+fn tell_found(
+    batch: &mut Batch<'_>,
+    key: (u128, u16),
+    hits: &[Hit],
+    verdicts: &[Verdict],
+    were_automated: &[bool],
+) -> Result<bool, Failure> {
+    let mut is_told = false;
+    for ((hit, verdict), was_automated) in hits.iter().zip(verdicts).zip(were_automated) {
+        if *was_automated && !verdict.visitor.is_automated() {
+            is_told |= tell(batch, key, hit, verdict, "judged again: ")?;
+        }
+    }
+    Ok(is_told)
+}
+
 /// The event of a hit: `link 3: scanner (several links at once)`. Who only asked for the header did
 /// neither open nor click; false then.
 fn tell(
     batch: &mut Batch<'_>,
-    id: MessageId,
-    recipient: u16,
+    (id, recipient): (u128, u16),
     hit: &Hit,
     verdict: &Verdict,
+    before: &str,
 ) -> Result<bool, Failure> {
     if hit.method == HitMethod::Head {
         return Ok(false);
@@ -468,14 +509,16 @@ fn tell(
     let reasons: Vec<&str> = verdict.reasons.iter().map(|reason| reason.as_str()).collect();
     let who = format!("{} ({})", verdict.visitor.as_str(), reasons.join("; "));
     let (kind, detail) = match hit.kind {
-        HitKind::Open => (EventKind::Opened, who),
+        HitKind::Open => (EventKind::Opened, format!("{before}{who}")),
         HitKind::Click { link } => {
             let is_ours = link < FIRST_FOREIGN_LINK || link == HONEYPOT_LINK;
             let which = if is_ours { format!("link {link}") } else { "a link".to_owned() };
-            (EventKind::Clicked, format!("{which}: {who}"))
+            (EventKind::Clicked, format!("{before}{which}: {who}"))
         }
     };
-    let note = Note { detail: Some(detail), ..Note::of(kind) };
+    let automated = Some(verdict.visitor.is_automated());
+    let note = Note { detail: Some(detail), automated, ..Note::of(kind) };
+    let id = MessageId::from_u128(id);
     StoredEvent::append(batch, event_of(id, hit.at, Some(recipient), note, None))?;
     Ok(true)
 }
@@ -496,13 +539,14 @@ fn rejudge_some(batch: &mut Batch<'_>, from: (u128, u16)) -> Result<Rejudged, Fa
     let mut count = 0;
     for key in rows.iter().take(REJUDGED_AT_ONCE) {
         match load(batch, *key) {
-            Ok((kept, before)) => {
+            Ok(Known { hits: kept, were_automated, trace: before }) => {
                 let verdicts = judge_hits(&kept);
+                let is_told = tell_found(batch, *key, &kept, &verdicts, &were_automated)?;
                 let trace = before.keeping(&engagement(&kept, &verdicts));
                 if !kept.is_empty() {
                     save_hits(batch, *key, &kept, &verdicts)?;
                 }
-                save_trace(batch, *key, &before, &trace, false)?;
+                save_trace(batch, *key, &before, &trace, is_told)?;
                 count += 1;
             }
             Err(Failure::Corrupt(error)) => tracing::error!(%error, "hits can not be judged"),

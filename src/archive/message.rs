@@ -193,4 +193,7 @@ pub struct Event {
     pub detail: Option<String>,
     /// SHA-256 of the bytes that were sent; of what a report by mail says, of the report.
     pub digest: Option<Digest>,
+    /// Of an open or a click: whether it was taken for a machine's when it was told. `None` for everything
+    /// else, and for what was told before this was noted.
+    pub automated: Option<bool>,
 }

@@ -229,6 +229,7 @@ pub(super) fn event_of(
         reply: note.reply.map(|reply| reply.to_string()),
         detail: note.detail,
         digest: note.digest,
+        automated: note.automated,
     }
 }
 

@@ -1,7 +1,7 @@
 //! What follows a message after it left: `[tracking]`, `[dkim]`, `[feedback]`, `[[flow]]`.
 
 use super::address::{DOMAIN, LISTEN, MAILBOX};
-use super::kind::{Complaint, Flag, List, Word};
+use super::kind::{Complaint, Flag, Kind, List, Spot, Word};
 use super::listener::{Ports, read_listener_tls};
 use super::pattern::{GLOB, Glob, HTTP_URL, REGEX};
 use super::problem::closest;
@@ -10,10 +10,11 @@ use super::section::Section;
 use super::sms::REPLY;
 use crate::evidence::LinkSettings;
 use crate::feedback::settings::{ReturnPathListener, ReturnPathSettings, ReturnPathTls};
-use crate::flow::{Flow, FlowAction, FlowMatcher};
+use crate::flow::{Flow, FlowAction, FlowMatcher, Visitors};
 use crate::model::{Channel, EventKind, Secret};
 use crate::rewrite::{DkimKeyError, DkimSigner, PublicUrl};
 use crate::submission::settings::ListenerTls;
+use toml::de::DeValue;
 use url::Url;
 
 /// `[tracking]`.
@@ -138,7 +139,9 @@ const ON: Word<(Option<Channel>, EventKind)> = Word {
 pub(super) fn read_flows(top: &Section<'_, '_>) -> Vec<Flow> {
     let flows = top.tables("flow", |flow| {
         let on = flow.required("on", &ON);
-        let matcher = flow.optional_table("match", read_matcher).unwrap_or_default();
+        let event = on.map(|(_, event)| event);
+        let matcher = flow.optional_table("match", |matcher| read_matcher(matcher, event));
+        let matcher = matcher.unwrap_or_default();
         let webhook = flow.optional_table("webhook", read_webhook);
         let reply = flow.optional("reply", &REPLY);
         if flow.is_set("webhook") == flow.is_set("reply") {
@@ -162,15 +165,53 @@ pub(super) fn read_flows(top: &Section<'_, '_>) -> Vec<Flow> {
     flows.into_iter().flatten().collect()
 }
 
-fn read_matcher(matcher: &Section<'_, '_>) -> Option<FlowMatcher> {
+fn read_matcher(matcher: &Section<'_, '_>, event: Option<EventKind>) -> Option<FlowMatcher> {
     let glob = |key| matcher.optional(key, &GLOB).map(|glob: Glob| glob.pattern);
+    let is_visit = matches!(event, None | Some(EventKind::Opened | EventKind::Clicked));
+    if matcher.is_set("automated") && !is_visit {
+        let what = "only opens and clicks may be those of machines";
+        let advice = "take automated away, or write on = \"email.opened\" or \"email.clicked\"";
+        matcher.context.report.error(matcher.place("automated"), what, advice);
+    }
     Some(FlowMatcher {
         text: matcher.optional("text", &REGEX),
         app: glob("app"),
         sender: glob("sender"),
         recipient: glob("recipient"),
         tag: glob("tag"),
+        visitors: matcher.optional("automated", &Automated).unwrap_or_default(),
     })
+}
+
+/// Whose opens and clicks: `false` is people, `true` machines, `"any"` both.
+struct Automated;
+
+impl Kind for Automated {
+    type Value = Visitors;
+
+    fn read(&self, value: &DeValue<'_>, spot: &Spot<'_, '_>) -> Option<Visitors> {
+        match (value.as_bool(), value.as_str()) {
+            (Some(false), _) => Some(Visitors::People),
+            (Some(true), _) => Some(Visitors::Machines),
+            (None, Some("any")) => Some(Visitors::All),
+            (None, _) => {
+                let advice = "write false for people, true for machines, or \"any\" for both";
+                spot.is_not(value, "true, false or \"any\"", advice)
+            }
+        }
+    }
+
+    fn show(&self, value: &Visitors) -> toml::Value {
+        match value {
+            Visitors::People => false.into(),
+            Visitors::Machines => true.into(),
+            Visitors::All => "any".into(),
+        }
+    }
+
+    fn example(&self) -> String {
+        String::from("true")
+    }
 }
 
 /// Where a signed notice goes.

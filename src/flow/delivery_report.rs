@@ -220,6 +220,7 @@ mod tests {
             reply: None,
             detail: detail.map(str::to_owned),
             digest: None,
+            automated: None,
         }
     }
 

@@ -40,7 +40,7 @@ use courier::Courier;
 pub use delivery_report::FailureReports;
 pub use notifier::Notifier;
 use planner::Planner;
-pub use rule::{Flow, FlowAction, FlowMatcher};
+pub use rule::{Flow, FlowAction, FlowMatcher, Visitors};
 
 /// What telling applications needs; clones share it.
 #[derive(Clone)]

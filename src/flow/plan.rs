@@ -96,6 +96,7 @@ fn by_rules(plan: &mut Plan, event: &Event, message: &Message, flows: &[Flow]) {
         sender: &message.medium.sender().unwrap_or_default(),
         recipients: &recipients,
         tag: message.tag.as_ref().map_or("", |tag| tag.as_str()),
+        automated: event.automated,
     };
     for flow in flows.iter().filter(|flow| flow.matches(&happening)) {
         match &flow.action {

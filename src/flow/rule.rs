@@ -27,6 +27,18 @@ pub struct FlowMatcher {
     pub sender: Option<WildMatch>,
     pub recipient: Option<WildMatch>,
     pub tag: Option<WildMatch>,
+    /// Whose opens and clicks; other events are nobody's.
+    pub visitors: Visitors,
+}
+
+/// Whose opens and clicks a rule waits for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Visitors {
+    /// Who follows up on an open means somebody who looked.
+    #[default]
+    People,
+    Machines,
+    All,
 }
 
 /// What happens.
@@ -50,6 +62,19 @@ pub(super) struct Happening<'a> {
     pub(super) sender: &'a str,
     pub(super) recipients: &'a [String],
     pub(super) tag: &'a str,
+    /// Of an open or a click: whether it was taken for a machine's. `None` for everything else.
+    pub(super) automated: Option<bool>,
+}
+
+impl Visitors {
+    /// What was told before its judgement was noted counts for a person's, as doubt does.
+    fn include(self, automated: Option<bool>) -> bool {
+        match self {
+            Visitors::People => automated != Some(true),
+            Visitors::Machines => automated == Some(true),
+            Visitors::All => true,
+        }
+    }
 }
 
 impl Flow {
@@ -63,9 +88,10 @@ impl Flow {
         let fits = |pattern: &Option<WildMatch>, text: &str| {
             pattern.as_ref().is_none_or(|pattern| pattern.matches(&text.to_lowercase()))
         };
-        let FlowMatcher { text, app, sender, recipient, tag } = &self.matcher;
+        let FlowMatcher { text, app, sender, recipient, tag, visitors } = &self.matcher;
         self.event == happening.event
             && self.channel.is_none_or(|channel| channel == happening.channel)
+            && visitors.include(happening.automated)
             && text.as_ref().is_none_or(|pattern| pattern.is_match(happening.text))
             && fits(app, happening.app)
             && fits(sender, happening.sender)
@@ -89,6 +115,7 @@ mod tests {
             sender: "+4512345678",
             recipients: &recipients,
             tag: "",
+            automated: None,
         };
         let check = |change: fn(&mut Flow), expected| {
             let mut flow = Flow {
@@ -112,5 +139,37 @@ mod tests {
         check(|flow| flow.matcher.text = Regex::new("(?i)^yes\\b").ok(), true);
         check(|flow| flow.matcher.sender = Some(WildMatch::new("+45*")), true);
         check(|flow| flow.matcher.recipient = Some(WildMatch::new("kim@*")), true);
+    }
+
+    #[test]
+    fn who_waits_for_opens_waits_for_people_unless_it_says_so() {
+        let check = |visitors, automated, expected| {
+            let flow = Flow {
+                channel: Some(Channel::Email),
+                event: EventKind::Opened,
+                matcher: FlowMatcher { visitors, ..FlowMatcher::default() },
+                action: FlowAction::Reply { text: "thanks".into() },
+            };
+            let happening = Happening {
+                channel: Channel::Email,
+                event: EventKind::Opened,
+                text: "",
+                app: "erp",
+                sender: "",
+                recipients: &[],
+                tag: "",
+                automated,
+            };
+            assert_eq!(flow.matches(&happening), expected, "{visitors:?} {automated:?}");
+        };
+        check(Visitors::default(), Some(true), false);
+        check(Visitors::Machines, Some(false), false);
+        check(Visitors::Machines, None, false);
+        check(Visitors::default(), Some(false), true);
+        check(Visitors::default(), None, true);
+        check(Visitors::Machines, Some(true), true);
+        for automated in [None, Some(false), Some(true)] {
+            check(Visitors::All, automated, true);
+        }
     }
 }

@@ -46,6 +46,7 @@ fn body(message: &Message, event: &Event) -> Value {
                 "upstream": event.upstream.as_ref().map(ToString::to_string),
                 "reply": event.reply,
                 "detail": event.detail,
+                "automated": event.automated,
             },
             "message": message_body(message),
         },

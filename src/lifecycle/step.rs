@@ -120,12 +120,14 @@ pub struct Note {
     pub reply: Option<Reply>,
     pub detail: Option<String>,
     pub digest: Option<Digest>,
+    /// Whether a machine was taken to do it; `None` for what is neither an open nor a click.
+    pub automated: Option<bool>,
 }
 
 impl Note {
     /// A note with nothing beside its kind.
     pub fn of(kind: EventKind) -> Note {
-        Note { kind, upstream: None, reply: None, detail: None, digest: None }
+        Note { kind, upstream: None, reply: None, detail: None, digest: None, automated: None }
     }
 }
 

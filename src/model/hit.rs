@@ -63,6 +63,19 @@ pub enum Visitor {
 }
 
 impl Visitor {
+    const ALL: [Visitor; 5] = [
+        Visitor::Person,
+        Visitor::PrivacyProxy,
+        Visitor::ImageProxy,
+        Visitor::Scanner,
+        Visitor::Unknown,
+    ];
+
+    /// Reads the word of the API.
+    pub fn parse(text: &str) -> Option<Visitor> {
+        Visitor::ALL.into_iter().find(|visitor| visitor.as_str() == text)
+    }
+
     /// The word of the API.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -1,17 +1,12 @@
 //! What a mail provider tells over HTTP: proven, found, told once, and never taken for another's.
 
-use std::sync::Arc;
-
 use serde_json::{Value, json};
-use waybill::archive::{ClaimRequest, Judgement};
-use waybill::lifecycle::RetrySchedule;
-use waybill::model::{
-    Cause, Channel, Digest, EventKind, MessageId, Outcome, RecipientState, Reply, Status,
-};
+use waybill::model::{Cause, Channel, EventKind, MessageId, RecipientState, Status};
 
 use super::support::gateway::{CALLBACK_TOKEN, Gateway, app};
-use super::support::mail_providers::{ProviderCall, call, mailgun_with};
-use super::support::queue::{message, name};
+use super::support::mail_providers::{
+    ProviderCall, call, claimed, judged_with, mailgun_with, sent_by,
+};
 
 const CHROME: &str = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36";
 const REPLY: &str = "Ok: queued as 883953f4-6105-42a2-a16a-77a8eac79483";
@@ -21,40 +16,8 @@ async fn gateway(dir: &tempfile::TempDir) -> Gateway {
     Gateway::start(dir, vec![app("erp", None)]).await
 }
 
-/// A mail to these, claimed for an upstream.
-async fn claimed(gateway: &Gateway, to: &[&str], by: &str) -> MessageId {
-    let id = gateway.archive.accept(message("x", to)).await.unwrap().get();
-    let recipients: Vec<u16> = (0..to.len() as u16).collect();
-    let now = gateway.clock.now();
-    let request = ClaimRequest { message: id, recipients, upstream: name(by), rank: 0, now };
-    gateway.archive.claim(request).await.unwrap();
-    id
-}
-
 async fn judged(gateway: &Gateway, id: MessageId, recipients: u16) {
     judged_with(gateway, id, recipients, REPLY).await;
-}
-
-async fn judged_with(gateway: &Gateway, id: MessageId, recipients: u16, reply: &str) {
-    let outcome = Outcome::Sent {
-        reply: Reply::new(250, None, reply),
-        digest: Digest::of(b"x"),
-        parts: Vec::new(),
-        owes_report: false,
-    };
-    let judgement = Judgement {
-        message: id,
-        outcomes: (0..recipients).map(|index| (index, outcome.clone())).collect(),
-        touch: None,
-        is_last_upstream: true,
-        hold_unknown: true,
-        now: gateway.clock.now(),
-    };
-    let schedule = RetrySchedule {
-        waits: vec![std::time::Duration::from_secs(60)],
-        expire: std::time::Duration::from_secs(3600),
-    };
-    gateway.archive.judge(judgement, Arc::new(schedule)).await.unwrap();
 }
 
 async fn sent(gateway: &Gateway, to: &[&str]) -> MessageId {
@@ -203,19 +166,6 @@ async fn an_event_that_outruns_its_attempt_is_waited_for() {
     assert_eq!(answer, 200);
     let message = gateway.archive.message(id).unwrap().unwrap();
     assert!(message.recipients[0].delivered_at.is_some());
-}
-
-/// A mail with this Message-ID, which this upstream took with this reply.
-async fn sent_by(gateway: &Gateway, by: &str, message_id: &str, reply: &str) -> MessageId {
-    let mut mail = message("x", &["kim@example.org"]);
-    mail.summary.message_id = Some(message_id.to_owned());
-    let id = gateway.archive.accept(mail).await.unwrap().get();
-    let now = gateway.clock.now();
-    let request =
-        ClaimRequest { message: id, recipients: vec![0], upstream: name(by), rank: 0, now };
-    gateway.archive.claim(request).await.unwrap();
-    judged_with(gateway, id, 1, reply).await;
-    id
 }
 
 async fn make(gateway: &Gateway, provider: &str, made: &ProviderCall) -> u16 {

@@ -31,6 +31,7 @@ mod dispatch_retry;
 mod dkim_command;
 mod dkim_signatures_verify;
 mod flow_news;
+mod flow_people;
 mod interop_chromium;
 mod interop_curl;
 mod interop_dkim;

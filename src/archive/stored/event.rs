@@ -21,10 +21,14 @@ pub(in crate::archive) struct StoredEvent {
     reply: Option<String>,
     detail: Option<String>,
     digest: Option<[u8; 32]>,
+    // Appended with version 2.
+    automated: Option<bool>,
 }
 
 impl Record for StoredEvent {
     const KIND: &'static str = "event";
+    const VERSION: u8 = 2;
+    const APPENDED: &'static [usize] = &[1];
 }
 
 impl StoredEvent {
@@ -39,6 +43,7 @@ impl StoredEvent {
             reply: event.reply.clone(),
             detail: event.detail.clone(),
             digest: event.digest.map(|digest| digest.0),
+            automated: event.automated,
         }
     }
 
@@ -60,6 +65,37 @@ impl StoredEvent {
             reply: self.reply,
             detail: self.detail,
             digest: self.digest.map(Digest),
+            automated: self.automated,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_of_before_the_judgement_was_noted_is_still_read() {
+        let new = StoredEvent {
+            message: 7,
+            at: 5,
+            kind: "opened".into(),
+            recipient: Some(0),
+            by: None,
+            upstream: None,
+            reply: None,
+            detail: Some("person".into()),
+            digest: None,
+            automated: Some(false),
+        };
+        let told = StoredEvent::decode(&new.encode()).unwrap().event(Sequence(1)).unwrap();
+        assert_eq!(told.automated, Some(false));
+        // The last field was one byte for its presence and one for its value.
+        let mut old = new.encode();
+        old.truncate(old.len() - 2);
+        old[0] = 1;
+        let told = StoredEvent::decode(&old).unwrap().event(Sequence(1)).unwrap();
+        assert_eq!((told.kind, told.automated), (EventKind::Opened, None));
+        assert_eq!(told.detail.as_deref(), Some("person"));
     }
 }

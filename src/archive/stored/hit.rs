@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Record;
 use crate::lifecycle::{JUDGEMENT_VERSION, Verdict};
-use crate::model::{Engagement, Hit, HitKind, HitMethod, Timestamp};
+use crate::model::{Engagement, Hit, HitKind, HitMethod, Timestamp, Visitor};
 
 /// The facts of one recipient.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -51,6 +51,11 @@ impl StoredHit {
             visitor: verdict.visitor.as_str().to_owned(),
             reasons: verdict.reasons.iter().map(|reason| reason.as_str().to_owned()).collect(),
         }
+    }
+
+    /// Whether it was judged to be a machine's. A word that is not known is of other rules, and says nothing.
+    pub(in crate::archive) fn was_automated(&self) -> bool {
+        Visitor::parse(&self.visitor).is_some_and(Visitor::is_automated)
     }
 
     pub(in crate::archive) fn hit(&self) -> Hit {
@@ -137,6 +142,11 @@ impl StoredTrace {
     pub(in crate::archive) fn and_beyond(self, sum: &Engagement) -> StoredTrace {
         let more = StoredSum { device: None, ..StoredSum::of(sum) };
         StoredTrace { beyond: self.beyond.with(&more), ..self }
+    }
+
+    /// Hits of people whose facts are not kept.
+    pub(in crate::archive) fn people_beyond(&self) -> u64 {
+        self.beyond.opens.saturating_add(self.beyond.clicks)
     }
 
     /// The same numbers without any facts, now and later.

@@ -4,6 +4,8 @@ use redb::ReadableTable;
 
 use super::check::check;
 use super::*;
+use crate::archive::hits::HITS;
+use crate::archive::stored::{Record, StoredHits};
 use crate::archive::{
     ActionKind, Dimension, Erasure, ErasureKind, Filter, HitCounts, HitOf, NewHit, Ranking, ToldHit,
 };
@@ -138,6 +140,64 @@ async fn a_flood_on_one_link_grows_nothing() {
     let archive = Archive::open(&settings(dir.path())).unwrap();
     assert_eq!(archive.rejudge_hits().await.unwrap(), 0);
     assert_eq!(archive.message(id).unwrap().unwrap().recipients[0].engagement, seen);
+}
+
+/// Whether a machine was taken for each open that the history tells.
+fn told_opens(archive: &Archive, id: MessageId) -> Vec<Option<bool>> {
+    let events = archive.events(id, None, 1_000).unwrap().items;
+    let opens = events.iter().filter(|event| event.kind == EventKind::Opened);
+    opens.map(|event| event.automated).collect()
+}
+
+#[tokio::test]
+async fn a_person_is_told_although_machines_took_every_place_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let archive = Archive::open(&settings(dir.path())).unwrap();
+    let id = tracked(&archive).await;
+    let proxies = (0..40).map(|n| hit(HitKind::Open, 60_000 + n, "Mozilla/5.0")).collect();
+    archive.record_hits(proxies).await.unwrap();
+    assert_eq!(told_opens(&archive, id), [Some(true); 24]);
+    archive.record_hits(vec![hit(HitKind::Open, 900_000, CHROME)]).await.unwrap();
+    assert_eq!(told_opens(&archive, id)[24..], [Some(false)]);
+    check(&archive);
+    // A flood is told no more than a little.
+    let flood = (0..100).map(|n| hit(HitKind::Open, 910_000 + n, CHROME)).collect();
+    archive.record_hits(flood).await.unwrap();
+    archive.record_hits(vec![hit(HitKind::Open, 920_000, CHROME)]).await.unwrap();
+    assert_eq!(told_opens(&archive, id)[24..], [Some(false); 8]);
+    let events = archive.events(id, None, 1_000).unwrap().items;
+    let others = events.iter().filter(|event| event.kind != EventKind::Opened);
+    assert!(others.map(|event| event.automated).all(|automated| automated.is_none()));
+}
+
+#[tokio::test]
+async fn who_turns_out_to_be_a_person_is_told_as_one_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let archive = Archive::open(&settings(dir.path())).unwrap();
+    let id = tracked(&archive).await;
+    let hits =
+        vec![hit(HitKind::Open, 60_000, CHROME), hit(HitKind::Open, 61_000, "Mozilla/5.0")];
+    archive.record_hits(hits).await.unwrap();
+    // Older rules took both for machines.
+    let older = move |batch: &mut Batch<'_>| {
+        let mut table = batch.transaction.open_table(HITS)?;
+        let key = (id.as_u128(), 0);
+        let bytes = table.get(key)?.map(|bytes| bytes.value().to_vec()).unwrap_or_default();
+        let mut stored = StoredHits::decode(&bytes)?;
+        stored.hits.iter_mut().for_each(|hit| hit.visitor = "scanner".into());
+        table.insert(key, &stored.encode()[..])?;
+        Ok(())
+    };
+    archive.write(Urgency::Now, older).await.unwrap();
+    assert_eq!(archive.rejudge_hits().await.unwrap(), 1);
+    assert_eq!(told_opens(&archive, id), [Some(false), Some(true), Some(false)]);
+    let events = archive.events(id, None, 100).unwrap().items;
+    let said = "judged again: person (names a browser or mail program)";
+    assert_eq!(events.last().unwrap().detail.as_deref(), Some(said));
+    assert_eq!(events.last().unwrap().at, at(60_000));
+    archive.record_hits(vec![hit(HitKind::Click { link: 1 }, 90_000, CHROME)]).await.unwrap();
+    assert_eq!(told_opens(&archive, id).len(), 3);
+    check(&archive);
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@
 //! real-time notifications", Brevo "Secure webhook calls".
 
 use std::collections::HashMap;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
 use aws_lc_rs::rand::SystemRandom;
@@ -18,11 +18,16 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use serde_json::{Value, json};
+use waybill::archive::{ClaimRequest, Judgement};
 use waybill::events::{EventSource, Proof, SendGridKey, Topic};
 use waybill::feedback::Fetch;
-use waybill::model::{Secret, Timestamp, UpstreamName};
+use waybill::lifecycle::RetrySchedule;
+use waybill::model::{
+    Digest, MessageId, Outcome, Reply, Secret, Timestamp, UpstreamName,
+};
 
-use super::gateway::CALLBACK_TOKEN;
+use super::gateway::{CALLBACK_TOKEN, Gateway};
+use super::queue::{message, name};
 
 const ARN: &str = "arn:aws:sns:eu-west-1:123456789012:waybill";
 const CERTIFICATE_URL: &str =
@@ -73,7 +78,7 @@ pub fn sources() -> HashMap<UpstreamName, EventSource> {
 
 /// What lies at Amazon's, and nothing else.
 pub fn fetch() -> Fetch {
-    std::sync::Arc::new(|url| {
+    Arc::new(|url| {
         Box::pin(async move {
             match url.as_str() {
                 CERTIFICATE_URL => Ok(Bytes::from_static(amazon().0.as_bytes())),
@@ -133,4 +138,50 @@ pub fn mailgun_with(token: &str, event: &Value, now: Timestamp) -> ProviderCall 
     let signature = json!({"timestamp": at, "token": token, "signature": digits});
     let body = json!({"signature": signature, "event-data": event}).to_string();
     ProviderCall { query: String::new(), headers: String::new(), body }
+}
+
+/// A mail to these, claimed for an upstream.
+pub async fn claimed(gateway: &Gateway, to: &[&str], by: &str) -> MessageId {
+    let id = gateway.archive.accept(message("x", to)).await.unwrap().get();
+    let recipients: Vec<u16> = (0..to.len() as u16).collect();
+    let now = gateway.clock.now();
+    let request = ClaimRequest { message: id, recipients, upstream: name(by), rank: 0, now };
+    gateway.archive.claim(request).await.unwrap();
+    id
+}
+
+/// The upstream took it with this reply.
+pub async fn judged_with(gateway: &Gateway, id: MessageId, recipients: u16, reply: &str) {
+    let outcome = Outcome::Sent {
+        reply: Reply::new(250, None, reply),
+        digest: Digest::of(b"x"),
+        parts: Vec::new(),
+        owes_report: false,
+    };
+    let judgement = Judgement {
+        message: id,
+        outcomes: (0..recipients).map(|index| (index, outcome.clone())).collect(),
+        touch: None,
+        is_last_upstream: true,
+        hold_unknown: true,
+        now: gateway.clock.now(),
+    };
+    let schedule = RetrySchedule {
+        waits: vec![std::time::Duration::from_secs(60)],
+        expire: std::time::Duration::from_secs(3600),
+    };
+    gateway.archive.judge(judgement, Arc::new(schedule)).await.unwrap();
+}
+
+/// A mail with this Message-ID, which this upstream took with this reply.
+pub async fn sent_by(gateway: &Gateway, by: &str, message_id: &str, reply: &str) -> MessageId {
+    let mut mail = message("x", &["kim@example.org"]);
+    mail.summary.message_id = Some(message_id.to_owned());
+    let id = gateway.archive.accept(mail).await.unwrap().get();
+    let now = gateway.clock.now();
+    let request =
+        ClaimRequest { message: id, recipients: vec![0], upstream: name(by), rank: 0, now };
+    gateway.archive.claim(request).await.unwrap();
+    judged_with(gateway, id, 1, reply).await;
+    id
 }
