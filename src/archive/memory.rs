@@ -8,6 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use redb::{ReadTransaction, ReadableTable, TableError};
 use serde::{Deserialize, Serialize};
 
+use super::refusals::Refusals;
 use super::stored::{Corrupt, Record, StoredEvent, StoredMessage};
 use super::tables;
 use super::writer::Failure;
@@ -81,6 +82,7 @@ pub(super) struct WriterMemory {
     counters: Counters,
     recent: HashMap<u64, MessageId>,
     recent_order: VecDeque<u64>,
+    refusals: Refusals,
 }
 
 impl WriterMemory {
@@ -93,6 +95,7 @@ impl WriterMemory {
             counters: Counters::default(),
             recent: HashMap::new(),
             recent_order: VecDeque::new(),
+            refusals: Refusals::default(),
         };
         match transaction.open_table(tables::MESSAGES) {
             Ok(table) => {
@@ -155,6 +158,10 @@ impl WriterMemory {
 
     pub(super) fn counters(&mut self) -> &mut Counters {
         &mut self.counters
+    }
+
+    pub(super) fn refusals(&mut self) -> &mut Refusals {
+        &mut self.refusals
     }
 
     /// Notes a Message-ID; gives the earlier message that had it.

@@ -35,6 +35,7 @@ mod provider_ids;
 mod provider_report;
 mod queue;
 mod read;
+mod refusals;
 mod repeats;
 mod runs;
 mod search;

@@ -13,7 +13,7 @@ use super::provider_report;
 use super::standing::{Standing, event_of};
 use super::stored::{Record, StoredEvent, StoredMessage};
 use super::writer::{Batch, Failure};
-use super::{Action, ActionKind, ActionRefusal, MessageNote, touches};
+use super::{Action, ActionKind, ActionRefusal, MessageNote, refusals, touches};
 use crate::lifecycle::{Input, Note, RetrySchedule, step};
 use crate::model::{MessageId, Outcome, RecipientState, Timestamp, Touch, UpstreamName};
 
@@ -82,6 +82,8 @@ pub(super) fn judge(
     let mut judged = Vec::new();
     change(batch, judgement.message, |standing, batch| {
         for (recipient, outcome) in &judgement.outcomes {
+            let said = refusals::suppress(batch, standing, judgement, (*recipient, outcome))?;
+            let outcome = said.as_ref().unwrap_or(outcome);
             let input = Input::Judge {
                 outcome,
                 is_last_upstream: judgement.is_last_upstream,
@@ -95,6 +97,7 @@ pub(super) fn judge(
             if let Outcome::Sent { parts, reply, .. } = outcome
                 && let Ok(RecipientState::Sent { upstream, .. }) = &step
             {
+                batch.memory.refusals().took(upstream);
                 provider_report::remember(batch, upstream, parts, judgement.message)?;
                 provider_ids::keep(batch, tellers, upstream, reply, judgement.message)?;
             }

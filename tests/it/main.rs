@@ -53,6 +53,7 @@ mod mime_corpus;
 mod preview_is_inert;
 mod reading_is_bounded;
 mod redirects_are_exact;
+mod refused_recipients;
 mod relay_pool;
 mod relay_postfix;
 mod relay_refusals;

@@ -1,4 +1,4 @@
-//! Mail providers that tell of events: what proves their calls, and calls that are proven.
+//! Mail providers that tell of events: what proves their calls, calls that are proven, and mail that they took.
 //!
 //! The forms are those of their documentation: Amazon SNS "Parsing Amazon SNS message formats" and Amazon
 //! SES "Contents of event data that Amazon SES publishes to Amazon SNS", Twilio SendGrid "Event Webhook
