@@ -26,7 +26,11 @@ pub struct TrackingSettings {
     pub anonymize_ip: bool,
 }
 
-pub(super) fn read_tracking(top: &Section<'_, '_>) -> Option<TrackingSettings> {
+/// `hooks`: the URL of `[public]`.
+pub(super) fn read_tracking(
+    top: &Section<'_, '_>,
+    hooks: Option<&Url>,
+) -> Option<TrackingSettings> {
     top.optional_table("tracking", |tracking| {
         let url = tracking.required("public_url", &HTTP_URL);
         let exclude = tracking.get("exclude", &List(GLOB), Vec::new());
@@ -38,6 +42,11 @@ pub(super) fn read_tracking(top: &Section<'_, '_>) -> Option<TrackingSettings> {
             let advice = "write an https:// URL that a TLS proxy or Waybill's own TLS answers";
             report.warning(tracking.place("public_url"), what, advice);
         }
+        if url.as_ref().is_some_and(|url| is_below_hooks(url, hooks)) {
+            let what = "public_url ends where the URLs begin that providers call";
+            let advice = "let it end in another path, such as \"https://t.example.com/mail\"";
+            report.error(tracking.place("public_url"), what, advice);
+        }
         let public_url = url.as_ref().and_then(|url| PublicUrl::parse(url.as_str()));
         if url.is_some() && public_url.is_none() {
             let what = "public_url is too long, or has more than scheme, host, port and path";
@@ -48,6 +57,14 @@ pub(super) fn read_tracking(top: &Section<'_, '_>) -> Option<TrackingSettings> {
         let links = LinkSettings { public_url: public_url?, exclude, honeypot };
         Some(TrackingSettings { links, public_url: url?, anonymize_ip })
     })
+}
+
+/// Links and callbacks are answered on one port, each below the path of its own URL, and without it. Were the
+/// links below the callbacks, an upstream called `o` or `c` would not be heard.
+fn is_below_hooks(links: &Url, hooks: Option<&Url>) -> bool {
+    let path = |url: &Url| url.path().trim_end_matches('/').to_owned();
+    let (links, hooks) = (path(links), hooks.map(path).unwrap_or_default());
+    links == "/hooks" || links == format!("{hooks}/hooks")
 }
 
 pub(super) fn read_dkim(top: &Section<'_, '_>) -> Vec<DkimSigner> {

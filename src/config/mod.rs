@@ -206,7 +206,7 @@ fn read(top: &Section<'_, '_>, environment: &Environment) -> Config {
     let names: Vec<_> = read_apps.iter().map(|read| read.app.name.clone()).collect();
     let known = route::Known { apps: &names, upstreams: &read_upstreams };
     let routes = route::read_routes(top, known);
-    let tracking = feedback::read_tracking(top);
+    let tracking = feedback::read_tracking(top, public.url.as_ref());
     public.url = public.url.or(tracking.as_ref().map(|tracking| tracking.public_url.clone()));
     upstream::check_receipts(top, &read_upstreams, &public);
     upstream::check_events(top, &read_upstreams, &public);

@@ -48,6 +48,8 @@ pub(super) struct SmsParts {
     pub public_tls: bool,
     /// How providers see the public port.
     pub public_url: String,
+    /// Where links and pixels of tracked mail lead.
+    pub tracking_url: Option<String>,
     /// Somebody said so; else it is only good for checking signatures.
     pub is_public_url_known: bool,
     pub hostname: String,
@@ -65,7 +67,8 @@ pub(super) struct SmsParts {
 impl SmsParts {
     pub(super) async fn new(config: &Config, archive: &Archive) -> Result<SmsParts, StartError> {
         let public = &config.public;
-        let known = public.url.as_ref().map(|url| url.as_str().trim_end_matches('/').to_owned());
+        let text = |url: &url::Url| url.as_str().trim_end_matches('/').to_owned();
+        let known = public.url.as_ref().map(text);
         let scheme = if public.tls { "https" } else { "http" };
         let by_address = public.listen.map(|address| format!("{scheme}://{address}"));
         Ok(SmsParts {
@@ -75,6 +78,7 @@ impl SmsParts {
             keywords: config.keywords.clone(),
             public_listen: public.listen,
             public_tls: public.tls,
+            tracking_url: config.tracking.as_ref().map(|tracking| text(&tracking.public_url)),
             is_public_url_known: known.is_some(),
             public_url: known.or(by_address).unwrap_or_default(),
             hostname: config.hostname.clone(),
@@ -109,7 +113,7 @@ pub(super) async fn token_keys(archive: &Archive) -> Result<TokenKeys, ArchiveEr
     Ok(TokenKeys::new((id, &key), ring))
 }
 
-/// Where we are: the public URL's host and the addresses that are listened on.
+/// Where we are: the hosts of the public URLs and the addresses that are listened on.
 fn own_hosts(config: &Config) -> Vec<String> {
     let listened = [
         config.admin.as_ref().map(|admin| admin.listen),
@@ -118,7 +122,8 @@ fn own_hosts(config: &Config) -> Vec<String> {
         config.metrics,
     ];
     let listened = listened.into_iter().flatten().map(|address| address.ip());
-    let named = config.public.url.as_ref().and_then(|url| url.host_str().map(str::to_owned));
+    let urls = config.public.url.iter().chain(config.tracking.as_ref().map(|one| &one.public_url));
+    let named = urls.filter_map(|url| url.host_str().map(str::to_owned));
     let unspecified = |ip: &std::net::IpAddr| !ip.is_unspecified();
     listened.filter(unspecified).map(|ip| ip.to_string()).chain(named).collect()
 }
@@ -183,6 +188,7 @@ impl Daemon {
                 upstreams: Arc::new(callers),
                 key: parts.key,
                 public_url: parts.public_url,
+                tracking_url: parts.tracking_url,
                 keywords: parts.keywords,
                 tokens: parts.tokens,
                 anonymize_ip: parts.anonymize_ip,

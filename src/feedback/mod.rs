@@ -78,6 +78,8 @@ pub struct FeedbackState {
     /// What providers see of us: scheme, authority and perhaps a path prefix, without a slash at
     /// the end. Signatures cover it.
     pub public_url: String,
+    /// Where the links and pixels of tracked mail lead, in the same form; `None` where no mail is tracked.
+    pub tracking_url: Option<String>,
     pub keywords: KeywordSettings,
     /// Who tells what became of the mail that an upstream took.
     pub events: HashMap<UpstreamName, EventSource>,
@@ -122,7 +124,8 @@ impl Desk {
 /// The routes, served with each client's address as `ConnectInfo<SocketAddr>`; and what records hits,
 /// to be run until the routes are gone.
 pub fn router(state: FeedbackState) -> (Router, HitRecorder) {
-    let prefix = path_prefix(&state.public_url);
+    let hooks_prefix = path_prefix(&state.public_url);
+    let links_prefix = state.tracking_url.as_deref().and_then(path_prefix);
     let (queue, recorder) = recorder::queue();
     let desk = Arc::new(Desk {
         with: state,
@@ -133,18 +136,22 @@ pub fn router(state: FeedbackState) -> (Router, HitRecorder) {
         waiting: Arc::new(Semaphore::new(MAX_WAITING)),
         certificates: Certificates::default(),
     });
-    let routes = Router::new()
+    let links = Router::new()
         .route("/o/{token}", any(hits::open))
-        .route("/c/{token}", any(hits::click))
+        .route("/c/{token}", any(hits::click));
+    let hooks = Router::new()
         .route("/hooks/{upstream}/events", any(events::told))
         .route("/hooks/{upstream}/status", any(hooks::status))
         .route("/hooks/{upstream}/inbound", any(hooks::inbound));
-    // A proxy before us may leave the prefix of the public URL in the path, or take it away.
-    let routes = match prefix {
-        Some(prefix) => Router::new().nest(&prefix, routes.clone()).merge(routes),
-        None => routes,
-    };
+    let routes = under(links, links_prefix).merge(under(hooks, hooks_prefix));
     (routes.fallback(hooks::nothing_here).with_state(desk), recorder)
+}
+
+/// Routes with and without a prefix: a proxy before us may leave that of the public URL in the path, or take
+/// it away.
+fn under(routes: Router<Arc<Desk>>, prefix: Option<String>) -> Router<Arc<Desk>> {
+    let Some(prefix) = prefix else { return routes };
+    Router::new().nest(&prefix, routes.clone()).merge(routes)
 }
 
 /// `/gateway` of `https://example.com/gateway`.

@@ -51,6 +51,7 @@ mod mail_events;
 mod milestones_are_told;
 mod mime_corpus;
 mod preview_is_inert;
+mod public_paths;
 mod reading_is_bounded;
 mod redirects_are_exact;
 mod refused_recipients;

@@ -207,6 +207,7 @@ impl Gateway {
             upstreams: Arc::new(upstreams),
             key: key.clone(),
             public_url: PUBLIC_URL.into(),
+            tracking_url: None,
             keywords,
             tokens: tokens(),
             events,
