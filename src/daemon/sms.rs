@@ -11,6 +11,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use ipnet::IpNet;
 
+use super::return_path::RETURN_PATH_KEY;
 use super::start::StartError;
 use super::{Daemon, now};
 use crate::archive::{Archive, ArchiveError};
@@ -19,13 +20,13 @@ use crate::events::EventSource;
 use crate::feedback::{self, Caller, FeedbackState, Fetch};
 use crate::flow::{Flow, Flows};
 use crate::intake::{Intake, KeywordSettings};
-use crate::model::UpstreamName;
+use crate::model::{Mailbox, UpstreamName};
 use crate::net::Tls;
 use crate::net::client::{FetchLimits, HttpClient, Reach};
 use crate::net::http::HttpLimits;
 use crate::policy::Apps;
 use crate::relay::{Relay, SmsRelay, StatusUrls};
-use crate::rewrite::TokenKeys;
+use crate::rewrite::{TokenKeys, VerpKeys};
 use crate::sms::proof::ProofKey;
 use crate::sms::{self, SmsUpstream};
 use crate::submission::{SmsPort, SmsPortSettings};
@@ -56,6 +57,8 @@ pub(super) struct SmsParts {
     pub key: ProofKey,
     /// Of the tokens in links and pixels.
     pub tokens: TokenKeys,
+    /// Of return paths, where they are made.
+    pub return_paths: Option<(VerpKeys, Mailbox)>,
     pub anonymize_ip: bool,
     pub trusted_proxies: Vec<IpNet>,
     /// Who tells what became of the mail of which upstream.
@@ -71,6 +74,7 @@ impl SmsParts {
         let known = public.url.as_ref().map(text);
         let scheme = if public.tls { "https" } else { "http" };
         let by_address = public.listen.map(|address| format!("{scheme}://{address}"));
+        let verp = VerpKeys::new(&archive.key(RETURN_PATH_KEY).await?, &[]);
         Ok(SmsParts {
             upstreams: config.sms_upstreams.clone(),
             flows: Arc::new(ArcSwap::from_pointee(config.flows.clone())),
@@ -85,6 +89,7 @@ impl SmsParts {
             own_hosts: own_hosts(config),
             key: ProofKey::new(&archive.key(PROOF_KEY).await?),
             tokens: token_keys(archive).await?,
+            return_paths: config.feedback.as_ref().map(|one| (verp, one.return_path.clone())),
             anonymize_ip: config.tracking.as_ref().is_none_or(|t| t.anonymize_ip),
             trusted_proxies: public.trusted_proxies.clone(),
             events: config.mail_events.iter().cloned().collect(),
@@ -191,6 +196,7 @@ impl Daemon {
                 tracking_url: parts.tracking_url,
                 keywords: parts.keywords,
                 tokens: parts.tokens,
+                return_paths: parts.return_paths,
                 anonymize_ip: parts.anonymize_ip,
                 trusted_proxies: parts.trusted_proxies,
                 events: parts.events,

@@ -46,6 +46,8 @@ fn event(data: &Value, call: &EventCall<'_>) -> Option<MailEvent> {
         )),
         provider_ids: message_id.clone().into_iter().collect(),
         message_id,
+        return_path: None,
+        received: Vec::new(),
         recipient,
         at: time(data, call.now),
         what,

@@ -14,6 +14,10 @@ pub struct MailEvent {
     pub provider_ids: Vec<String>,
     /// The Message-ID, without angle brackets.
     pub message_id: Option<String>,
+    /// The reverse-path that it was given with the message.
+    pub return_path: Option<String>,
+    /// The values of the `Received` fields that the message had.
+    pub received: Vec<String>,
     /// The address; `None` where the provider does not say which one of several.
     pub recipient: Option<String>,
     /// When it happened, and never later than now.

@@ -92,6 +92,8 @@ fn event(data: &Value, call: &EventCall<'_>) -> Option<MailEvent> {
         // Its reply names the message by the Message-ID.
         provider_ids: message_id.clone().into_iter().collect(),
         message_id,
+        return_path: field::id(data, "/envelope/sender"),
+        received: Vec::new(),
         recipient: field::id(data, "/recipient"),
         at: field::seconds(data, "/timestamp", call.now),
         what,

@@ -37,6 +37,8 @@ fn event(data: &Value, call: &EventCall<'_>) -> Option<MailEvent> {
         ),
         provider_ids: ids.collect(),
         message_id: None,
+        return_path: None,
+        received: Vec::new(),
         recipient: field::id(data, "/email"),
         at: field::seconds(data, "/time", call.now),
         what,

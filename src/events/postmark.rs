@@ -43,6 +43,8 @@ fn event(data: &Value, call: &EventCall<'_>) -> Option<MailEvent> {
         ),
         provider_ids: field::id(data, "/MessageID").into_iter().collect(),
         message_id: None,
+        return_path: None,
+        received: Vec::new(),
         recipient: field::id(data, "/Recipient").or_else(|| field::id(data, "/Email")),
         at: field::time(data, at, call.now),
         what,

@@ -82,6 +82,8 @@ fn event(object: &Value, call: &EventCall<'_>) -> Option<MailEvent> {
         key: field::id(object, "/sg_event_id").unwrap_or_else(|| field::fingerprint(object)),
         provider_ids: ids(object),
         message_id: field::id(object, "/smtp-id"),
+        return_path: None,
+        received: Vec::new(),
         recipient: field::id(object, "/email"),
         at: field::seconds(object, "/timestamp", call.now),
         what,

@@ -9,6 +9,10 @@ use super::event::{MailEvent, MailEventKind, Visit};
 use super::{EventRefusal, field};
 use crate::model::Timestamp;
 
+/// `Received` fields that are taken over; ours is the first of them, unless another server of the house stands
+/// between.
+const MAX_RECEIVED: usize = 20;
+
 /// `key`: the id of the notification, which comes again with it.
 pub(super) fn read(
     message: &str,
@@ -24,8 +28,14 @@ pub(super) fn read(
             key: if many == 1 { key.to_owned() } else { format!("{key}.{index}") },
             provider_ids: field::id(&data, "/mail/messageId").into_iter().collect(),
             // SES puts its own Message-ID in its place, but says what was in the header.
-            message_id: header(&data, "message-id")
+            message_id: headers(&data, "message-id")
+                .find_map(|header| field::id(header, "/value"))
                 .or_else(|| field::id(&data, "/mail/commonHeaders/messageId")),
+            return_path: field::id(&data, "/mail/source").map(bare),
+            received: headers(&data, "received")
+                .take(MAX_RECEIVED)
+                .filter_map(|header| field::text(header, "/value"))
+                .collect(),
             recipient,
             at,
             what,
@@ -33,13 +43,13 @@ pub(super) fn read(
     Ok(found.into_iter().enumerate().map(event).collect())
 }
 
-/// A header field as we sent it, where SES is asked to include them.
-fn header(data: &Value, wanted: &str) -> Option<String> {
-    let headers = data.pointer("/mail/headers")?.as_array()?;
-    let is_it = |header: &&Value| {
+/// Header fields as we sent them, where SES is asked to include them.
+fn headers<'a>(data: &'a Value, wanted: &'static str) -> impl Iterator<Item = &'a Value> {
+    let all = data.pointer("/mail/headers").and_then(Value::as_array);
+    let is_it = move |header: &&Value| {
         field::raw(header, "/name").is_some_and(|name| name.eq_ignore_ascii_case(wanted))
     };
-    field::id(headers.iter().find(is_it)?, "/value")
+    all.into_iter().flatten().filter(is_it)
 }
 
 type Found = Vec<(Option<String>, Timestamp, MailEventKind)>;
@@ -222,6 +232,25 @@ mod tests {
         assert_eq!(class("Transient", "General", Some("4.4.7")), "soft");
         // It may be an answer out of the office.
         assert_eq!(class("Transient", "General", None), "delayed");
+    }
+
+    /// Amazon SES, "Contents of event data that Amazon SES publishes to Amazon SNS": `source` is the envelope's
+    /// MAIL FROM, `headers` are the message's own.
+    #[test]
+    fn what_amazon_repeats_of_the_envelope_and_the_header_is_kept() {
+        let delivery = json!({"recipients": ["kim@example.org"]});
+        let of = |mail: Value| {
+            told(json!({"eventType": "Delivery", "mail": mail, "delivery": delivery})).remove(0)
+        };
+        let bare = of(json!({"source": 7, "headers": {"name": "Received"}}));
+        assert_eq!((bare.return_path, bare.received), (None, Vec::new()));
+        let field = |name: &str, value: &str| json!({"name": name, "value": value});
+        let headers = [field("Received", "from a by b\r\n\tid 7; date"), field("To", "x"), field("received", "c")];
+        let full = of(json!({"source": "Anna <bounce+a@example.com>", "headers": headers}));
+        assert_eq!(full.return_path.as_deref(), Some("bounce+a@example.com"));
+        assert_eq!(full.received, ["from a by b   id 7; date", "c"]);
+        let many = vec![field("Received", "x"); 1_000];
+        assert_eq!(of(json!({"headers": many})).received.len(), MAX_RECEIVED);
     }
 
     #[test]

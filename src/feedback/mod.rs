@@ -41,9 +41,9 @@ use tokio::sync::Semaphore;
 use crate::archive::Archive;
 use crate::events::EventSource;
 use crate::intake::{Intake, KeywordSettings};
-use crate::model::{Clock, UpstreamName};
+use crate::model::{Clock, Mailbox, UpstreamName};
 use crate::policy::Apps;
-use crate::rewrite::TokenKeys;
+use crate::rewrite::{TokenKeys, VerpKeys};
 use crate::sms::proof::ProofKey;
 use crate::sms::provider::{Provider, ProviderCallbacks};
 use certificates::Certificates;
@@ -87,6 +87,8 @@ pub struct FeedbackState {
     pub fetch: Fetch,
     /// Of the tokens in links and pixels.
     pub tokens: TokenKeys,
+    /// What makes return paths, and of which address; `None` where none are made.
+    pub return_paths: Option<(VerpKeys, Mailbox)>,
     /// Of who hits one of them only the network is kept.
     pub anonymize_ip: bool,
     /// What proxies in these networks say of their clients is believed.

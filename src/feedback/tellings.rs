@@ -1,7 +1,8 @@
 //! Events of mail providers, matched to a message and a recipient, and recorded.
 //!
-//! A message is found by the provider's id, which stood in its reply, else by its Message-ID among those
-//! that this upstream had last; and the recipient by the address. Deliveries, delays, bounces and complaints are
+//! A message is found by its return path, where the provider repeats it and we made it (that names the
+//! recipient as well); by the provider's id, which stood in its reply; else by our `Received` field or its
+//! Message-ID among those that this upstream had last; and the recipient by the address. Deliveries, delays, bounces and complaints are
 //! recorded as reports, opens and clicks as hits, each once however often it is told. What of it suppresses an
 //! address is `lifecycle`'s to say. An event
 //! that outran the judgement of its attempt is waited for. One of a message that nobody knows is counted
@@ -21,9 +22,10 @@ use crate::archive::{
 use crate::events::{MailEvent, MailEventKind, Visit};
 use crate::model::hit::FIRST_FOREIGN_LINK;
 use crate::model::{
-    Channel, Digest, Direction, EnhancedCode, Hit, HitKind, HitMethod, Medium, MessageId,
+    Channel, Digest, Direction, EnhancedCode, Hit, HitKind, HitMethod, Mailbox, Medium, MessageId,
     RecipientState, Timestamp, UpstreamName,
 };
+use crate::rewrite::{SEVERAL, Stamp};
 use crate::telemetry;
 
 /// How long one call waits for attempts to be judged. Providers give up after 10 seconds or more.
@@ -165,6 +167,12 @@ async fn settled(
 
 fn look(desk: &Desk, upstream: &UpstreamName, event: &MailEvent) -> Result<Match, HookError> {
     let archive = &desk.with.archive;
+    if let Some((message, index)) = by_return_path(desk, event)? {
+        match of(&message, index, upstream, false) {
+            Match::Unknown => {}
+            found @ (Match::Found(_) | Match::Claimed) => return Ok(found),
+        }
+    }
     let named = archive.by_provider_id(upstream, &event.provider_ids)?;
     if let Some(message) = named.map(|id| archive.message(id)).transpose()?.flatten() {
         return Ok(match recipient(&message, event) {
@@ -172,9 +180,16 @@ fn look(desk: &Desk, upstream: &UpstreamName, event: &MailEvent) -> Result<Match
             None => Match::Unknown,
         });
     }
-    let Some(message_id) = &event.message_id else { return Ok(Match::Unknown) };
+    let mut candidates = Vec::new();
+    for stamp in event.received.iter().filter_map(|value| Stamp::read(value)) {
+        let stamped = archive.message(stamp.id)?;
+        candidates.extend(stamped.filter(|message| stamp.is_by(&message.client.gateway)));
+    }
+    if let Some(message_id) = &event.message_id {
+        candidates.extend(archive.with_message_id(message_id, MAX_CANDIDATES)?);
+    }
     let mut is_claimed = false;
-    for message in archive.with_message_id(message_id, MAX_CANDIDATES)? {
+    for message in candidates {
         let Some(index) = recipient(&message, event) else { continue };
         match of(&message, index, upstream, false) {
             Match::Found(found) => return Ok(Match::Found(found)),
@@ -183,6 +198,28 @@ fn look(desk: &Desk, upstream: &UpstreamName, event: &MailEvent) -> Result<Match
         }
     }
     Ok(if is_claimed { Match::Claimed } else { Match::Unknown })
+}
+
+/// The message and the recipient that a return path of ours names; of several, the one with the address.
+fn by_return_path(
+    desk: &Desk,
+    event: &MailEvent,
+) -> Result<Option<(Message, u16)>, HookError> {
+    let Some((keys, base)) = &desk.with.return_paths else { return Ok(None) };
+    let path = event.return_path.as_deref().and_then(|path| Mailbox::parse(path).ok());
+    let named = path.and_then(|path| keys.read_return_path(base, &path));
+    let Some((sequence, index)) = named else { return Ok(None) };
+    let archive = &desk.with.archive;
+    let found = archive.message_by_sequence(sequence)?.map(|id| archive.message(id));
+    let Some(message) = found.transpose()?.flatten() else { return Ok(None) };
+    if (message.channel(), message.direction) != (Channel::Email, Direction::Outbound) {
+        return Ok(None);
+    }
+    let index = match index {
+        SEVERAL => recipient(&message, event),
+        only => Some(only),
+    };
+    Ok(index.map(|index| (message, index)))
 }
 
 /// The recipient that an event is of; of a message with one recipient it need not say so.

@@ -33,7 +33,7 @@ use bytes::Bytes;
 pub use dkim::{DkimKeyError, DkimSigner};
 pub use dkim_record::{Mismatch, compare};
 pub use public_url::PublicUrl;
-pub use received::Trace;
+pub use received::{Stamp, Trace};
 pub use target::location;
 pub use token::{MAX_URL_BYTES, Token, TokenKeys};
 pub use tracking::{RULES, Tokens, Tracking};

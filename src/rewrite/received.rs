@@ -11,6 +11,8 @@ use crate::model::{ForwardPath, MessageId, Timestamp};
 
 /// Where a line of the field is folded (RFC 5322 §2.1.1).
 const MAX_COLUMNS: usize = 78;
+/// Words of a field that are looked at.
+const MAX_WORDS: usize = 200;
 /// Longest word that a client's claim may become.
 const MAX_WORD_BYTES: usize = 255;
 
@@ -31,6 +33,31 @@ pub struct Trace<'a> {
     /// The only recipient of the transaction. With several it must be `None`: naming them would tell
     /// each about the others (RFC 5321 §7.6).
     pub recipient: Option<&'a ForwardPath>,
+}
+
+/// Who wrote a field of this form, and the message that it is about. Anybody can write one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stamp<'a> {
+    by: &'a str,
+    pub id: MessageId,
+}
+
+impl<'a> Stamp<'a> {
+    /// Reads the value of a `Received` field; `None` if no gateway of this kind wrote it.
+    pub fn read(value: &'a str) -> Option<Stamp<'a>> {
+        let words: Vec<&str> = value.split_ascii_whitespace().take(MAX_WORDS).collect();
+        let agent = format!("({AGENT})");
+        let place = words.windows(3).position(|three| three[0] == "by" && three[2] == agent)?;
+        let behind = words.get(place + 3..)?;
+        let ids = behind.windows(2).filter(|two| two[0] == "id");
+        let id = ids.filter_map(|two| MessageId::parse(two[1].trim_end_matches(';'))).next()?;
+        Some(Stamp { by: words.get(place + 1)?, id })
+    }
+
+    /// Whether a gateway of this name wrote it.
+    pub fn is_by(&self, hostname: &str) -> bool {
+        self.by.eq_ignore_ascii_case(&atom(hostname))
+    }
 }
 
 /// The whole field with its line break.
@@ -117,4 +144,42 @@ fn comment(text: &str) -> String {
         .take(MAX_WORD_BYTES)
         .collect();
     if kept.is_empty() { String::from("none") } else { kept }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_own_field_is_read_again_and_no_other() {
+        let accepted_at = Timestamp::from_millis(1_795_321_671_000);
+        let id = MessageId::new(accepted_at, 7);
+        let trace = Trace {
+            id,
+            hostname: "gateway.example.com",
+            // Whatever the client calls itself.
+            client_helo: "by",
+            client_address: "192.0.2.1".parse().unwrap(),
+            protocol: "ESMTPS",
+            tls: Some("TLSv1.3 id"),
+            accepted_at,
+            recipient: None,
+        };
+        let field = field(&trace);
+        let value = field.strip_prefix("Received:").unwrap();
+        let stamp = Stamp::read(value).unwrap();
+        assert_eq!(stamp.id, id);
+        assert!(stamp.is_by("Gateway.Example.com") && !stamp.is_by("gateway.example.net"));
+        for other in [
+            "",
+            "by",
+            "by gateway.example.com (Waybill)",
+            "by gateway.example.com (Waybill) with ESMTP id",
+            "by gateway.example.com (Waybill) with ESMTP id 4X7; date",
+            &value.replace("(Waybill)", "(Postfix)"),
+            &value.replace(" id ", " as "),
+        ] {
+            assert_eq!(Stamp::read(other), None, "{other}");
+        }
+    }
 }

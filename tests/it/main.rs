@@ -48,6 +48,7 @@ mod interop_sms_vonage;
 mod interop_smtp_source;
 mod interop_swaks;
 mod mail_events;
+mod mail_events_matching;
 mod milestones_are_told;
 mod mime_corpus;
 mod preview_is_inert;

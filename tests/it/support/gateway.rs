@@ -210,6 +210,7 @@ impl Gateway {
             tracking_url: None,
             keywords,
             tokens: tokens(),
+            return_paths: Some(mail_providers::return_paths()),
             events,
             fetch: mail_providers::fetch(),
             anonymize_ip: true,

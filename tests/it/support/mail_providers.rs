@@ -23,8 +23,9 @@ use waybill::events::{EventSource, Proof, SendGridKey, Topic};
 use waybill::feedback::Fetch;
 use waybill::lifecycle::RetrySchedule;
 use waybill::model::{
-    Digest, MessageId, Outcome, Reply, Secret, Timestamp, UpstreamName,
+    Digest, Mailbox, MessageId, Outcome, Reply, Secret, Timestamp, UpstreamName,
 };
+use waybill::rewrite::VerpKeys;
 
 use super::gateway::{CALLBACK_TOKEN, Gateway};
 use super::queue::{message, name};
@@ -74,6 +75,11 @@ pub fn sources() -> HashMap<UpstreamName, EventSource> {
         ),
     ];
     sources.into_iter().map(|(name, of)| (UpstreamName::parse(name).unwrap(), of)).collect()
+}
+
+/// What makes the return paths of the mail of these tests.
+pub fn return_paths() -> (VerpKeys, Mailbox) {
+    (VerpKeys::new(&[5; 32], &[]), Mailbox::parse("bounce@bounces.example.com").unwrap())
 }
 
 /// What lies at Amazon's, and nothing else.
