@@ -24,7 +24,8 @@ use super::stored::{Place, Record, StoredBody, StoredEvent, StoredMessage};
 use super::volume::{Location, Packed, VolumeWriter, lay_out};
 use super::wipe::Wipe;
 use super::writer::{Batch, Change, Closing, Failure, Job, OnTheWay, Urgency};
-use super::{Accepted, ArchiveError, Durable, Inner, RepeatKey, hits, notices, repeats, tables};
+use super::{Accepted, ArchiveError, Durable, Inner, PassedBounce, RepeatKey};
+use super::{bounces, hits, notices, repeats, tables};
 use crate::lifecycle::Note;
 use crate::model::{Direction, EventKind, Hold, MessageId, RecipientState, Sequence};
 
@@ -57,10 +58,11 @@ pub(super) struct Intake {
 }
 
 /// What keeps a call from being made twice.
-#[derive(Clone, Copy)]
 pub(super) enum Once {
     Nothing,
     Key(RepeatKey),
+    /// A report by mail; its last message is for the sender, unless he hears from us of this bounce.
+    Report(RepeatKey, Option<PassedBounce>),
     /// What follows from the journal up to here is made with it.
     Journal(Sequence),
 }
@@ -465,10 +467,11 @@ fn record_call(
     stored: Vec<StoredBytes>,
     once: Once,
 ) -> Result<Accepted, Failure> {
-    let key = match once {
-        Once::Nothing => None,
-        Once::Key(key) => Some(key),
-        Once::Journal(until) if notices::advance(batch, until)? => None,
+    let (key, bounce) = match once {
+        Once::Nothing => (None, None),
+        Once::Key(key) => (Some(key), None),
+        Once::Report(key, bounce) => (Some(key), bounce),
+        Once::Journal(until) if notices::advance(batch, until)? => (None, None),
         Once::Journal(_) => return Ok(Accepted::Repeated(Vec::new())),
     };
     let times = pieces.first().map(|piece| {
@@ -480,8 +483,13 @@ fn record_call(
     {
         return Ok(earlier);
     }
-    let mut ids = Vec::with_capacity(pieces.len());
-    for (piece, stored) in pieces.iter().zip(stored) {
+    let is_last_told = match bounce {
+        Some(bounce) => !bounces::pass_on(batch, &bounce)?,
+        None => false,
+    };
+    let count = pieces.len().saturating_sub(usize::from(is_last_told));
+    let mut ids = Vec::with_capacity(count);
+    for (piece, stored) in pieces.iter().zip(stored).take(count) {
         ids.push(Durable(record(batch, &piece.acceptance, stored, piece.duplicate_of)?));
     }
     if let (Some(key), Some((now, kept))) = (key, times) {

@@ -14,9 +14,9 @@ use super::standing::Standing;
 use super::stored::{Record, StoredEvent, StoredMessage};
 use super::tables;
 use super::writer::{Batch, Failure, Urgency};
-use super::{Archive, ArchiveError, Reported};
+use super::{Archive, ArchiveError, Reported, SENDER_IS_TOLD, bounces};
 pub use crate::lifecycle::MailReportKind;
-use crate::lifecycle::{Input, MailNews};
+use crate::lifecycle::{Input, MailNews, Progress, step};
 use crate::model::{
     Digest, EnhancedCode, MessageId, RecipientState, Reply, Sequence, Timestamp, UpstreamName,
 };
@@ -48,6 +48,8 @@ pub struct MailReport {
     pub key: Digest,
     /// A return path that was made for this recipient, or its provider, says so.
     pub is_proven: bool,
+    /// The sender wants to hear of a failure, and nobody else tells him unless a report comes by mail as well.
+    pub owes_report: bool,
 }
 
 impl Archive {
@@ -140,15 +142,20 @@ fn record(batch: &mut Batch<'_>, report: &MailReport) -> Result<Reported, Failur
     }
     let upstream = entry.last_upstream.as_deref().and_then(UpstreamName::parse);
     let reply = reply(report);
-    let detail: String = report.detail.chars().take(MAX_DETAIL_CHARS).collect();
-    let input = Input::MailReport(MailNews {
+    let mut detail: String = report.detail.chars().take(MAX_DETAIL_CHARS).collect();
+    let news = MailNews {
         kind: report.kind,
         reply: &reply,
-        detail: &detail,
+        detail: "",
         upstream: upstream.as_ref(),
         digest: report.key,
         is_proven: report.is_proven,
-    });
+    };
+    let is_owed = report.owes_report && ends(&entry.progress, report.at, news);
+    if is_owed && bounces::owe(batch, id, report.recipient, entry)? {
+        detail.push_str(SENDER_IS_TOLD);
+    }
+    let input = Input::MailReport(MailNews { detail: &detail, ..news });
     let mut standing = before.clone();
     if standing.step(batch, report.recipient, report.at, &input, None)?.is_err() {
         return Ok(Reported::Unchanged(id));
@@ -158,6 +165,13 @@ fn record(batch: &mut Batch<'_>, report: &MailReport) -> Result<Reported, Failur
         hits::note_read(batch, id, report.recipient, report.at)?;
     }
     Ok(Reported::Changed(id))
+}
+
+/// Whether the recipient fails by it.
+fn ends(progress: &Progress, at: Timestamp, news: MailNews<'_>) -> bool {
+    let is_failed = |state: &RecipientState| matches!(state, RecipientState::Failed { .. });
+    let after = step(progress, at, &Input::MailReport(news));
+    !is_failed(&progress.state) && after.is_ok_and(|step| is_failed(&step.next.state))
 }
 
 /// Whether the history has it already, or has enough of its kind.
@@ -223,6 +237,7 @@ mod tests {
                 at: Timestamp::from_millis(0),
                 key: Digest::of(b""),
                 is_proven: true,
+                owes_report: false,
             };
             assert_eq!(reply(&report).to_string(), expected);
         };

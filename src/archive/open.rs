@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::accept::{VolumeThread, reserve};
+use super::bounces;
 use super::files::{Disk, Files, RECORDS};
 use super::index::Index;
 use super::ledger::Ledger;
@@ -272,6 +273,7 @@ fn prepare_tables(database: &Database) -> Result<(u64, bool), Failure> {
     transaction.open_table(hits::HITS)?;
     transaction.open_table(hits::TRACES)?;
     transaction.open_table(hits::TRACKED)?;
+    transaction.open_table(bounces::BOUNCES)?;
     transaction.open_table(hits::RECOUNTED)?;
     transaction.open_table(hits::TOLD)?;
     transaction.open_table(hits::TOLD_AT)?;

@@ -24,7 +24,7 @@ use crate::model::{Mailbox, UpstreamName};
 use crate::net::Tls;
 use crate::net::client::{FetchLimits, HttpClient, Reach};
 use crate::net::http::HttpLimits;
-use crate::policy::Apps;
+use crate::policy::{Apps, FailureReports};
 use crate::relay::{Relay, SmsRelay, StatusUrls};
 use crate::rewrite::{TokenKeys, VerpKeys};
 use crate::sms::proof::ProofKey;
@@ -61,6 +61,8 @@ pub(super) struct SmsParts {
     pub return_paths: Option<(VerpKeys, Mailbox)>,
     pub anonymize_ip: bool,
     pub trusted_proxies: Vec<IpNet>,
+    /// Which senders hear by mail of what fails.
+    pub failure_reports: FailureReports,
     /// Who tells what became of the mail of which upstream.
     pub events: HashMap<UpstreamName, EventSource>,
     /// Host names and addresses that are ours.
@@ -92,6 +94,7 @@ impl SmsParts {
             return_paths: config.feedback.as_ref().map(|one| (verp, one.return_path.clone())),
             anonymize_ip: config.tracking.as_ref().is_none_or(|t| t.anonymize_ip),
             trusted_proxies: public.trusted_proxies.clone(),
+            failure_reports: config.failure_reports,
             events: config.mail_events.iter().cloned().collect(),
         })
     }
@@ -199,6 +202,7 @@ impl Daemon {
                 return_paths: parts.return_paths,
                 anonymize_ip: parts.anonymize_ip,
                 trusted_proxies: parts.trusted_proxies,
+                failure_reports: parts.failure_reports,
                 events: parts.events,
                 fetch: fetcher(HttpClient::new(None)?),
                 clock: Arc::new(now),

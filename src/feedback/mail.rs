@@ -18,7 +18,7 @@ use super::mail_match::{Match, Verdict, find, verdicts};
 use super::passing_on::{PassedOn, wanted};
 use crate::archive::{
     Accepted, Archive, ArchiveError, Client, Durable, Event, Ground, MailReport, MailReportKind,
-    MessageNote, Reported, Suppression,
+    MessageNote, PassedBounce, Reported, Suppression,
 };
 use crate::intake::{Intake, MailArrival};
 use crate::model::{
@@ -123,6 +123,7 @@ impl MailDesk {
             about: found.as_ref().map(|found| found.message.id),
             tag: tag(report.as_ref(), found.as_ref(), &verdicts, is_machine),
             is_passed_on,
+            bounce: found.as_ref().and_then(|found| bounce(found, &verdicts)),
             received_at: now,
         };
         let accepted = self.intake.receive_mail(arrival, &self.apps.load_full()).await?;
@@ -131,10 +132,11 @@ impl MailDesk {
             Accepted::Repeated(ids) => (ids, false),
             Accepted::Conflict => return Err(NotNow),
         };
+        let was_passed_on = ids.len() > 1;
         let id = ids.into_iter().next().ok_or(NotNow)?;
         telemetry::record::feedback(if found.is_some() { "mail" } else { "unmatched_mail" });
         if let Some(found) = &found {
-            if is_new && is_passed_on {
+            if is_new && was_passed_on {
                 self.passed_on.count((found.message.id, found.recipient));
             }
             for verdict in verdicts.iter().filter(|_| !found.is_guessed) {
@@ -187,6 +189,8 @@ impl MailDesk {
                 | MailReportKind::Displayed
                 | MailReportKind::Complained => found.proves(verdict.recipient),
             },
+            // It goes on to him as it came.
+            owes_report: false,
         };
         let reported = self.settled(report).await?;
         let (message, recipient) = (found.message.id, verdict.recipient);
@@ -274,6 +278,16 @@ impl MailDesk {
             }
         }
     }
+}
+
+/// Whom it says to have failed.
+fn bounce(found: &Match, verdicts: &[Verdict]) -> Option<PassedBounce> {
+    let is_failure = |verdict: &&Verdict| matches!(verdict.kind, MailReportKind::Failed { .. });
+    let failed = verdicts.iter().filter(is_failure).map(|verdict| verdict.recipient);
+    let recipients: Vec<u16> = failed.collect();
+    let has_other_news = recipients.len() < verdicts.len();
+    let message = found.message.id;
+    (!recipients.is_empty()).then_some(PassedBounce { message, recipients, has_other_news })
 }
 
 /// What the message is found by later: its kind, or that nobody knows what it is about.

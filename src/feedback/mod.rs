@@ -42,7 +42,7 @@ use crate::archive::Archive;
 use crate::events::EventSource;
 use crate::intake::{Intake, KeywordSettings};
 use crate::model::{Clock, Mailbox, UpstreamName};
-use crate::policy::Apps;
+use crate::policy::{Apps, FailureReports};
 use crate::rewrite::{TokenKeys, VerpKeys};
 use crate::sms::proof::ProofKey;
 use crate::sms::provider::{Provider, ProviderCallbacks};
@@ -81,6 +81,8 @@ pub struct FeedbackState {
     /// Where the links and pixels of tracked mail lead, in the same form; `None` where no mail is tracked.
     pub tracking_url: Option<String>,
     pub keywords: KeywordSettings,
+    /// Which senders hear by mail of what fails.
+    pub failure_reports: FailureReports,
     /// Who tells what became of the mail that an upstream took.
     pub events: HashMap<UpstreamName, EventSource>,
     /// Fetches what Amazon's calls name, from Amazon alone.

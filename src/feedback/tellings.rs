@@ -20,10 +20,11 @@ use crate::archive::{
     Ground, HitOf, MailReport, MailReportKind, Message, NewHit, Reported, Suppression, ToldHit,
 };
 use crate::events::{MailEvent, MailEventKind, Visit};
+use crate::model::envelope::Notice;
 use crate::model::hit::FIRST_FOREIGN_LINK;
 use crate::model::{
     Channel, Digest, Direction, EnhancedCode, Hit, HitKind, HitMethod, Mailbox, Medium, MessageId,
-    RecipientState, Timestamp, UpstreamName,
+    RecipientState, ReversePath, Timestamp, UpstreamName,
 };
 use crate::rewrite::{SEVERAL, Stamp};
 use crate::telemetry;
@@ -83,7 +84,7 @@ pub(super) async fn record(
             | MailEventKind::Delayed { .. }
             | MailEventKind::Bounced { .. }
             | MailEventKind::Complained { .. } => {
-                let Some(report) = report(upstream, &found, &event, key) else { continue };
+                let Some(report) = report(desk, upstream, &found, &event, key) else { continue };
                 let archive = desk.with.archive.clone();
                 reports
                     .spawn(async move { (archive.record_mail_report(report).await, found, event) });
@@ -308,6 +309,7 @@ fn foreign_link(url: &str) -> u16 {
 }
 
 fn report(
+    desk: &Desk,
     upstream: &UpstreamName,
     found: &Found,
     event: &MailEvent,
@@ -336,7 +338,16 @@ fn report(
         at: event.at,
         key,
         is_proven: true,
+        owes_report: wants_to_hear(desk, found),
     })
+}
+
+/// Whether the sender is to be told by mail that this recipient failed.
+fn wants_to_hear(desk: &Desk, found: &Found) -> bool {
+    let Medium::Mail(envelope) = &found.medium else { return false };
+    let recipient = envelope.recipients.get(usize::from(found.recipient));
+    envelope.reverse_path != ReversePath::Null
+        && recipient.is_some_and(|one| desk.with.failure_reports.wanted(one, Notice::Failure))
 }
 
 async fn suppress(

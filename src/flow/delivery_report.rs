@@ -3,45 +3,27 @@
 //! | event | told as | who wants it |
 //! |---|---|---|
 //! | `failed`, `expired`; left out at the door or stopped by the suppression list | failed | `NOTIFY=FAILURE`; with `FailureReports::Always` everybody who does not say otherwise |
+//! | `bounced`, told by a provider over HTTP alone | failed | the same |
 //! | `deferred`, for the first time after an hour | delayed | `NOTIFY=DELAY` |
 //! | `sent` through an upstream without the extension | relayed | `NOTIFY=SUCCESS` |
 //!
-//! A bounce from outside is passed on as it came and not told a second time; what a person stopped can be
+//! A bounce that comes by mail is passed on as it came and not told a second time (`archive::bounces`); what a person stopped can be
 //! restarted and is told when it fails. Nothing is told of a message with the null reverse-path
 //! (RFC 3461 §5.2, RFC 5321 §6.1). Our own words say nothing of hosts and rules of this house.
 
 use std::time::Duration;
 
-use crate::archive::{Event, Message, ON_THE_LIST, OWES_REPORT};
+use crate::archive::{Event, Message, ON_THE_LIST, OWES_REPORT, SENDER_IS_TOLD};
 use crate::model::envelope::Notice;
 use crate::model::{
     Direction, EnhancedCode, Envelope, EnvelopeRecipient, EventKind, RecipientState, Reply,
     ReversePath, Timestamp,
 };
+use crate::policy::FailureReports;
 use crate::report::Action;
 
 /// How long a message waits before its sender, who asked for that, is told of the delay.
 pub(super) const DELAY: Duration = Duration::from_secs(3600);
-
-/// Which senders hear of what fails.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum FailureReports {
-    /// Those who ask for it with `NOTIFY=FAILURE`.
-    #[default]
-    Asked,
-    /// Those too who say nothing (RFC 5321 §6.1).
-    Always,
-}
-
-impl FailureReports {
-    fn wanted(self, recipient: &EnvelopeRecipient, notice: Notice) -> bool {
-        let may_go = match self {
-            FailureReports::Asked => recipient.notify.is_some(),
-            FailureReports::Always => true,
-        };
-        may_go && recipient.wants(notice)
-    }
-}
 
 /// What is told of one recipient.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +45,7 @@ pub(super) fn concerns(event: &Event) -> bool {
     match event.kind {
         EventKind::Failed | EventKind::Expired | EventKind::Deferred => true,
         EventKind::Sent => event.detail.as_deref() == Some(OWES_REPORT),
+        EventKind::Bounced => is_ours_to_tell(event),
         // Where somebody was left out it says so.
         EventKind::Accepted => event.detail.is_some(),
         EventKind::Suppressed => event.recipient.is_some(),
@@ -72,7 +55,6 @@ pub(super) fn concerns(event: &Event) -> bool {
         | EventKind::Restarted
         | EventKind::Attempted
         | EventKind::Delivered
-        | EventKind::Bounced
         | EventKind::Complained
         | EventKind::Opened
         | EventKind::Clicked
@@ -121,6 +103,11 @@ pub(super) fn told(
             let (status, words) = SUPPRESSED;
             (Notice::Failure, Action::Failed, status, Some(words))
         }
+        EventKind::Bounced if !is_ours_to_tell(event) => return Vec::new(),
+        EventKind::Bounced => {
+            let status = came_back(reply.as_ref());
+            (Notice::Failure, Action::Failed, status, Some("it came back"))
+        }
         EventKind::Sent => {
             let status = said.filter(|code| code.0 == 2).unwrap_or(EnhancedCode(2, 0, 0));
             (Notice::Success, Action::Relayed, status, None)
@@ -137,7 +124,6 @@ pub(super) fn told(
         | EventKind::Restarted
         | EventKind::Attempted
         | EventKind::Delivered
-        | EventKind::Bounced
         | EventKind::Complained
         | EventKind::Opened
         | EventKind::Clicked
@@ -196,6 +182,19 @@ fn left_out(envelope: &Envelope, message: &Message, reports: FailureReports) -> 
     (0..).zip(&message.recipients).filter_map(of).collect()
 }
 
+/// Whether a bounce is told by nobody else.
+fn is_ours_to_tell(event: &Event) -> bool {
+    event.detail.as_deref().is_some_and(|detail| detail.ends_with(SENDER_IS_TOLD))
+}
+
+/// The code of a bounce: what was said, else as much as the class of the reply says. What was given up after
+/// a while failed with a code of the moment (as in RFC 3464 E.1).
+fn came_back(reply: Option<&Reply>) -> EnhancedCode {
+    let said = reply.and_then(|reply| reply.enhanced).filter(|code| matches!(code.0, 4 | 5));
+    let class = if reply.is_some_and(|reply| reply.class() == 4) { 4 } else { 5 };
+    said.unwrap_or(EnhancedCode(class, 0, 0))
+}
+
 /// The code of a refusal: the upstream's own, else the one that our own words begin with.
 fn refused(event: &Event, said: Option<EnhancedCode>) -> EnhancedCode {
     let first = event.detail.as_deref().and_then(|detail| detail.split(' ').next());
@@ -234,6 +233,7 @@ mod tests {
         check(EventKind::Sent, Some(0), None, false);
         check(EventKind::Sent, Some(0), Some("something else"), false);
         check(EventKind::Bounced, Some(0), Some("told"), false);
+        check(EventKind::Bounced, Some(0), Some("told; the sender is told by mail"), true);
         check(EventKind::Stopped, Some(0), None, false);
         check(EventKind::Attempted, Some(0), Some("outcome unknown"), false);
         // At the door it is told with the acceptance.
@@ -244,6 +244,19 @@ mod tests {
         check(EventKind::Failed, Some(0), None, true);
         check(EventKind::Expired, Some(0), None, true);
         check(EventKind::Deferred, Some(0), None, true);
+    }
+
+    #[test]
+    fn a_bounce_has_the_code_that_was_said() {
+        let check = |said: &str, expected: &str| {
+            assert_eq!(came_back(Reply::parse(said).as_ref()).to_string(), expected, "{said}");
+        };
+        check("", "5.0.0");
+        check("550 General", "5.0.0");
+        check("450 given up", "4.0.0");
+        check("250 2.0.0 odd", "5.0.0");
+        check("450 4.4.7 too old", "4.4.7");
+        check("550 5.1.1 no such user", "5.1.1");
     }
 
     #[test]

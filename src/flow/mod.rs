@@ -37,7 +37,7 @@ use crate::model::Clock;
 use crate::net::client::HttpClient;
 use crate::policy::Apps;
 use courier::Courier;
-pub use delivery_report::FailureReports;
+pub use crate::policy::FailureReports;
 pub use notifier::Notifier;
 use planner::Planner;
 pub use rule::{Flow, FlowAction, FlowMatcher, Visitors};

@@ -12,10 +12,11 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::delivery_report::{FailureReports, Told, concerns, tellable, told};
+use super::delivery_report::{Told, concerns, tellable, told};
 use crate::archive::{Acceptance, Archive, ArchiveError, Client, Event, Message};
 use crate::intake::{Intake, Notice};
 use crate::model::{Clock, Digest, EventKind, Mailbox, MessageId, Sequence, Timestamp};
+use crate::policy::FailureReports;
 use crate::report::{Action, Dsn, DsnRecipient, write_dsn};
 
 /// Events looked at in one go.

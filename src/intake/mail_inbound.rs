@@ -12,7 +12,7 @@ use bytes::Bytes;
 use super::inbound::references;
 use super::{Intake, Notice, reading};
 use crate::archive::{
-    Acceptance, Accepted, ArchiveError, Client, Message, MessagePolicy, RepeatKey,
+    Acceptance, Accepted, ArchiveError, Client, Message, MessagePolicy, PassedBounce, RepeatKey,
 };
 use crate::mime;
 use crate::model::{
@@ -40,6 +40,8 @@ pub struct MailArrival {
     pub tag: &'static str,
     /// Whether the sender of that message gets it too.
     pub is_passed_on: bool,
+    /// Whom it says to have failed.
+    pub bounce: Option<PassedBounce>,
     pub received_at: Timestamp,
 }
 
@@ -48,7 +50,7 @@ const PASSED_ON: &str = "passed-on";
 
 impl Intake {
     /// Archives it, and what of it is passed on with it in one transaction; the same message again gives
-    /// the ids of the first time, its own first.
+    /// the ids of the first time, its own first. A bounce of which the sender hears from us stays here.
     pub async fn receive_mail(
         &self,
         arrival: MailArrival,
@@ -58,7 +60,7 @@ impl Intake {
             Some(id) => self.archive.message(id)?,
             None => None,
         };
-        let (apps, door) = (apps.clone(), self.clone());
+        let (apps, door, bounce) = (apps.clone(), self.clone(), arrival.bounce.clone());
         // Some megabytes are read; meanwhile other sessions go on.
         let read = tokio::task::spawn_blocking(move || {
             let key = repeat_key(&arrival);
@@ -72,8 +74,7 @@ impl Intake {
             Err(ArchiveError::Closed("a message to the return path met a bug".to_owned()))
         })?;
         let (app, client) = (acceptance.app.clone(), acceptance.client.address);
-        let both = std::iter::once(acceptance).chain(further).collect();
-        let accepted = self.archive.accept_all(both, Some(key)).await?;
+        let accepted = self.archive.accept_report(acceptance, further, bounce, key).await?;
         if let Accepted::New(ids) = &accepted {
             for (id, what) in ids.iter().map(|id| id.get()).zip(["received", "passed on"]) {
                 tracing::info!(%id, %app, %client, "{what}");

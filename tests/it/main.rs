@@ -18,6 +18,7 @@ mod admin_statistics;
 mod admin_stream;
 mod admin_threads;
 mod api_description;
+mod bounces_told_once;
 mod bytes_through_the_daemon;
 mod bytes_untouched;
 mod check_command;

@@ -376,6 +376,7 @@ async fn an_answer_is_told_once_although_a_crash_came_between() {
         about: Some(sent.id),
         tag: "reply",
         is_passed_on: false,
+        bounce: None,
         received_at: now(),
     };
     intake.receive_mail(arrival, &Arc::new(apps)).await.unwrap();

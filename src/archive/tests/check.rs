@@ -10,6 +10,7 @@ use redb::{ReadTransaction, ReadableTable};
 
 use super::disk::Disk;
 use crate::archive::files::Files;
+use crate::archive::bounces::BOUNCES;
 use crate::archive::hits::{HITS, TOLD, TOLD_AT, TRACES, TRACKED};
 use crate::archive::leaf::leaf;
 use crate::archive::memory::Counters;
@@ -117,6 +118,11 @@ fn hits(snapshot: &ReadTransaction, messages: &[Message], findings: &mut Finding
         let (number, id) = row.unwrap();
         let found = recipients.get(&id.value()).map(|message| message.sequence.0);
         findings.same("the number of a tracked mail", found, Some(number.value()));
+    }
+    for row in snapshot.open_table(BOUNCES).unwrap().iter().unwrap() {
+        let (id, index) = row.unwrap().0.value();
+        let count = recipients.get(&id).map_or(0, |message| message.recipients.len());
+        findings.holds(usize::from(index) < count, format!("a bounce of {id} {index}"));
     }
     let told = snapshot.open_table(TOLD).unwrap();
     let told: BTreeSet<(u64, [u8; 16])> = told

@@ -14,6 +14,7 @@ fn report(message: MessageId, recipient: u16, kind: MailReportKind, key: &[u8]) 
         at: at(30),
         key: Digest::of(key),
         is_proven: true,
+        owes_report: false,
     }
 }
 
@@ -119,4 +120,68 @@ async fn messages_are_found_by_their_message_id_at_once() {
     assert_eq!(found("m1@example.com", 10), [ids[2], ids[0]]);
     assert_eq!(found("m1@example.com", 1), [ids[2]]);
     assert!(found("M1@example.com", 10).is_empty() && found("", 10).is_empty());
+}
+
+/// A report by mail that says it of the recipient comes, with its copy for the sender; how many of the two are
+/// archived.
+async fn comes_by_mail(archive: &Archive, about: MessageId, number: u8, other: bool) -> usize {
+    let bounce = PassedBounce { message: about, recipients: vec![0], has_other_news: other };
+    let piece = |offset: u64| acceptance(100 + u64::from(number) * 2 + offset, 1, "report".into());
+    let key = calls::key(number, 1);
+    match archive.accept_report(piece(0), Some(piece(1)), Some(bounce), key).await.unwrap() {
+        Accepted::New(ids) | Accepted::Repeated(ids) => ids.len(),
+        Accepted::Conflict => panic!("no other call has the key"),
+    }
+}
+
+/// A provider says it; whether the sender is told of it by us.
+async fn comes_by_http(archive: &Archive, id: MessageId, key: &[u8], owes_report: bool) -> bool {
+    let hard = MailReportKind::Failed { is_hard: true };
+    let told = MailReport { owes_report, ..report(id, 0, hard, key) };
+    archive.record_mail_report(told).await.unwrap();
+    let last = archive.events(id, None, 1_000).unwrap().items.pop().unwrap();
+    last.detail.is_some_and(|detail| detail.ends_with(SENDER_IS_TOLD))
+}
+
+#[tokio::test]
+async fn of_a_bounce_that_comes_twice_the_sender_hears_the_first_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let archive = Archive::open(&settings(dir.path())).unwrap();
+    // The report by mail goes on, and the provider comes too late.
+    let by_mail = sent(&archive, 1).await;
+    assert_eq!(comes_by_mail(&archive, by_mail, 1, false).await, 2);
+    assert!(!comes_by_http(&archive, by_mail, b"a", true).await);
+    // The provider is first, and the report stays here, but for what else it says.
+    let by_http = sent(&archive, 2).await;
+    assert!(comes_by_http(&archive, by_http, b"b", true).await);
+    assert_eq!(comes_by_mail(&archive, by_http, 2, false).await, 1);
+    assert_eq!(comes_by_mail(&archive, by_http, 2, false).await, 1);
+    assert_eq!(comes_by_mail(&archive, by_http, 3, true).await, 2);
+    // Who does not want to hear from us gets what would have come without us.
+    let quiet = sent(&archive, 3).await;
+    assert!(!comes_by_http(&archive, quiet, b"c", false).await);
+    assert_eq!(comes_by_mail(&archive, quiet, 4, false).await, 2);
+    check::check(&archive);
+    // What is sent again may come back again.
+    for id in [by_mail, by_http] {
+        stop(&archive, id, ActionKind::Restart).await;
+        let claim = ClaimRequest { now: at(90_000), ..claim_of(id, &[0]) };
+        assert_eq!(archive.claim(claim).await.unwrap(), [0]);
+        let judgement = judgement_of(id, 0, receipts::sent_as(&[]));
+        archive.judge(judgement, Arc::default()).await.unwrap();
+        assert!(comes_by_http(&archive, id, b"d", true).await);
+    }
+    assert_eq!(comes_by_mail(&archive, by_mail, 5, false).await, 1);
+}
+
+#[tokio::test]
+async fn a_report_that_is_faster_than_the_judgement_is_of_that_attempt() {
+    let dir = tempfile::tempdir().unwrap();
+    let archive = Archive::open(&settings(dir.path())).unwrap();
+    let id = archive.accept(acceptance(1, 1, Bytes::from("x"))).await.unwrap().get();
+    archive.claim(claim_of(id, &[0])).await.unwrap();
+    assert_eq!(comes_by_mail(&archive, id, 1, false).await, 2);
+    let judgement = judgement_of(id, 0, receipts::sent_as(&[]));
+    archive.judge(judgement, Arc::default()).await.unwrap();
+    assert!(!comes_by_http(&archive, id, b"a", true).await);
 }

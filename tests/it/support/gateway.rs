@@ -29,8 +29,8 @@ use waybill::model::{
 use waybill::net::client::HttpClient;
 use waybill::net::http::{HttpLimits, serve};
 use waybill::policy::{
-    AddressPattern, App, Apps, HoldRule, OnUnknownByChannel, Rate, Routes, SmsPolicy, Track,
-    UrlPattern,
+    AddressPattern, App, Apps, FailureReports, HoldRule, OnUnknownByChannel, Rate, Routes,
+    SmsPolicy, Track, UrlPattern,
 };
 use waybill::rewrite::TokenKeys;
 use waybill::sms::account::{
@@ -214,6 +214,7 @@ impl Gateway {
             events,
             fetch: mail_providers::fetch(),
             anonymize_ip: true,
+            failure_reports: FailureReports::Asked,
             trusted_proxies: vec!["127.0.0.2/32".parse().unwrap()],
             clock: Arc::new(move || time.now()),
         };

@@ -149,11 +149,17 @@ pub fn mailgun_with(token: &str, event: &Value, now: Timestamp) -> ProviderCall 
 /// A mail to these, claimed for an upstream.
 pub async fn claimed(gateway: &Gateway, to: &[&str], by: &str) -> MessageId {
     let id = gateway.archive.accept(message("x", to)).await.unwrap().get();
-    let recipients: Vec<u16> = (0..to.len() as u16).collect();
-    let now = gateway.clock.now();
-    let request = ClaimRequest { message: id, recipients, upstream: name(by), rank: 0, now };
-    gateway.archive.claim(request).await.unwrap();
+    claimed_as(gateway, id, to.len() as u16, by).await;
     id
+}
+
+/// Claims all of its recipients for an upstream.
+pub async fn claimed_as(gateway: &Gateway, id: MessageId, recipients: u16, by: &str) {
+    let recipients: Vec<u16> = (0..recipients).collect();
+    let now = gateway.clock.now();
+    let count = recipients.len();
+    let request = ClaimRequest { message: id, recipients, upstream: name(by), rank: 0, now };
+    assert_eq!(gateway.archive.claim(request).await.unwrap().len(), count);
 }
 
 /// The upstream took it with this reply.
@@ -184,10 +190,7 @@ pub async fn sent_by(gateway: &Gateway, by: &str, message_id: &str, reply: &str)
     let mut mail = message("x", &["kim@example.org"]);
     mail.summary.message_id = Some(message_id.to_owned());
     let id = gateway.archive.accept(mail).await.unwrap().get();
-    let now = gateway.clock.now();
-    let request =
-        ClaimRequest { message: id, recipients: vec![0], upstream: name(by), rank: 0, now };
-    gateway.archive.claim(request).await.unwrap();
+    claimed_as(gateway, id, 1, by).await;
     judged_with(gateway, id, 1, reply).await;
     id
 }
