@@ -167,14 +167,14 @@ pub static METRICS: [Metric; 18] = [
         kind: Kind::Counter,
         unit: Unit::Count,
         labels: &["automated"],
-        help: "Opens of tracked mail, by whether a machine made them.",
+        help: "Opens of tracked mail, by whether a machine was taken to make them when they came.",
     },
     Metric {
         name: CLICKS,
         kind: Kind::Counter,
         unit: Unit::Count,
         labels: &["automated"],
-        help: "Clicks on links of tracked mail, by whether a machine made them.",
+        help: "Clicks on links of tracked mail, by whether a machine was taken to make them when they came.",
     },
     Metric {
         name: FLOW_DELIVERIES,

@@ -71,13 +71,12 @@ pub fn feedback(kind: &'static str) {
     counter!(table::FEEDBACK, "kind" => kind).increment(1);
 }
 
-/// Opens and clicks: those of persons, and those of machines.
+/// Opens and clicks: those of persons, and those of machines. What there was none of is there with 0, so that
+/// the first one of a kind is a growth.
 pub fn hits(opens: (u64, u64), clicks: (u64, u64)) {
     for (name, (persons, machines)) in [(table::OPENS, opens), (table::CLICKS, clicks)] {
         for (automated, count) in [("false", persons), ("true", machines)] {
-            if count > 0 {
-                counter!(name, "automated" => automated).increment(count);
-            }
+            counter!(name, "automated" => automated).increment(count);
         }
     }
 }

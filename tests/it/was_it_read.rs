@@ -222,6 +222,19 @@ fn thread_and_export_tell_persons_from_machines() {
     until(&api, &id, || (), |recipient| recipient["automated_opens"] == 1);
     house.tell("opened", "kim@example.org");
     house.tell("click", "kim@example.org");
+    let metrics = String::from_utf8(house.daemon.metrics().get("/metrics").unwrap().body).unwrap();
+    for line in [
+        "waybill_opens_total{automated=\"false\"} 1",
+        "waybill_opens_total{automated=\"true\"} 1",
+        "waybill_clicks_total{automated=\"false\"} 1",
+        "waybill_clicks_total{automated=\"true\"} 0",
+    ] {
+        assert!(metrics.lines().any(|one| one == line), "{line}: {metrics}");
+    }
+    let automated: Vec<Value> =
+        api.events(&id).iter().map(|event| event["automated"].clone()).collect();
+    assert_eq!(automated[automated.len() - 3..], [json!(true), json!(false), json!(false)]);
+    assert_eq!(automated[0], Value::Null);
     let thread = api.read("/api/v1/threads/ORD-777");
     let recipient = &thread["items"][0]["recipients"][0];
     for (name, count) in
