@@ -49,9 +49,10 @@ impl<'a> Stamp<'a> {
         let agent = format!("({AGENT})");
         let place = words.windows(3).position(|three| three[0] == "by" && three[2] == agent)?;
         let behind = words.get(place + 3..)?;
-        let ids = behind.windows(2).filter(|two| two[0] == "id");
-        let id = ids.filter_map(|two| MessageId::parse(two[1].trim_end_matches(';'))).next()?;
-        Some(Stamp { by: words.get(place + 1)?, id })
+        let mut ids = behind.windows(2).filter(|two| two[0] == "id");
+        let id = ids.find_map(|two| MessageId::parse(two[1].trim_end_matches(';')))?;
+        let by = *words.get(place + 1)?;
+        Some(Stamp { by, id })
     }
 
     /// Whether a gateway of this name wrote it.
