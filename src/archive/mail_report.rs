@@ -198,6 +198,11 @@ fn is_told(batch: &Batch<'_>, report: &MailReport) -> Result<bool, Failure> {
 fn reply(report: &MailReport) -> Reply {
     let text = report.diagnostic.replace(['\r', '\n'], " ");
     let text = text.trim();
+    // As reports write it, with its type before it (RFC 3464 §2.3.6).
+    let text = match text.split_at_checked(5) {
+        Some((kind, rest)) if kind.eq_ignore_ascii_case("smtp;") => rest.trim_start(),
+        Some(_) | None => text,
+    };
     let class = match report.kind {
         MailReportKind::Failed { is_hard: true } => 550,
         MailReportKind::Failed { is_hard: false } | MailReportKind::Delayed => 450,
@@ -247,6 +252,8 @@ mod tests {
         check(true, "", "650 no", "550 650 no");
         check(true, "5.1.1", "no such\r\nuser", "550 5.1.1 no such  user");
         check(true, "5.1.1", "553-5.1.1 no such user", "553 5.1.1 no such user");
+        check(true, "5.1.1", "SMTP; 550 5.1.1 no such user", "550 5.1.1 no such user");
+        check(true, "", "smtp;", "550");
         check(false, "5.0.0", "552 5.2.2 full", "552 5.0.0 full");
         check(false, "", "552 5.2.2", "552 5.2.2");
     }
