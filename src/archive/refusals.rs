@@ -9,6 +9,8 @@
 
 use std::collections::HashMap;
 
+use redb::ReadableTable;
+
 use super::queue::Judgement;
 use super::standing::Standing;
 use super::stored::{Record, StoredMessage};

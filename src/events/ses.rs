@@ -245,7 +245,11 @@ mod tests {
         let bare = of(json!({"source": 7, "headers": {"name": "Received"}}));
         assert_eq!((bare.return_path, bare.received), (None, Vec::new()));
         let field = |name: &str, value: &str| json!({"name": name, "value": value});
-        let headers = [field("Received", "from a by b\r\n\tid 7; date"), field("To", "x"), field("received", "c")];
+        let headers = [
+            field("Received", "from a by b\r\n\tid 7; date"),
+            field("To", "x"),
+            field("received", "c"),
+        ];
         let full = of(json!({"source": "Anna <bounce+a@example.com>", "headers": headers}));
         assert_eq!(full.return_path.as_deref(), Some("bounce+a@example.com"));
         assert_eq!(full.received, ["from a by b   id 7; date", "c"]);

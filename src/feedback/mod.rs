@@ -140,9 +140,8 @@ pub fn router(state: FeedbackState) -> (Router, HitRecorder) {
         waiting: Arc::new(Semaphore::new(MAX_WAITING)),
         certificates: Certificates::default(),
     });
-    let links = Router::new()
-        .route("/o/{token}", any(hits::open))
-        .route("/c/{token}", any(hits::click));
+    let links =
+        Router::new().route("/o/{token}", any(hits::open)).route("/c/{token}", any(hits::click));
     let hooks = Router::new()
         .route("/hooks/{upstream}/events", any(events::told))
         .route("/hooks/{upstream}/status", any(hooks::status))

@@ -202,10 +202,7 @@ fn look(desk: &Desk, upstream: &UpstreamName, event: &MailEvent) -> Result<Match
 }
 
 /// The message and the recipient that a return path of ours names; of several, the one with the address.
-fn by_return_path(
-    desk: &Desk,
-    event: &MailEvent,
-) -> Result<Option<(Message, u16)>, HookError> {
+fn by_return_path(desk: &Desk, event: &MailEvent) -> Result<Option<(Message, u16)>, HookError> {
     let Some((keys, base)) = &desk.with.return_paths else { return Ok(None) };
     let path = event.return_path.as_deref().and_then(|path| Mailbox::parse(path).ok());
     let named = path.and_then(|path| keys.read_return_path(base, &path));

@@ -16,8 +16,7 @@ use std::time::Duration;
 use crate::archive::{Event, Message, ON_THE_LIST, OWES_REPORT, SENDER_IS_TOLD};
 use crate::model::envelope::Notice;
 use crate::model::{
-    Direction, EnhancedCode, Envelope, EnvelopeRecipient, EventKind, RecipientState, Reply,
-    ReversePath, Timestamp,
+    Direction, EnhancedCode, Envelope, EventKind, RecipientState, Reply, ReversePath, Timestamp,
 };
 use crate::policy::FailureReports;
 use crate::report::Action;

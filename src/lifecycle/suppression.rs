@@ -60,8 +60,8 @@ impl Ground {
         let Outcome::Permanent { scope: Scope::Recipient, reply: Some(reply), .. } = outcome else {
             return None;
         };
-        let is_hard =
-            matches!(reply.enhanced, Some(EnhancedCode(5, 1, 1 | 3 | 6 | 10))) && reply.class() == 5;
+        let is_hard = matches!(reply.enhanced, Some(EnhancedCode(5, 1, 1 | 3 | 6 | 10)))
+            && reply.class() == 5;
         is_hard.then_some(Ground::HardBounce)
     }
 

@@ -14,9 +14,7 @@ use waybill::feedback::{MailDesk, MailPort};
 use waybill::flow::{FailureReports, Notifier};
 use waybill::intake::Intake;
 use waybill::model::envelope::Notify;
-use waybill::model::{
-    Channel, EnhancedCode, Mailbox, Medium, MessageId, ReversePath, Status, Tag,
-};
+use waybill::model::{Channel, EnhancedCode, Mailbox, Medium, MessageId, ReversePath, Status, Tag};
 use waybill::net::Stop;
 use waybill::policy::{Apps, Routes};
 use waybill::report::{Action, Finding, read};

@@ -85,16 +85,20 @@ async fn a_provider_that_repeats_our_return_path_or_field_is_understood() {
     let dir = tempfile::tempdir().unwrap();
     let gateway = gateway(&dir).await;
     let keys = return_paths().0;
-    let (one, two) =
-        (sent(&gateway, "ses", "1@app.example").await, sent(&gateway, "ses", "2@app.example").await);
+    let (one, two) = (
+        sent(&gateway, "ses", "1@app.example").await,
+        sent(&gateway, "ses", "2@app.example").await,
+    );
     let by_path = json!({"source": format!("Anna <{}>", path(&keys, one.sequence, 0))});
     // It goes before the Message-ID, which anybody may have used twice.
     let mut both = by_path.clone();
     both["commonHeaders"] = json!({"messageId": "<2@app.example>"});
     tell(&gateway, &bounced(both, "kim@example.org")).await;
     assert!(is_failed(&gateway, &one) && !is_failed(&gateway, &two));
-    let values = [json!({"name": "Received", "value": "from x by y; date"}),
-        json!({"name": "received", "value": field(&two, "Gateway.example.com")})];
+    let values = [
+        json!({"name": "Received", "value": "from x by y; date"}),
+        json!({"name": "received", "value": field(&two, "Gateway.example.com")}),
+    ];
     tell(&gateway, &bounced(json!({"headers": values}), "kim@example.org")).await;
     assert!(is_failed(&gateway, &two));
 

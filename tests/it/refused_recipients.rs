@@ -91,7 +91,8 @@ async fn who_does_not_exist_gets_no_more_mail_unless_a_person_wants_it() {
     archive.act(restart).await.unwrap().unwrap();
     until_failed(&archive, 1).await;
     let told = ["failed", "restarted", "suppressed", "restarted", "failed"];
-    let of_it: Vec<_> = kinds(&archive, id).into_iter().filter(|kind| told.contains(kind)).collect();
+    let of_it: Vec<_> =
+        kinds(&archive, id).into_iter().filter(|kind| told.contains(kind)).collect();
     assert_eq!(of_it, told);
     assert_eq!(list(&archive).len(), 1);
     work.stop().await;

@@ -9,8 +9,8 @@ use std::fmt::Debug;
 use redb::{ReadTransaction, ReadableTable};
 
 use super::disk::Disk;
-use crate::archive::files::Files;
 use crate::archive::bounces::BOUNCES;
+use crate::archive::files::Files;
 use crate::archive::hits::{HITS, TOLD, TOLD_AT, TRACES, TRACKED};
 use crate::archive::leaf::leaf;
 use crate::archive::memory::Counters;

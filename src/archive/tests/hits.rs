@@ -175,8 +175,7 @@ async fn who_turns_out_to_be_a_person_is_told_as_one_once() {
     let dir = tempfile::tempdir().unwrap();
     let archive = Archive::open(&settings(dir.path())).unwrap();
     let id = tracked(&archive).await;
-    let hits =
-        vec![hit(HitKind::Open, 60_000, CHROME), hit(HitKind::Open, 61_000, "Mozilla/5.0")];
+    let hits = vec![hit(HitKind::Open, 60_000, CHROME), hit(HitKind::Open, 61_000, "Mozilla/5.0")];
     archive.record_hits(hits).await.unwrap();
     // Older rules took both for machines.
     let older = move |batch: &mut Batch<'_>| {

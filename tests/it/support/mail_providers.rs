@@ -22,9 +22,7 @@ use waybill::archive::{ClaimRequest, Judgement};
 use waybill::events::{EventSource, Proof, SendGridKey, Topic};
 use waybill::feedback::Fetch;
 use waybill::lifecycle::RetrySchedule;
-use waybill::model::{
-    Digest, Mailbox, MessageId, Outcome, Reply, Secret, Timestamp, UpstreamName,
-};
+use waybill::model::{Digest, Mailbox, MessageId, Outcome, Reply, Secret, Timestamp, UpstreamName};
 use waybill::rewrite::VerpKeys;
 
 use super::gateway::{CALLBACK_TOKEN, Gateway};
