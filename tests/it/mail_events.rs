@@ -1,5 +1,7 @@
 //! What a mail provider tells over HTTP: proven, found, told once, and never taken for another's.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use waybill::model::{Cause, Channel, EventKind, MessageId, RecipientState, Status};
 

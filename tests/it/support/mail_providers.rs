@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
 use aws_lc_rs::rand::SystemRandom;
@@ -176,10 +177,8 @@ pub async fn judged_with(gateway: &Gateway, id: MessageId, recipients: u16, repl
         hold_unknown: true,
         now: gateway.clock.now(),
     };
-    let schedule = RetrySchedule {
-        waits: vec![std::time::Duration::from_secs(60)],
-        expire: std::time::Duration::from_secs(3600),
-    };
+    let schedule =
+        RetrySchedule { waits: vec![Duration::from_secs(60)], expire: Duration::from_secs(3600) };
     gateway.archive.judge(judgement, Arc::new(schedule)).await.unwrap();
 }
 
