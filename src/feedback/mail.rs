@@ -130,12 +130,12 @@ impl MailDesk {
         });
         let keys = (&self.keys, &self.return_path);
         let found = find(&self.archive, keys, report.as_ref(), &piece.forward, &piece.raw, now)?;
-        self.check_room(&piece, found.as_ref(), now)?;
         let is_machine = report.is_some() || piece.envelope.reverse_path == ReversePath::Null;
         let verdicts = match (&report, &found) {
             (Some(report), Some(found)) => verdicts(report, found),
             (None, _) | (_, None) => Vec::new(),
         };
+        self.check_room(&piece, found.as_ref(), &verdicts, now)?;
         let is_passed_on = found.as_ref().is_some_and(|found| self.goes_on(found, &verdicts));
         let arrival = MailArrival {
             envelope: piece.envelope,
@@ -174,6 +174,7 @@ impl MailDesk {
         &self,
         piece: &Piece,
         found: Option<&Match>,
+        verdicts: &[Verdict],
         now: Timestamp,
     ) -> Result<(), NotTaken> {
         let (size_bytes, client) = (piece.raw.len() as u64, piece.client.address);
@@ -185,6 +186,13 @@ impl MailDesk {
         let proof = proof.map(|found| (found.message.id, found.recipient));
         if !self.quota.take(client, proof, size_bytes, now) {
             tracing::warn!(%client, size_bytes, "too much mail to the return path in an hour");
+            return Err(NotTaken::NoRoom);
+        }
+        // Of what is guessed nothing is recorded.
+        let Some(found) = found.filter(|found| !found.is_guessed) else { return Ok(()) };
+        let unproven = verdicts.iter().filter(|verdict| !found.proves(verdict.recipient));
+        if !self.quota.tell(&found.message, unproven.count(), now) {
+            tracing::warn!(%client, id = %found.message.id, "too much is said of one message in an hour");
             return Err(NotTaken::NoRoom);
         }
         Ok(())

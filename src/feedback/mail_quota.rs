@@ -2,25 +2,32 @@
 //!
 //! Anybody may send there. What a return path of ours proves to be about a message is taken as long as
 //! there is room, up to what all reports about one recipient, or one message, can come to: whoever has got the
-//! message knows the path as well. What proves nothing is limited for each client and for all together.
+//! message knows the path as well. What proves nothing is limited for each client and for all together, and
+//! so is what it says of the recipients of one message, because a small report can name a thousand of them.
 //! An hour begins with the first message in it. Memory is bounded: of too many clients or return paths
 //! the hour that began first is forgotten, and what all clients sent together is counted on.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::mail_shares::PARTS;
 use super::passing_on::Whose;
 use super::settings::ReturnPathLimits;
-use crate::model::Timestamp;
+use crate::archive::Message;
+use crate::model::{MessageId, Timestamp};
 use crate::net::client_key;
 
 const WINDOW: Duration = Duration::from_secs(3_600);
-/// Clients that are remembered, and as many return paths.
+/// Clients that are remembered, and as many return paths and messages.
 const MAX_REMEMBERED: usize = 20_000;
+/// What is said of one recipient in an hour, on the average of a message's recipients: a mail system tells of a
+/// delay some times a day, and then of the end.
+const MAX_VERDICTS: usize = 10;
+/// A message with fewer recipients counts as one with so many.
+const FEW_RECIPIENTS: usize = 10;
 
 /// What came in this hour.
 #[derive(Debug)]
@@ -35,11 +42,18 @@ struct Counts {
     all: Hours<()>,
     clients: Hours<IpAddr>,
     paths: Hours<Whose>,
+    /// Here it is verdicts that are counted.
+    messages: Hours<MessageId>,
 }
 
 impl Quota {
     pub(super) fn new(limits: &ReturnPathLimits) -> Quota {
-        let counts = Counts { all: Hours::new(), clients: Hours::new(), paths: Hours::new() };
+        let counts = Counts {
+            all: Hours::new(),
+            clients: Hours::new(),
+            paths: Hours::new(),
+            messages: Hours::new(),
+        };
         Quota {
             of_strangers: limits.strangers_bytes_per_hour,
             of_path: limits.path_bytes_per_hour,
@@ -56,8 +70,7 @@ impl Quota {
         bytes: u64,
         now: Timestamp,
     ) -> bool {
-        // Nothing panics while the lock is held, so a poisoned one still holds true counts.
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self.lock();
         if let Some(path) = proof
             && counts.paths.came(path, now).saturating_add(bytes) <= self.of_path
         {
@@ -74,6 +87,24 @@ impl Quota {
         counts.clients.add(client, bytes, now);
         true
     }
+
+    /// Counts what is said of so many of the recipients of a message without the return path of each of
+    /// them; false when it is too much.
+    pub(super) fn tell(&self, message: &Message, verdicts: usize, now: Timestamp) -> bool {
+        let recipients = message.recipients.len().max(FEW_RECIPIENTS);
+        let (most, verdicts) = ((recipients * MAX_VERDICTS) as u64, verdicts as u64);
+        let mut counts = self.lock();
+        let has_room = counts.messages.came(message.id, now).saturating_add(verdicts) <= most;
+        if has_room && verdicts > 0 {
+            counts.messages.add(message.id, verdicts, now);
+        }
+        has_room
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Counts> {
+        // Nothing panics while the lock is held, so a poisoned one still holds true counts.
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The hours that are going on, in the order in which they began.
@@ -86,7 +117,7 @@ struct Hours<K> {
 #[derive(Clone, Copy, Debug)]
 struct Hour {
     since: Timestamp,
-    bytes: u64,
+    sum: u64,
 }
 
 /// A clock that went back ends the hour too.
@@ -100,22 +131,22 @@ impl<K: Copy + Eq + Hash> Hours<K> {
     }
 
     fn came(&self, key: K, now: Timestamp) -> u64 {
-        self.of.get(&key).filter(|hour| !is_over(hour.since, now)).map_or(0, |hour| hour.bytes)
+        self.of.get(&key).filter(|hour| !is_over(hour.since, now)).map_or(0, |hour| hour.sum)
     }
 
-    fn add(&mut self, key: K, bytes: u64, now: Timestamp) {
+    fn add(&mut self, key: K, more: u64, now: Timestamp) {
         while self.order.front().is_some_and(|(since, _)| is_over(*since, now)) {
             self.forget_oldest();
         }
         if let Some(hour) = self.of.get_mut(&key).filter(|hour| !is_over(hour.since, now)) {
-            hour.bytes = hour.bytes.saturating_add(bytes);
+            hour.sum = hour.sum.saturating_add(more);
             return;
         }
         if self.order.len() >= MAX_REMEMBERED {
             self.forget_oldest();
         }
         self.order.push_back((now, key));
-        self.of.insert(key, Hour { since: now, bytes });
+        self.of.insert(key, Hour { since: now, sum: more });
     }
 
     fn forget_oldest(&mut self) {
@@ -130,7 +161,6 @@ impl<K: Copy + Eq + Hash> Hours<K> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::MessageId;
 
     const MIB: u64 = 1 << 20;
 

@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use waybill::feedback::settings::ReturnPathLimits;
 use waybill::model::{Mailbox, MessageId, Status};
-use waybill::rewrite::VerpKeys;
+use waybill::rewrite::{SEVERAL, VerpKeys};
 
 use super::support::port::Client;
-use super::support::queue::get;
+use super::support::queue::{get, kinds};
 use super::support::return_path::{BASE, House, no_such_user};
 
 const KIB: usize = 1 << 10;
@@ -121,6 +121,30 @@ async fn strangers_have_a_part_of_each_hour_and_what_is_proven_is_taken_beside_t
     );
     let reply = bring(&mut late, BASE, &complaint).await;
     assert!(is_taken(&reply), "{reply}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_strangers_say_of_one_message_does_not_fill_its_history() {
+    let dir = tempfile::tempdir().unwrap();
+    let house = House::open(&dir).await;
+    let addresses: Vec<String> = (0..20).map(|n| format!("r{n}@example.org")).collect();
+    let recipients: Vec<&str> = addresses.iter().map(String::as_str).collect();
+    let sent = house.sent("one", &recipients).await;
+    let mut client = caller(&house, 2).await;
+    let delayed = nobody_got_it(&addresses, "one").replace("failed", "delayed");
+    let mut say = async |to: &str, number: usize| {
+        let text = delayed.replace("5.1.1", "4.4.1").replace("550 ", &format!("450 {number} "));
+        bring(&mut client, to, &text).await
+    };
+    for number in 0..10 {
+        assert!(is_taken(&say(BASE, number).await));
+    }
+    assert_eq!(say(BASE, 10).await, NO_ROOM);
+    // All recipients of it know this one.
+    assert_eq!(say(&house.path(sent.sequence, SEVERAL), 11).await, NO_ROOM);
+    assert!(is_taken(&say(&house.path(sent.sequence, 7), 12).await));
+    let told = kinds(&house.archive, sent.id);
+    assert_eq!(told.iter().filter(|kind| **kind == "deferred").count(), 10 * 20 + 1);
 }
 
 /// A delivery report (RFC 3464) of a message with this Message-ID that none of these got.
