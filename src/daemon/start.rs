@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use ipnet::IpNet;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -23,7 +24,7 @@ use crate::feedback::MailPortError;
 use crate::intake::{Intake, Resender};
 use crate::model::{Clock, UpstreamName};
 use crate::net::http::{HttpLimits, serve};
-use crate::net::{Stop, Tls, TlsError, TlsListener};
+use crate::net::{FairListener, Stop, Tls, TlsError, TlsListener};
 use crate::relay::{Relay, RelayError, SmtpRelay};
 use crate::submission::{SmtpServer, SubmissionError};
 use crate::telemetry::Metrics;
@@ -32,6 +33,16 @@ use crate::telemetry::Metrics;
 const DOOR_GRACE: Duration = Duration::from_secs(10);
 /// How long an attempt may wait for its last reply then.
 const QUEUE_GRACE: Duration = Duration::from_secs(30);
+
+/// On what terms an HTTP port is open.
+#[derive(Default)]
+pub(super) struct Terms {
+    pub limits: HttpLimits,
+    /// From the first byte.
+    pub tls: Option<Arc<Tls>>,
+    /// Whose connections are the connections of many clients.
+    pub proxies: Vec<IpNet>,
+}
 
 /// Why the daemon does not start.
 #[derive(Debug, thiserror::Error)]
@@ -186,21 +197,21 @@ impl Daemon {
         address: SocketAddr,
         router: axum::Router,
     ) -> Result<SocketAddr, StartError> {
-        self.open_with(door, address, router, HttpLimits::default(), None).await
+        self.open_with(door, address, router, Terms::default()).await
     }
 
-    /// The same within limits of its own, and with TLS from the first byte where there is some.
+    /// The same on terms of its own.
     pub(super) async fn open_with(
         &self,
         door: &'static str,
         address: SocketAddr,
         router: axum::Router,
-        limits: HttpLimits,
-        tls: Option<Arc<Tls>>,
+        Terms { limits, tls, proxies }: Terms,
     ) -> Result<SocketAddr, StartError> {
         let failed = |source| StartError::Listen { door, address, source };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let bound = listener.local_addr().map_err(failed)?;
+        let listener = FairListener::new(listener, limits, proxies);
         let stop = self.doors.clone();
         match tls {
             Some(tls) => {

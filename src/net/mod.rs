@@ -1,7 +1,7 @@
 //! Listeners, TLS, limits, graceful stop: sockets, and nothing about what is said over them.
 //!
 //! [`Listener`] accepts connections and never waits for one peer; [`ConnectionLimits`] caps them in
-//! total and for each client; [`Tls`] holds the certificate and reads it again when it changes;
+//! total and for each client, and [`FairListener`] does so for HTTP; [`Tls`] holds the certificate and reads it again when it changes;
 //! [`Stop`] tells every task to come to its end and waits for them; [`http`] serves a router;
 //! [`ReplyWatch`] tells whether an answer arrived; [`client`] makes requests;
 //! [`client_behind`] knows who stands behind trusted proxies. `SmtpTerms` drives the sessions of an SMTP
@@ -10,6 +10,7 @@
 pub mod client;
 mod client_address;
 pub(crate) mod client_connection;
+mod fair_listener;
 mod forwarded;
 pub mod http;
 mod http_tls;
@@ -23,6 +24,7 @@ mod spool;
 mod stop;
 mod tls;
 
+pub use fair_listener::FairListener;
 pub use forwarded::client_behind;
 pub use http_tls::TlsListener;
 pub use limits::{ConnectionLimits, client_key};
