@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::accept::{VolumeThread, reserve};
+use super::accept::{VolumeThread, has_spare};
 use super::bounces;
 use super::files::{Disk, Files, RECORDS};
 use super::index::Index;
@@ -107,11 +107,7 @@ impl Archive {
         let search = Arc::new(super::search::Shared::default());
         let (disk, reserve_bytes) = (files.clone(), settings.reserve_bytes);
         let has_room = move |spare_bytes: u64| {
-            disk.space().map_or(true, |space| {
-                let kept =
-                    reserve(reserve_bytes, space).saturating_add(reserve(spare_bytes, space));
-                space.free_bytes >= kept
-            })
+            disk.space().map_or(true, |space| has_spare(space, reserve_bytes, spare_bytes, 0))
         };
         let feeder = files.search_folder().map(|folder| Feeder {
             shared: search.clone(),

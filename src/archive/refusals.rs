@@ -14,7 +14,7 @@ use redb::ReadableTable;
 use super::queue::Judgement;
 use super::standing::Standing;
 use super::stored::{Record, StoredMessage};
-use super::suppressions::{Ground, Suppression, add};
+use super::suppressions::{Ground, Suppression, put};
 use super::writer::{Batch, Failure};
 use crate::model::{Channel, Outcome, RecipientState, UpstreamName};
 
@@ -65,7 +65,7 @@ pub(super) fn suppress(
     }
     let words = format!("{upstream} refused it: {reply}");
     let added = entry(batch, judgement, recipient, (ground, &words))
-        .and_then(|entry| entry.map(|entry| add(batch, entry)).transpose());
+        .and_then(|entry| entry.map(|entry| put(batch, entry)).transpose());
     match added {
         Ok(Some(_)) => {
             let (scope, reply) = (*scope, Some(reply.clone()));

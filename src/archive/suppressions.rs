@@ -204,7 +204,7 @@ impl Archive {
 
     /// The same, and tells the entry that holds now.
     pub async fn suppress_longest(&self, entry: Suppression) -> Result<Suppressed, ArchiveError> {
-        self.write_recorded(move |batch| add(batch, entry)).await
+        self.write_recorded(move |batch: &mut Batch<'_>| put(batch, entry)).await
     }
 
     /// Takes an entry away; true when there was one.
@@ -295,8 +295,8 @@ impl Archive {
     }
 }
 
-/// Adds an entry in the transaction at hand.
-pub(super) fn add(batch: &Batch<'_>, entry: Suppression) -> Result<Suppressed, Failure> {
+/// Adds an entry as [`Archive::suppress_longest`] does, in the transaction at hand. A damaged one stays, and nothing is written.
+pub(super) fn put(batch: &Batch<'_>, entry: Suppression) -> Result<Suppressed, Failure> {
     let key = Key::new(entry.channel, &entry.recipient, entry.originator.as_deref());
     let mut table = batch.transaction.open_table(SUPPRESSIONS)?;
     let stored = match table.get(key.row())? {

@@ -122,8 +122,8 @@ impl Daemon {
         relays.extend(sms.relays()?);
         let upstreams = health_of(&relays);
         let spool = config.data_dir.join("spool");
-        let smtp = SmtpServer::bind(config.smtp, tls.clone(), apps.clone(), intake.clone(), spool);
-        let smtp = smtp.await?;
+        let (door, folder) = (intake.clone(), spool.clone());
+        let smtp = SmtpServer::bind(config.smtp, tls.clone(), apps.clone(), door, folder).await?;
         let (doors, queue) = (CancellationToken::new(), CancellationToken::new());
         let (schedule, told) =
             (Arc::new(config.queue.clone()), (config.queue.expire, config.failure_reports));
@@ -171,7 +171,7 @@ impl Daemon {
             daemon.addresses.metrics = Some(daemon.open("metrics", address, router).await?);
         }
         daemon.tell_senders(&shared, &config.hostname, told);
-        daemon.open_return_path(return_path, &shared).await?;
+        daemon.open_return_path(return_path, &shared, spool).await?;
         daemon.open_sms(sms, shared).await?;
         let control = ControlSocket::bind(&config.data_dir)?;
         daemon.tasks.spawn(control.serve(accounts, archive.clone(), doors.clone()));

@@ -61,7 +61,8 @@ impl House {
         let listen = "127.0.0.1:0".parse().unwrap();
         let listeners = vec![ReturnPathListener { listen, tls: ReturnPathTls::Off }];
         let settings = ReturnPathSettings { return_path: base, listeners };
-        let port = MailPort::bind(&settings, "gateway.test", None, desk).await.unwrap();
+        let spool = dir.path().join("spool");
+        let port = MailPort::bind(&settings, "gateway.test", None, desk, spool).await.unwrap();
         let return_path = port.addresses()[0];
         port.run(&ports);
         House { gateway, return_path, stop, ports }
