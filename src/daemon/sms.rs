@@ -153,6 +153,15 @@ fn fetcher(client: HttpClient) -> Fetch {
     })
 }
 
+/// Who calls back.
+fn callers(upstreams: Vec<SmsUpstream>) -> HashMap<UpstreamName, Caller> {
+    let caller = |upstream: SmsUpstream| {
+        let SmsUpstream { name, protocol, callbacks, .. } = upstream;
+        (name, Caller { provider: sms::provider(protocol), callbacks })
+    };
+    upstreams.into_iter().map(caller).collect()
+}
+
 /// The rooms that the SMS ports share with the rest.
 pub(super) struct Shared {
     pub archive: Archive,
@@ -183,12 +192,6 @@ impl Daemon {
             self.addresses.sms = Some(opened.await?);
         }
         if let Some(listen) = parts.public_listen {
-            let caller = |upstream: SmsUpstream| {
-                let SmsUpstream { name, protocol, callbacks, .. } = upstream;
-                (name, Caller { provider: sms::provider(protocol), callbacks })
-            };
-            let callers: HashMap<UpstreamName, Caller> =
-                parts.upstreams.into_iter().map(caller).collect();
             // What is on this machine is a proxy, whether or not its clients are believed.
             let mut proxies = parts.trusted_proxies.clone();
             proxies.extend(
@@ -198,7 +201,7 @@ impl Daemon {
                 archive: archive.clone(),
                 intake: intake.clone(),
                 apps: apps.clone(),
-                upstreams: Arc::new(callers),
+                upstreams: Arc::new(callers(parts.upstreams)),
                 key: parts.key,
                 public_url: parts.public_url,
                 tracking_url: parts.tracking_url,

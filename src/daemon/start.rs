@@ -22,9 +22,10 @@ use crate::config::Config;
 use crate::dispatch::Dispatch;
 use crate::feedback::MailPortError;
 use crate::intake::{Intake, Resender};
-use crate::model::{Clock, UpstreamName};
+use crate::model::UpstreamName;
 use crate::net::http::{HttpLimits, serve};
 use crate::net::{FairListener, Stop, Tls, TlsError, TlsListener};
+use crate::relay::settings::SmtpUpstream;
 use crate::relay::{Relay, RelayError, SmtpRelay};
 use crate::submission::{SmtpServer, SubmissionError};
 use crate::telemetry::Metrics;
@@ -100,12 +101,7 @@ impl Daemon {
     /// Opens the archive and all doors. When this returns, every port answers.
     pub async fn start(config: Config, metrics: Metrics) -> Result<Daemon, StartError> {
         let fixed = fixed_part(&config);
-        let archive = Archive::open(&config.archive)?;
-        let rejudged = archive.rejudge_hits().await?;
-        if rejudged > 0 {
-            tracing::info!(recipients = rejudged, "hits were judged anew by the rules of today");
-        }
-        archive.keep_reply_ids_of(config.mail_events.iter().map(|(name, _)| name.clone()));
+        let archive = open_archive(&config).await?;
         let sms = SmsParts::new(&config, &archive).await?;
         let renderer = rendering::renderer(&config, &archive).await?;
         let accounts = Accounts::new(archive.clone());
@@ -114,11 +110,7 @@ impl Daemon {
         let return_path = config.feedback.map(|settings| (settings, config.hostname.clone()));
         let apps = Arc::new(ArcSwap::from_pointee(config.apps));
         let tls = config.tls.map(Tls::load).transpose()?;
-        let relays = config.upstreams.into_iter().map(|settings| {
-            let name = settings.name.clone();
-            Ok((name, Relay::Smtp(SmtpRelay::new(settings)?)))
-        });
-        let mut relays = relays.collect::<Result<Vec<_>, RelayError>>()?;
+        let mut relays = mail_relays(config.upstreams)?;
         relays.extend(sms.relays()?);
         let upstreams = health_of(&relays);
         let spool = config.data_dir.join("spool");
@@ -127,21 +119,17 @@ impl Daemon {
         let (doors, queue) = (CancellationToken::new(), CancellationToken::new());
         let (schedule, told) =
             (Arc::new(config.queue.clone()), (config.queue.expire, config.failure_reports));
-        let clock: Clock = Arc::new(now);
         let dispatch = Dispatch {
             archive: archive.clone(),
             renderer: renderer.clone(),
             routes: routes.clone(),
             relays,
             schedule,
-            clock,
+            clock: Arc::new(now),
         };
-        let shared = Shared {
-            archive: archive.clone(),
-            intake: intake.clone(),
-            apps: apps.clone(),
-            tls: tls.clone(),
-        };
+        let (gate, known) = (intake.clone(), apps.clone());
+        let shared =
+            Shared { archive: archive.clone(), intake: gate, apps: known, tls: tls.clone() };
         let resender = Resender::new(intake.clone(), apps.clone(), &config.hostname);
         let mut daemon = Daemon {
             addresses: Addresses { smtp: smtp.addresses(), ..Addresses::default() },
@@ -162,9 +150,7 @@ impl Daemon {
                 .with_rules(rules)
                 .resending_through(resender)
                 .rendering_with(renderer);
-            daemon.records = Some(state.records());
-            let router = daemon.admin_router(state);
-            daemon.addresses.admin = Some(daemon.open("admin", settings.listen, router).await?);
+            daemon.open_admin(settings.listen, state).await?;
         }
         if let Some(address) = config.metrics {
             let router = admin::health::router(metrics.clone(), daemon.readiness.clone());
@@ -184,10 +170,16 @@ impl Daemon {
     }
 
     /// The admin port; what goes on behind its answers ends with the doors.
-    fn admin_router(&self, state: AdminState) -> axum::Router {
+    async fn open_admin(
+        &mut self,
+        listen: SocketAddr,
+        state: AdminState,
+    ) -> Result<(), StartError> {
+        self.records = Some(state.records());
         let state = state.ending_with(self.tasks.clone(), self.doors.clone());
         state.run_jobs();
-        admin::router(state)
+        self.addresses.admin = Some(self.open("admin", listen, admin::router(state)).await?);
+        Ok(())
     }
 
     /// Opens an HTTP port and serves it until the doors close.
@@ -251,6 +243,25 @@ impl Daemon {
         drop((self.accounts, self.reloadable));
         self.archive.close().await;
     }
+}
+
+/// The archive, brought up to the rules of today.
+async fn open_archive(config: &Config) -> Result<Archive, ArchiveError> {
+    let archive = Archive::open(&config.archive)?;
+    let rejudged = archive.rejudge_hits().await?;
+    if rejudged > 0 {
+        tracing::info!(recipients = rejudged, "hits were judged anew by the rules of today");
+    }
+    archive.keep_reply_ids_of(config.mail_events.iter().map(|(name, _)| name.clone()));
+    Ok(archive)
+}
+
+fn mail_relays(upstreams: Vec<SmtpUpstream>) -> Result<Vec<(UpstreamName, Relay)>, RelayError> {
+    let relay = |settings: SmtpUpstream| {
+        let name = settings.name.clone();
+        Ok((name, Relay::Smtp(SmtpRelay::new(settings)?)))
+    };
+    upstreams.into_iter().map(relay).collect()
 }
 
 /// How the relays are doing, as the admin port asks for it.
