@@ -1,5 +1,5 @@
 //! Complaints from mailbox providers (RFC 5965; RFC 6591 for failed authentication), and those of
-//! Hotmail, which have no machine part.
+//! Hotmail, which have no machine part. A reader's program that leaves a list in the reader's name counts as well.
 
 use crate::mime::Leaf;
 use crate::model::Mailbox;
@@ -39,6 +39,14 @@ pub(super) fn read(
                 return Some(Complaint { kind, class: class_of(kind), recipients });
             }
             kind
+        }
+        None if !header.complained.is_empty() => {
+            let (kind, recipients) = (ComplaintKind::Abuse, header.complained.clone());
+            return Some(Complaint { kind, class: class_of(kind), recipients });
+        }
+        None if header.is_unsubscribing => {
+            let (kind, recipients) = (ComplaintKind::OptOut, header.from.iter().cloned().collect());
+            return Some(Complaint { kind, class: class_of(kind), recipients });
         }
         None if is_of_hotmail(header, notice) => ComplaintKind::Abuse,
         None => return None,
