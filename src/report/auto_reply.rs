@@ -185,9 +185,11 @@ const ABSENT_SUBJECTS: &[&str] = &[
     "lomalla",
     "urlop",
     "na urlopie",
-    "nep\u{159}\u{ed}tom",
-    "dovolen",
-    "nepr\u{ed}tom",
+    "nep\u{159}\u{ed}tomnost",
+    "dovolen\u{e1}",
+    "na dovolen\u{e9}",
+    "dovolenka",
+    "nepr\u{ed}tomnos\u{165}",
     "szabads\u{e1}g",
     "h\u{e1}zon k\u{ed}v\u{fc}l",
     "\u{ee}n concediu",
@@ -196,7 +198,8 @@ const ABSENT_SUBJECTS: &[&str] = &[
     "izinde",
     "izindeyim",
     "\u{43e}\u{442}\u{43f}\u{443}\u{441}\u{43a}",
-    "\u{43e}\u{442}\u{441}\u{443}\u{442}\u{441}\u{442}\u{432}",
+    "\u{43e}\u{442}\u{441}\u{443}\u{442}\u{441}\u{442}\u{432}\u{438}\u{435}",
+    "\u{432} \u{43e}\u{442}\u{43f}\u{443}\u{441}\u{43a}\u{435}",
     "\u{432}\u{43d}\u{435} \u{43e}\u{444}\u{438}\u{441}\u{430}",
     "\u{432}\u{456}\u{434}\u{43f}\u{443}\u{441}\u{442}\u{43a}\u{430}",
     "\u{4f11}\u{6687}",
@@ -206,6 +209,14 @@ const ABSENT_SUBJECTS: &[&str] = &[
     "\u{51fa}\u{5dee}",
     "\u{bd80}\u{c7ac}",
     "\u{d734}\u{ac00}",
+    "\u{4f11}\u{6687}\u{4e2d}",
+    "\u{4f11}\u{6687}\u{306e}\u{305f}\u{3081}",
+    "\u{5916}\u{51fa}\u{4e2d}",
+    "\u{51fa}\u{5dee}\u{4e2d}",
+    "\u{4f11}\u{5047}\u{4e2d}",
+    "\u{d734}\u{ac00} \u{c911}",
+    "\u{d734}\u{ac00}\u{c911}",
+    "\u{bd80}\u{c7ac}\u{c911}",
 ];
 /// The same anywhere in a subject.
 const SUBJECT_WORDS: &[&str] = &[
@@ -412,7 +423,7 @@ fn bare(subject: &str) -> &str {
 fn is_of_the_absent(subject: &str) -> bool {
     let bare = bare(subject);
     let rest = |start: &&str| bare.strip_prefix(*start).map(str::trim_start);
-    ABSENT_SUBJECTS.iter().filter_map(|start| rest(&start)).any(|rest| {
+    ABSENT_SUBJECTS.iter().filter_map(rest).any(|rest| {
         rest.is_empty() || rest.starts_with([':', '\u{ff1a}', '-', '!', '.', '(', ']', '\u{3011}'])
     })
 }

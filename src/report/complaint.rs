@@ -1,6 +1,8 @@
 //! Complaints from mailbox providers (RFC 5965; RFC 6591 for failed authentication), and those of
 //! Hotmail, which have no machine part. A reader's program that leaves a list in the reader's name counts as well.
 
+use std::collections::HashSet;
+
 use crate::mime::Leaf;
 use crate::model::Mailbox;
 
@@ -8,7 +10,8 @@ use super::address;
 use super::block::{self, Block};
 use super::finding::{Class, Clues, Complaint, ComplaintKind};
 use super::header::Header;
-use super::wording;
+use super::notice::key;
+use super::{MAX_RECIPIENTS, wording};
 
 /// Names under which a report says who complained, the most exact first.
 const RECIPIENT_FIELDS: [&str; 4] =
@@ -56,15 +59,10 @@ pub(super) fn read(
 }
 
 fn told(block: &Block) -> Vec<Mailbox> {
-    let field = |name: &&str| block.get(name);
-    let values = RECIPIENT_FIELDS.iter().filter_map(field);
-    let mut found: Vec<Mailbox> = Vec::new();
-    for mailbox in values.filter_map(address::of_field) {
-        if !is_redacted(&mailbox) && !found.contains(&mailbox) {
-            found.push(mailbox);
-        }
-    }
-    found
+    let values = RECIPIENT_FIELDS.iter().flat_map(|name| block.all(name));
+    let mailboxes = values.take(MAX_RECIPIENTS).filter_map(|value| address::of_field(value));
+    let mut seen = HashSet::new();
+    mailboxes.filter(|one| !is_redacted(one) && seen.insert(key(one))).collect()
 }
 
 /// A provider that keeps its users secret writes something that only looks like an address.

@@ -216,6 +216,15 @@ mod tests {
             Class::Hard,
             Trouble::UserUnknown,
         );
+        // A word that only refuses says less than an exact number, and more than a vague one.
+        check("550 5.1.1 refused by the recipient", Class::Hard, Trouble::UserUnknown);
+        check("550 5.2.2 access denied", Class::Soft, Trouble::MailboxFull);
+        check("550 5.0.0 access denied", Class::Soft, Trouble::Blocked);
+        check("550 5.7.1 mailbox unavailable", Class::Hard, Trouble::UserUnknown);
+        check("554 5.0.0 no", Class::Soft, Trouble::Blocked);
+        check("550 5.0.0 no", Class::Hard, Trouble::UserUnknown);
+        check("550 not a member of domain example.com", Class::Hard, Trouble::UserUnknown);
+        check("550 not a member of the list", Class::Soft, Trouble::Blocked);
         check("552", Class::Soft, Trouble::MailboxFull);
         check("554 5.4.4 no", Class::Hard, Trouble::DomainUnknown);
         check("Status 5.2.1", Class::Hard, Trouble::MailboxInactive);
