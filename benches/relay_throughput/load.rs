@@ -152,13 +152,14 @@ async fn session(shared: Rc<Shared>, port: u16, case: Case) -> std::io::Result<(
     }
 }
 
-struct Connection {
+/// One session with a server.
+pub struct Connection {
     socket: BufReader<TcpStream>,
     line: Vec<u8>,
 }
 
 impl Connection {
-    async fn open(port: u16) -> std::io::Result<Connection> {
+    pub async fn open(port: u16) -> std::io::Result<Connection> {
         let socket = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
         socket.set_nodelay(true)?;
         let mut connection = Connection { socket: BufReader::new(socket), line: Vec::new() };
@@ -168,7 +169,7 @@ impl Connection {
     }
 
     /// How long the server took from the final dot to its reply.
-    async fn submit(&mut self, message: &[u8]) -> std::io::Result<Duration> {
+    pub async fn submit(&mut self, message: &[u8]) -> std::io::Result<Duration> {
         self.command(b"MAIL FROM:<billing@example.com>\r\n", b"250").await?;
         self.command(b"RCPT TO:<kim@example.org>\r\n", b"250").await?;
         self.command(b"DATA\r\n", b"354").await?;

@@ -5,6 +5,7 @@
 //! three take turns in every round, so that whatever else the machine does falls on each of them; the table shows
 //! medians over the rounds. Both peers keep their files on the same file system.
 
+mod hits;
 mod load;
 mod message;
 mod peer;
@@ -15,8 +16,10 @@ mod sink;
 mod table;
 
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
+use hits::Hits;
 use load::{Load, Measured};
 use peer::{Peer, PeerKind};
 use sink::Sink;
@@ -53,6 +56,8 @@ struct Options {
     rounds: usize,
     submit_for: Duration,
     prefill: usize,
+    /// Opens and clicks in a second.
+    hits: usize,
 }
 
 const USAGE: &str = "\
@@ -62,7 +67,9 @@ cargo bench --bench relay_throughput -- [OPTIONS]
   --peer NAME    only this peer (may be repeated): rig postfix waybill
   --rounds N     rounds that medians are taken of (default 3)
   --seconds N    how long each measurement submits (default 5)
-  --prefill N    archive N messages of 1 KiB in Waybill before measuring";
+  --prefill N    archive N messages of 1 KiB in Waybill before measuring
+  --hits N       only compare how fast Waybill accepts alone, while N opens and clicks a second come to it, and while
+                 they go to somebody else on this machine, in turns (default cases: 10k-1 10k-10 10k-50)";
 
 fn main() -> ExitCode {
     let options = match options(std::env::args().skip(1)) {
@@ -89,6 +96,7 @@ fn options(arguments: impl Iterator<Item = String>) -> Result<Options, String> {
         rounds: 3,
         submit_for: Duration::from_secs(5),
         prefill: 0,
+        hits: 0,
     };
     let mut arguments = arguments.peekable();
     let mut quick = false;
@@ -104,6 +112,7 @@ fn options(arguments: impl Iterator<Item = String>) -> Result<Options, String> {
             "--rounds" => options.rounds = number()?.max(1),
             "--seconds" => options.submit_for = Duration::from_secs(number()?.max(1) as u64),
             "--prefill" => options.prefill = number()?,
+            "--hits" => options.hits = number()?.max(1),
             "--case" => {
                 let name = arguments.next().unwrap_or_default();
                 let case = CASES.into_iter().find(|case| case.name == name);
@@ -122,11 +131,17 @@ fn options(arguments: impl Iterator<Item = String>) -> Result<Options, String> {
         options.rounds = 1;
         options.submit_for = Duration::from_secs(2);
     }
-    if options.peers.is_empty() {
+    if options.hits > 0 {
+        options.peers = vec![PeerKind::Waybill];
+    } else if options.peers.is_empty() {
         options.peers = vec![PeerKind::Rig, PeerKind::Postfix, PeerKind::Waybill];
     }
     if options.cases.is_empty() {
-        let wanted = |case: &Case| !quick || ["10k-1", "10k-50", "1k-50"].contains(&case.name);
+        let wanted = |case: &Case| match (options.hits > 0, quick) {
+            (true, _) => ["10k-1", "10k-10", "10k-50"].contains(&case.name),
+            (false, true) => ["10k-1", "10k-50", "1k-50"].contains(&case.name),
+            (false, false) => true,
+        };
         options.cases = CASES.into_iter().filter(wanted).collect();
     }
     Ok(options)
@@ -146,6 +161,9 @@ fn run(options: &Options) -> Result<(), String> {
     println!("{}", table::preamble(&peers));
     if let Some(waybill) = peers.iter_mut().find(|peer| peer.kind == PeerKind::Waybill) {
         prefill(waybill, &sink, options.prefill)?;
+        if options.hits > 0 {
+            return beside_hits(waybill, &sink, options);
+        }
     }
     let mut results = Vec::new();
     for case in &options.cases {
@@ -177,6 +195,51 @@ fn measure(
     peer.check_alive()?;
     measured.usage = peer.usage().since(&before);
     Ok(measured)
+}
+
+/// Where hits go in one turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum HitsGo {
+    Nowhere,
+    ToAnother,
+    ToWaybill,
+}
+
+/// How fast Waybill accepts with hits and without, in turns.
+fn beside_hits(waybill: &mut Peer, sink: &Sink, options: &Options) -> Result<(), String> {
+    let (public, metrics) = waybill.other_ports().ok_or("there is no port for hits")?;
+    let another = hits::start_answerer().map_err(|e| format!("the answerer: {e}"))?;
+    sink.keep_paths();
+    let submitted = hits::submit_tracked(waybill.port())?;
+    let patience = std::time::Instant::now() + Duration::from_secs(60);
+    while sink.arrived().messages < submitted && std::time::Instant::now() < patience {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let paths = Arc::new(sink.take_paths());
+    if paths.len() != 2 * submitted {
+        return Err(format!("{submitted} tracked mails brought {} links and pixels", paths.len()));
+    }
+    for case in &options.cases {
+        let mut results = Vec::new();
+        for _ in 0..options.rounds {
+            for go in [HitsGo::Nowhere, HitsGo::ToAnother, HitsGo::ToWaybill] {
+                let port = match go {
+                    HitsGo::Nowhere => None,
+                    HitsGo::ToAnother => Some(another),
+                    HitsGo::ToWaybill => Some(public),
+                };
+                let before = hits::recorded(metrics)?;
+                let hits = port.map(|port| Hits::start(port, paths.clone(), options.hits));
+                let measured = measure(waybill, sink, *case, options.submit_for)?;
+                let answered = hits.map_or(Ok(0.0), Hits::end)?;
+                // What still waits for the archive is recorded soon.
+                std::thread::sleep(Duration::from_secs(1));
+                results.push((go, measured, answered, hits::recorded(metrics)? - before));
+            }
+        }
+        println!("{}", table::beside_hits(case, &results));
+    }
+    Ok(())
 }
 
 fn prefill(waybill: &mut Peer, sink: &Sink, messages: usize) -> Result<(), String> {

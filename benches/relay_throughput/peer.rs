@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use super::hits::PUBLIC_URL;
 use super::postfix::{Postfix, PostfixSettings};
 use super::process::{self, Usage};
 
@@ -20,7 +21,7 @@ pub enum PeerKind {
 enum Running {
     Nothing,
     Postfix(Postfix),
-    Waybill(Child),
+    Waybill { child: Child, public: u16, metrics: u16 },
 }
 
 /// A peer that takes mail on a port until it is dropped.
@@ -54,10 +55,7 @@ impl Peer {
                 process::remember(postfix.master);
                 (port, Running::Postfix(postfix))
             }
-            PeerKind::Waybill => {
-                let (port, child) = start_waybill(&workspace.join("waybill"), sink)?;
-                (port, Running::Waybill(child))
-            }
+            PeerKind::Waybill => start_waybill(&workspace.join("waybill"), sink)?,
         };
         let mut peer = Peer { kind, port, running };
         peer.wait_until_ready()?;
@@ -68,12 +66,20 @@ impl Peer {
         self.port
     }
 
+    /// The ports for hits and for metrics, where it has them.
+    pub fn other_ports(&self) -> Option<(u16, u16)> {
+        match self.running {
+            Running::Nothing | Running::Postfix(_) => None,
+            Running::Waybill { public, metrics, .. } => Some((public, metrics)),
+        }
+    }
+
     /// What its processes have used up to now.
     pub fn usage(&self) -> Usage {
         match &self.running {
             Running::Nothing => Usage::default(),
             Running::Postfix(postfix) => process::usage_of_tree(postfix.master),
-            Running::Waybill(child) => process::usage_of_tree(child.id()),
+            Running::Waybill { child, .. } => process::usage_of_tree(child.id()),
         }
     }
 
@@ -81,7 +87,7 @@ impl Peer {
     pub fn check_alive(&mut self) -> Result<(), String> {
         match &mut self.running {
             Running::Nothing | Running::Postfix(_) => Ok(()),
-            Running::Waybill(child) => match child.try_wait() {
+            Running::Waybill { child, .. } => match child.try_wait() {
                 Ok(None) => Ok(()),
                 ended => Err(format!("Waybill has ended: {ended:?}")),
             },
@@ -120,7 +126,7 @@ impl Peer {
 
 impl Drop for Peer {
     fn drop(&mut self) {
-        if let Running::Waybill(child) = &mut self.running {
+        if let Running::Waybill { child, .. } = &mut self.running {
             let _ = child.kill();
             let _ = child.wait();
         }
@@ -131,7 +137,7 @@ fn free_port() -> std::io::Result<u16> {
     Ok(std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
-fn start_waybill(folder: &Path, sink: u16) -> Result<(u16, Child), String> {
+fn start_waybill(folder: &Path, sink: u16) -> Result<(u16, Running), String> {
     let port = || free_port().map_err(|e| e.to_string());
     let (smtp, admin, metrics, sms, public) = (port()?, port()?, port()?, port()?, port()?);
     let text = format!(
@@ -161,6 +167,9 @@ listen = "127.0.0.1:{metrics}"
 listen = "127.0.0.1:{sms}"
 [public]
 listen = "127.0.0.1:{public}"
+trusted_proxies = ["127.0.0.1"]
+[tracking]
+public_url = "{PUBLIC_URL}"
 "#,
         data = folder.join("data").display()
     );
@@ -175,5 +184,5 @@ listen = "127.0.0.1:{public}"
         .spawn()
         .map_err(|e| format!("waybill: {e}"))?;
     process::remember(child.id());
-    Ok((smtp, child))
+    Ok((smtp, Running::Waybill { child, public, metrics }))
 }

@@ -8,6 +8,8 @@ use memchr::memmem;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+use super::hits;
+
 /// What has arrived since the last reset.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Arrived {
@@ -15,10 +17,18 @@ pub struct Arrived {
     pub last: Option<Instant>,
 }
 
+/// What is shared with the sessions.
+#[derive(Debug, Default)]
+struct Noted {
+    arrived: Mutex<Arrived>,
+    /// Paths of links and pixels; `None` while nobody wants them.
+    paths: Mutex<Option<Vec<String>>>,
+}
+
 /// A sink on a port of its own and a thread of its own; it lives as long as the process.
 pub struct Sink {
     port: u16,
-    arrived: Arc<Mutex<Arrived>>,
+    noted: Arc<Noted>,
 }
 
 impl Sink {
@@ -28,11 +38,11 @@ impl Sink {
         let SocketAddr::V4(address) = listener.local_addr()? else {
             return Err(std::io::Error::other("not an IPv4 address"));
         };
-        let arrived = Arc::new(Mutex::new(Arrived::default()));
-        let shared = arrived.clone();
+        let noted = Arc::new(Noted::default());
+        let shared = noted.clone();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         std::thread::spawn(move || runtime.block_on(accept(listener, shared)));
-        Ok(Sink { port: address.port(), arrived })
+        Ok(Sink { port: address.port(), noted })
     }
 
     pub fn port(&self) -> u16 {
@@ -40,29 +50,39 @@ impl Sink {
     }
 
     pub fn arrived(&self) -> Arrived {
-        *self.arrived.lock().unwrap()
+        *self.noted.arrived.lock().unwrap()
     }
 
     pub fn reset(&self) {
-        *self.arrived.lock().unwrap() = Arrived::default();
+        *self.noted.arrived.lock().unwrap() = Arrived::default();
+    }
+
+    /// From here on the paths of links and pixels are kept.
+    pub fn keep_paths(&self) {
+        *self.noted.paths.lock().unwrap() = Some(Vec::new());
+    }
+
+    /// Those that came; no more are kept.
+    pub fn take_paths(&self) -> Vec<String> {
+        self.noted.paths.lock().unwrap().take().unwrap_or_default()
     }
 }
 
-async fn accept(listener: std::net::TcpListener, arrived: Arc<Mutex<Arrived>>) {
+async fn accept(listener: std::net::TcpListener, noted: Arc<Noted>) {
     let listener = TcpListener::from_std(listener).unwrap();
     loop {
         if let Ok((socket, _)) = listener.accept().await {
             let _ = socket.set_nodelay(true);
-            let arrived = arrived.clone();
+            let noted = noted.clone();
             tokio::spawn(async move {
                 // A client that goes away ends its session; the count says what arrived.
-                let _ = serve(socket, &arrived).await;
+                let _ = serve(socket, &noted).await;
             });
         }
     }
 }
 
-async fn serve(mut socket: TcpStream, arrived: &Mutex<Arrived>) -> std::io::Result<()> {
+async fn serve(mut socket: TcpStream, noted: &Noted) -> std::io::Result<()> {
     socket.write_all(b"220 sink.test ESMTP\r\n").await?;
     let mut input = Vec::with_capacity(64 << 10);
     let mut replies = Vec::new();
@@ -78,9 +98,9 @@ async fn serve(mut socket: TcpStream, arrived: &Mutex<Arrived>) -> std::io::Resu
             if in_data {
                 match end_of_data(&input[used..], searched) {
                     Some(end) => {
+                        note(noted, &input[used..used + end]);
                         used += end;
                         (in_data, searched) = (false, 0);
-                        note(arrived);
                         replies.extend_from_slice(b"250 2.0.0 Ok: queued as SINK\r\n");
                     }
                     None => {
@@ -127,8 +147,11 @@ fn end_of_data(input: &[u8], searched: usize) -> Option<usize> {
     memmem::find(&input[from..], b"\r\n.\r\n").map(|at| from + at + 5)
 }
 
-fn note(arrived: &Mutex<Arrived>) {
-    let mut arrived = arrived.lock().unwrap();
+fn note(noted: &Noted, message: &[u8]) {
+    if let Some(paths) = noted.paths.lock().unwrap().as_mut() {
+        paths.extend(hits::paths(message));
+    }
+    let mut arrived = noted.arrived.lock().unwrap();
     arrived.messages += 1;
     arrived.last = Some(Instant::now());
 }

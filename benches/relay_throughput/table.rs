@@ -3,10 +3,10 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::Case;
 use super::load::Measured;
 use super::peer::{Peer, PeerKind};
 use super::process;
+use super::{Case, HitsGo};
 
 /// When, on what, with what, and how busy the machine is otherwise.
 pub fn preamble(peers: &[Peer]) -> String {
@@ -113,6 +113,35 @@ pub fn table(cases: &[Case], results: &[(Case, PeerKind, Measured)]) -> String {
             show(&waybill, Row::text),
             show(&postfix, Row::cost),
             show(&waybill, Row::cost),
+        );
+    }
+    out
+}
+
+/// Medians of one case with hits and without, and what they are to those without.
+pub fn beside_hits(case: &Case, results: &[(HitsGo, Measured, f64, f64)]) -> String {
+    let accepted = |go: HitsGo| {
+        let turns = results.iter().filter(|(at, ..)| *at == go);
+        median(turns.map(|(_, measured, ..)| measured.accepted_per_second()).collect())
+    };
+    let alone = accepted(HitsGo::Nowhere);
+    let mut out = format!("{}\n", describe(case));
+    for go in [HitsGo::Nowhere, HitsGo::ToAnother, HitsGo::ToWaybill] {
+        let turns = || results.iter().filter(|(at, ..)| *at == go);
+        let of =
+            |value: fn(&(HitsGo, Measured, f64, f64)) -> f64| median(turns().map(value).collect());
+        let milliseconds = |value| milliseconds(Duration::from_secs_f64(value));
+        let _ = writeln!(
+            out,
+            "  hits go {go:?}: {:.0} accepted/s ({:.2}x), p50 {} p99 {}, CPU for 1000 messages {:.2} s; {:.0} hits/s \
+             answered, {:.0} recorded in all",
+            accepted(go),
+            accepted(go) / alone,
+            milliseconds(of(|turn| turn.1.p50.as_secs_f64())),
+            milliseconds(of(|turn| turn.1.p99.as_secs_f64())),
+            of(|turn| turn.1.usage.cpu_seconds * 1000.0 / turn.1.accepted.max(1) as f64),
+            of(|turn| turn.2),
+            of(|turn| turn.3),
         );
     }
     out

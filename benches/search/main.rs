@@ -24,6 +24,10 @@ use waybill::archive::{
 use meter::Meter;
 use story::Story;
 
+/// The daemon's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const USAGE: &str = "\
 cargo bench --bench search -- [OPTIONS]
   --messages N     how many messages (default 100000)

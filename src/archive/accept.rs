@@ -286,13 +286,10 @@ impl VolumeThread {
     }
 
     /// Copy-on-write files need room to change at all, so the reserve is kept free for relaying and
-    /// deleting; a batch is counted twice, for the volume and for the records.
+    /// deleting.
     fn has_room(&self, batch_bytes: usize) -> bool {
         match self.files.space() {
-            Ok(space) => {
-                let wanted = (batch_bytes as u64).saturating_mul(2);
-                space.free_bytes >= reserve(self.reserve_bytes, space).saturating_add(wanted)
-            }
+            Ok(space) => has_spare(space, self.reserve_bytes, 0, batch_bytes as u64),
             Err(error) => {
                 tracing::error!(%error, "the free space of the archive's disk can not be read");
                 false
@@ -454,8 +451,20 @@ impl Inner {
 }
 
 /// What is kept free on a disk of this size.
-pub(super) fn reserve(wanted_bytes: u64, space: Space) -> u64 {
+fn reserve(wanted_bytes: u64, space: Space) -> u64 {
     wanted_bytes.min(space.total_bytes / LARGEST_RESERVE)
+}
+
+/// Whether a disk has room for messages of so many bytes beside the reserve, and so much to spare. They are
+/// counted twice, for the volume and for the records.
+pub(super) fn has_spare(
+    space: Space,
+    reserve_bytes: u64,
+    spare_bytes: u64,
+    message_bytes: u64,
+) -> bool {
+    let kept = reserve(reserve_bytes, space).saturating_add(reserve(spare_bytes, space));
+    space.free_bytes >= kept.saturating_add(message_bytes.saturating_mul(2))
 }
 
 /// Records all messages of a call in the transaction at hand, or finds that it was made before.

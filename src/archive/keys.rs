@@ -3,14 +3,33 @@
 //! A key is made when it is first asked for and never changes; a ring gets a further key when somebody
 //! turns it. They lie in the records and nowhere else, neither in the configuration nor in a log.
 
+use std::fmt;
+
 use redb::ReadableTable;
 
 use super::stored::Corrupt;
 use super::writer::{Batch, Failure, Urgency};
 use super::{Archive, ArchiveError, storage, tables};
 
-/// The keys of one use, with their ids; the last one is the one to write with. Never empty.
-pub type KeyRing = Vec<(u8, [u8; 32])>;
+/// A key with its id in its ring.
+type NumberedKey = (u8, [u8; 32]);
+
+/// The keys of one use.
+#[derive(Clone, PartialEq, Eq)]
+pub struct KeyRing {
+    /// The one to write with.
+    pub current: NumberedKey,
+    /// What they wrote is still read.
+    pub older: Vec<NumberedKey>,
+}
+
+/// Ids alone: keys are not for eyes.
+impl fmt::Debug for KeyRing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let older: Vec<u8> = self.older.iter().map(|(id, _)| *id).collect();
+        write!(f, "KeyRing {{ current: {}, older: {older:?} }}", self.current.0)
+    }
+}
 
 impl Archive {
     /// A random key that was made when it was first asked for, by its name.
@@ -27,11 +46,12 @@ impl Archive {
     pub async fn key_ring(&self, name: &'static str) -> Result<KeyRing, ArchiveError> {
         let fresh = fresh()?;
         self.write(Urgency::Now, move |batch| {
-            let ring = read_ring(batch, name)?;
-            if !ring.is_empty() {
-                return Ok(ring);
-            }
-            Ok(vec![(1, find_or_make(batch, name, &row_of(name, 1), fresh)?)])
+            let mut keys = read_ring(batch, name)?;
+            let current = match keys.pop() {
+                Some(last) => last,
+                None => (1, find_or_make(batch, name, &row_of(name, 1), fresh)?),
+            };
+            Ok(KeyRing { current, older: keys })
         })
         .await
     }
@@ -40,12 +60,12 @@ impl Archive {
     pub async fn turn_key_ring(&self, name: &'static str) -> Result<KeyRing, ArchiveError> {
         let fresh = fresh()?;
         self.write(Urgency::Now, move |batch| {
-            let mut ring = read_ring(batch, name)?;
-            let last = ring.last().map_or(0, |(id, _)| *id);
-            if let Some(id) = last.checked_add(1) {
-                ring.push((id, find_or_make(batch, name, &row_of(name, id), fresh)?));
-            }
-            Ok(ring)
+            let mut keys = read_ring(batch, name)?;
+            let next = keys.last().map_or(1, |(id, _)| id.saturating_add(1));
+            // Where the last id is used, its row is there and stays as it is.
+            let key = find_or_make(batch, name, &row_of(name, next), fresh)?;
+            keys.retain(|(id, _)| *id != next);
+            Ok(KeyRing { current: (next, key), older: keys })
         })
         .await
     }
@@ -62,9 +82,9 @@ fn row_of(name: &str, id: u8) -> String {
     format!("{}{name}.{id:03}", tables::KEY_PREFIX)
 }
 
-fn read_ring(batch: &Batch<'_>, name: &'static str) -> Result<KeyRing, Failure> {
+fn read_ring(batch: &Batch<'_>, name: &'static str) -> Result<Vec<NumberedKey>, Failure> {
     let meta = batch.transaction.open_table(tables::META)?;
-    let mut ring = KeyRing::new();
+    let mut ring = Vec::new();
     for id in 1..=u8::MAX {
         let Some(bytes) = meta.get(row_of(name, id).as_str())? else { break };
         let key = bytes.value().try_into().map_err(|_| Corrupt::new("key", name))?;

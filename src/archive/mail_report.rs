@@ -1,26 +1,35 @@
 //! What came back by mail about a message: bounces, delays, deliveries, read receipts, complaints; and
 //! finding the message that is meant by its sequence number or its Message-ID.
 //!
-//! What a report makes of a recipient is decided by `lifecycle`, in the transaction that records it.
-//! The event bears the digest of the report, so that the same report twice changes nothing.
+//! What a report makes of a recipient is decided by `lifecycle`, in the transaction that records it, and
+//! the entry of the suppression list that follows from it is written in the same one. The event bears the
+//! digest of the report, so that the same report twice changes nothing. What one mail says of a thousand
+//! recipients costs a few transactions, and each of them reads the message once.
+
+use std::collections::{BTreeMap, HashMap};
 
 use redb::{ReadableDatabase, ReadableTable};
 
+use super::audit::Verdict;
 use super::hits;
 use super::index::Term;
 use super::message::Message;
 use super::read::Reader;
 use super::standing::Standing;
 use super::stored::{Record, StoredEvent, StoredMessage};
+use super::suppressions::{self, Suppression};
 use super::tables;
 use super::writer::{Batch, Failure, Urgency};
 use super::{Archive, ArchiveError, Reported};
 pub use crate::lifecycle::MailReportKind;
 use crate::lifecycle::{Input, MailNews};
 use crate::model::{
-    Digest, EnhancedCode, MessageId, RecipientState, Reply, Sequence, Timestamp, UpstreamName,
+    Digest, EnhancedCode, EventKind, MessageId, RecipientState, Reply, Sequence, Timestamp,
+    UpstreamName,
 };
 
+/// Reports in one transaction; who else waits for it hardly waits longer.
+const MAX_AT_ONCE: usize = 100;
 /// Events of a message, the last ones, among which the same report is looked for. What a bounce or a
 /// delivery changes is known without them.
 const EVENTS_LOOKED_AT: usize = 1_000;
@@ -50,11 +59,44 @@ pub struct MailReport {
     pub is_proven: bool,
 }
 
+/// A report with what follows from it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    pub report: MailReport,
+    /// Who is not to be written to any more.
+    pub suppression: Option<Suppression>,
+}
+
+/// What became of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    pub reported: Reported,
+    /// The entry holds from now on, and did not before.
+    pub is_suppressed: bool,
+}
+
 impl Archive {
     /// Records a report: a bounce ends what was sent, a delivery is noted beside it, everything else
     /// is told in the history. The same report twice changes nothing.
     pub async fn record_mail_report(&self, report: MailReport) -> Result<Reported, ArchiveError> {
-        self.write(Urgency::Now, move |batch| record(batch, &report)).await
+        let recorded = self.record_mail_reports(vec![Told { report, suppression: None }]).await?;
+        Ok(recorded.first().map_or(Reported::Unknown, |recorded| recorded.reported))
+    }
+
+    /// Records what one mail says of several recipients, a hundred in one transaction; gives what became of
+    /// each, in order. What is too early suppresses nobody either.
+    pub async fn record_mail_reports(
+        &self,
+        mut told: Vec<Told>,
+    ) -> Result<Vec<Recorded>, ArchiveError> {
+        let mut recorded = Vec::with_capacity(told.len());
+        while !told.is_empty() {
+            let rest = told.split_off(told.len().min(MAX_AT_ONCE));
+            let some = std::mem::replace(&mut told, rest);
+            let change = move |batch: &mut Batch<'_>| record_all(batch, &some);
+            recorded.extend(self.write(Urgency::Now, change).await?);
+        }
+        Ok(recorded)
     }
 
     /// The message with this number. Ids and numbers both grow, so a bisection by id finds it.
@@ -126,16 +168,74 @@ impl Archive {
     }
 }
 
-fn record(batch: &mut Batch<'_>, report: &MailReport) -> Result<Reported, Failure> {
+/// A message of which something is told.
+struct Page {
+    before: Standing,
+    standing: Standing,
+    history: History,
+    is_changed: bool,
+}
+
+fn record_all(batch: &mut Batch<'_>, told: &[Told]) -> Result<Vec<Recorded>, Failure> {
+    // All of them are read before anything is written: a damaged one leaves all of this out.
+    let mut pages: BTreeMap<MessageId, Page> = BTreeMap::new();
+    for id in told.iter().map(|one| one.report.message) {
+        if pages.contains_key(&id) {
+            continue;
+        }
+        if let Some(before) = Standing::load(batch, id)? {
+            let (standing, history) = (before.clone(), History::load(batch, id)?);
+            pages.insert(id, Page { before, standing, history, is_changed: false });
+        }
+    }
+    let mut recorded = Vec::with_capacity(told.len());
+    for Told { report, suppression } in told {
+        let reported = match pages.get_mut(&report.message) {
+            Some(page) => record(batch, page, report)?,
+            None => Reported::Unknown,
+        };
+        let entry = match reported {
+            // Also when it is known: what it says is as true as it was, and the entry may be over.
+            Reported::Changed(_) | Reported::Unchanged(_) => suppression.clone(),
+            Reported::TooEarly | Reported::Unknown => None,
+        };
+        let is_suppressed = match entry {
+            Some(entry) => suppress(batch, report.message, entry)?,
+            None => false,
+        };
+        recorded.push(Recorded { reported, is_suppressed });
+    }
+    for page in pages.values().filter(|page| page.is_changed) {
+        page.standing.save(batch, Some(&page.before))?;
+    }
+    Ok(recorded)
+}
+
+/// A damaged entry stays as it is, because nobody knows what it forbade; the report is true all the same.
+fn suppress(batch: &Batch<'_>, id: MessageId, entry: Suppression) -> Result<bool, Failure> {
+    match suppressions::put(batch, entry) {
+        Ok(suppressed) => Ok(suppressed.is_change()),
+        Err(Failure::Corrupt(corrupt)) => {
+            tracing::error!(%id, error = %corrupt, "an address can not be suppressed");
+            Ok(false)
+        }
+        Err(failure @ Failure::Storage(_)) => Err(failure),
+    }
+}
+
+fn record(
+    batch: &mut Batch<'_>,
+    page: &mut Page,
+    report: &MailReport,
+) -> Result<Reported, Failure> {
     let id = report.message;
-    let Some(before) = Standing::load(batch, id)? else { return Ok(Reported::Unknown) };
-    let Some(entry) = before.entries.get(usize::from(report.recipient)) else {
+    let Some(entry) = page.standing.entries.get(usize::from(report.recipient)) else {
         return Ok(Reported::Unknown);
     };
     if matches!(entry.progress.state, RecipientState::Claimed { .. }) {
         return Ok(Reported::TooEarly);
     }
-    if is_told(batch, report)? {
+    if page.history.has(report) {
         return Ok(Reported::Unchanged(id));
     }
     let upstream = entry.last_upstream.as_deref().and_then(UpstreamName::parse);
@@ -149,35 +249,53 @@ fn record(batch: &mut Batch<'_>, report: &MailReport) -> Result<Reported, Failur
         digest: report.key,
         is_proven: report.is_proven,
     });
-    let mut standing = before.clone();
-    if standing.step(batch, report.recipient, report.at, &input, None)?.is_err() {
+    if page.standing.step(batch, report.recipient, report.at, &input, None)?.is_err() {
         return Ok(Reported::Unchanged(id));
     }
-    standing.save(batch, Some(&before))?;
+    page.is_changed = true;
+    page.history.add(report.kind.event(), report.recipient, report.key);
     if report.kind == MailReportKind::Displayed {
-        hits::note_read(batch, id, report.recipient, report.at)?;
+        match hits::note_read(batch, id, report.recipient, report.at) {
+            Ok(()) => {}
+            Err(Failure::Corrupt(corrupt)) => {
+                tracing::error!(%id, error = %corrupt, "a read receipt is only told in the history");
+            }
+            Err(failure @ Failure::Storage(_)) => return Err(failure),
+        }
     }
     Ok(Reported::Changed(id))
 }
 
-/// Whether the history has it already, or has enough of its kind.
-fn is_told(batch: &Batch<'_>, report: &MailReport) -> Result<bool, Failure> {
-    let id = report.message.as_u128();
-    let mut of_its_kind = 0;
-    for entry in batch.events_of.range((id, 0)..=(id, u64::MAX))?.rev().take(EVENTS_LOOKED_AT) {
-        let (_, number) = entry?.0.value();
-        let Some(bytes) = batch.events.get(number)? else { continue };
-        // A damaged event is no reason to lose a bounce.
-        let Ok(stored) = StoredEvent::decode(bytes.value()) else { continue };
-        let Ok(event) = stored.event(Sequence(number)) else { continue };
-        let is_its_kind =
-            event.kind == report.kind.event() && event.recipient == Some(report.recipient);
-        if is_its_kind && event.digest == Some(report.key) {
-            return Ok(true);
+/// Which reports the last events of a message tell of, by kind and recipient.
+#[derive(Default)]
+struct History(HashMap<(EventKind, u16), Vec<Digest>>);
+
+impl History {
+    fn load(batch: &Batch<'_>, id: MessageId) -> Result<History, Failure> {
+        let (id, mut history) = (id.as_u128(), History::default());
+        for entry in batch.events_of.range((id, 0)..=(id, u64::MAX))?.rev().take(EVENTS_LOOKED_AT) {
+            let (_, number) = entry?.0.value();
+            let Some(bytes) = batch.events.get(number)? else { continue };
+            // A damaged event is no reason to lose a bounce.
+            let Ok(stored) = StoredEvent::decode(bytes.value()) else { continue };
+            let Ok(event) = stored.event(Sequence(number)) else { continue };
+            if let (Some(recipient), Some(digest)) = (event.recipient, event.digest) {
+                history.add(event.kind, recipient, digest);
+            }
         }
-        of_its_kind += usize::from(is_its_kind && event.digest.is_some());
+        Ok(history)
     }
-    Ok(of_its_kind >= MAX_EVENTS_OF_A_KIND)
+
+    fn add(&mut self, kind: EventKind, recipient: u16, digest: Digest) {
+        self.0.entry((kind, recipient)).or_default().push(digest);
+    }
+
+    /// Whether it has this one already, or enough of its kind.
+    fn has(&self, report: &MailReport) -> bool {
+        let of_its_kind = self.0.get(&(report.kind.event(), report.recipient));
+        of_its_kind
+            .is_some_and(|all| all.len() >= MAX_EVENTS_OF_A_KIND || all.contains(&report.key))
+    }
 }
 
 /// The diagnostic as the reply that it quotes: `550 5.1.1 no such user`.

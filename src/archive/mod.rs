@@ -72,7 +72,7 @@ pub use erase::{Erasure, ErasureKind};
 pub use hits::{HitCounts, HitOf, KeptHit, NewHit, ToldHit};
 pub use keys::KeyRing;
 pub use ledger::Thread;
-pub use mail_report::{MailReport, MailReportKind};
+pub use mail_report::{MailReport, MailReportKind, Recorded, Told};
 pub use message::{Acceptance, Attachment, Client, Event, Message, MessagePolicy, NewRecipient};
 pub use message::{Part, Recipient, Summary};
 pub use narrowing::Narrowing;
@@ -534,9 +534,16 @@ impl Archive {
 
     /// Whether there is room to accept anything.
     pub fn has_room(&self) -> bool {
+        self.has_spare(0, 0)
+    }
+
+    /// Whether there is room for messages of so many bytes, and then so much more than that, for what must
+    /// leave it to others. On a small disk less is left, as of the reserve.
+    pub fn has_spare(&self, spare_bytes: u64, message_bytes: u64) -> bool {
         let reserve = self.inner.reserve_bytes;
-        let enough = |space: files::Space| space.free_bytes >= accept::reserve(reserve, space);
-        self.inner.files.space().is_ok_and(enough)
+        let has_spare =
+            |space: files::Space| accept::has_spare(space, reserve, spare_bytes, message_bytes);
+        self.inner.files.space().is_ok_and(has_spare)
     }
 
     /// Returns when a storage error has closed the archive, with the reason.

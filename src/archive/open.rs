@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{Builder, JoinHandle};
 
 use arc_swap::ArcSwap;
@@ -11,7 +12,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::accept::{VolumeThread, reserve};
+use super::accept::{Order, VolumeThread, has_spare};
 use super::files::{Disk, Files, RECORDS};
 use super::index::Index;
 use super::ledger::Ledger;
@@ -20,9 +21,9 @@ use super::search::Feeder;
 use super::settings::ArchiveSettings;
 use super::staging::Staging;
 use super::volume::{VolumeWriter, Volumes};
-use super::writer::{Closing, Failure, Writer};
+use super::writer::{Closing, Failure, Job, Writer};
 use super::{Archive, ArchiveError, Inner, audit, hits, runs, sessions, storage, tables};
-use crate::model::Sequence;
+use crate::model::{Sequence, Timestamp};
 
 /// The layout of the records file that this version reads and writes.
 const SCHEMA_VERSION: u64 = 1;
@@ -41,18 +42,21 @@ pub(super) struct Threads {
 }
 
 impl Threads {
-    /// Begins to count behind the acceptance.
-    fn count(
+    /// Begins to look up and to count behind the acceptance.
+    fn follow(
         &self,
         index: &Index,
         records: &Arc<Database>,
         journal: &watch::Receiver<Sequence>,
         closing: &Closing,
     ) -> Arc<Ledger> {
+        let stop = || self.stop_index.clone();
+        let fed = index.clone().follow(records.clone(), journal.clone(), closing.clone(), stop());
+        self.index.spawn(fed);
         let ledger = Arc::new(Ledger::new(index.database()));
-        let (records, stop) = (records.clone(), self.stop_index.clone());
-        let follow = ledger.clone().follow(records, journal.clone(), closing.clone(), stop);
-        self.index.spawn(follow);
+        let (records, journal) = (records.clone(), journal.clone());
+        self.index.spawn(ledger.clone().follow(records, journal, closing.clone(), stop()));
+        self.index.close();
         ledger
     }
 }
@@ -71,16 +75,13 @@ impl Archive {
         let (database, was_closed) = open_records(&*files, settings)?;
         let index = Index::open(&*files, settings.cache_bytes / INDEX_CACHE_SHARE)?;
         let volumes = Arc::new(Volumes::new(database.clone(), files.clone(), VOLUME_CACHE_BYTES));
-        let snapshot = database.begin_read().map_err(storage("read the records"))?;
-        let memory = WriterMemory::load(&snapshot)?;
-        let last_event_before = runs::last_event(&snapshot)?;
-        drop(snapshot);
+        let (memory, last_event_before) = remembered(&database)?;
         let closing = Closing::default();
         let (journal_sender, journal) = watch::channel(memory.last_event());
         // No bound of their own: everybody who sends waits for the answer.
-        let (jobs, job_queue) = std::sync::mpsc::channel();
+        let (jobs, job_queue) = mpsc::channel();
         let on_the_way = Arc::new(AtomicUsize::new(0));
-        let (intake, intake_queue) = std::sync::mpsc::channel();
+        let (intake, intake_queue) = mpsc::channel();
         let records = Writer {
             database: database.clone(),
             memory,
@@ -89,33 +90,14 @@ impl Archive {
             journal: journal_sender,
             closing: closing.clone(),
         };
-        let volume = VolumeThread {
-            writer: VolumeWriter::open(volumes.clone(), settings.volume_bytes)?,
-            files: files.clone(),
-            reserve_bytes: settings.reserve_bytes,
-            staging: Staging::open(&database, settings.staging)?,
-            records: database.clone(),
-            intake: intake_queue,
-            jobs: jobs.clone(),
-            closing: closing.clone(),
-            recent: HashMap::new(),
-            wiped: HashSet::new(),
-            wipes: Vec::new(),
-        };
+        let lines = (intake_queue, jobs.clone(), closing.clone());
+        let volume = volume_thread(settings, &files, &database, &volumes, lines)?;
         let stop_index = CancellationToken::new();
         let search = Arc::new(super::search::Shared::default());
-        let (disk, reserve_bytes) = (files.clone(), settings.reserve_bytes);
-        let has_room = move |spare_bytes: u64| {
-            disk.space().map_or(true, |space| {
-                let kept =
-                    reserve(reserve_bytes, space).saturating_add(reserve(spare_bytes, space));
-                space.free_bytes >= kept
-            })
-        };
         let feeder = files.search_folder().map(|folder| Feeder {
             shared: search.clone(),
             folder,
-            has_room: Box::new(has_room),
+            has_room: room_beyond(settings.reserve_bytes, &files),
             database: database.clone(),
             volumes: volumes.clone(),
             on_the_way: on_the_way.clone(),
@@ -133,12 +115,7 @@ impl Archive {
             index: TaskTracker::new(),
             stop_index,
         };
-        let stop = threads.stop_index.clone();
-        let follow = index.clone().follow(database.clone(), journal.clone(), closing.clone(), stop);
-        threads.index.spawn(follow);
-        let ledger = threads.count(&index, &database, &journal, &closing);
-        threads.index.close();
-        let reserve_bytes = settings.reserve_bytes;
+        let ledger = threads.follow(&index, &database, &journal, &closing);
         let inner = Inner {
             database,
             volumes,
@@ -147,7 +124,7 @@ impl Archive {
             search,
             tellers: ArcSwap::default(),
             files,
-            reserve_bytes,
+            reserve_bytes: settings.reserve_bytes,
             intake,
             jobs,
             on_the_way,
@@ -187,6 +164,45 @@ impl Archive {
 
 fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, ArchiveError> {
     Builder::new().name(name.to_owned()).spawn(run).map_err(storage("start a writer"))
+}
+
+/// Where a batch comes from, where its records go, and what ends both.
+type Lines = (Receiver<Order>, Sender<Job>, Closing);
+
+fn volume_thread(
+    settings: &ArchiveSettings,
+    files: &Arc<dyn Files>,
+    records: &Arc<Database>,
+    volumes: &Arc<Volumes>,
+    (intake, jobs, closing): Lines,
+) -> Result<VolumeThread, ArchiveError> {
+    Ok(VolumeThread {
+        writer: VolumeWriter::open(volumes.clone(), settings.volume_bytes)?,
+        files: files.clone(),
+        reserve_bytes: settings.reserve_bytes,
+        staging: Staging::open(records, settings.staging)?,
+        records: records.clone(),
+        intake,
+        jobs,
+        closing,
+        recent: HashMap::new(),
+        wiped: HashSet::new(),
+        wipes: Vec::new(),
+    })
+}
+
+/// Whether the disk has so many bytes beyond the reserve; where it does not say, a write does.
+fn room_beyond(reserve_bytes: u64, files: &Arc<dyn Files>) -> Box<dyn Fn(u64) -> bool + Send> {
+    let files = files.clone();
+    Box::new(move |spare_bytes| {
+        files.space().map_or(true, |space| has_spare(space, reserve_bytes, spare_bytes, 0))
+    })
+}
+
+/// What the writer must know of the records, and when the last event before this start was.
+fn remembered(records: &Database) -> Result<(WriterMemory, Option<Timestamp>), ArchiveError> {
+    let snapshot = records.begin_read().map_err(storage("read the records"))?;
+    Ok((WriterMemory::load(&snapshot)?, runs::last_event(&snapshot)?))
 }
 
 fn open_records(

@@ -204,27 +204,7 @@ impl Archive {
 
     /// The same, and tells the entry that holds now.
     pub async fn suppress_longest(&self, entry: Suppression) -> Result<Suppressed, ArchiveError> {
-        let key = Key::new(entry.channel, &entry.recipient, entry.originator.as_deref());
-        let bytes = StoredSuppression::new(entry.clone()).encode();
-        let add = move |batch: &mut Batch<'_>| {
-            let mut table = batch.transaction.open_table(SUPPRESSIONS)?;
-            let stored = match table.get(key.row())? {
-                Some(bytes) => Some(StoredSuppression::decode(bytes.value())?),
-                None => None,
-            };
-            let earlier = stored.map(|stored| stored.suppression(entry.channel));
-            let earlier = earlier.filter(|earlier| !earlier.is_over(entry.at));
-            let is_new = earlier.is_none();
-            if let Some(earlier) = earlier.filter(|earlier| !entry.outlasts(earlier)) {
-                return Ok(Suppressed::Already(earlier));
-            }
-            table.insert(key.row(), &bytes[..])?;
-            Ok(match is_new {
-                true => Suppressed::New(entry),
-                false => Suppressed::Longer(entry),
-            })
-        };
-        self.write_recorded(add).await
+        self.write_recorded(move |batch: &mut Batch<'_>| put(batch, entry)).await
     }
 
     /// Takes an entry away; true when there was one.
@@ -313,6 +293,28 @@ impl Archive {
         let after = after.as_deref().and_then(Key::from_cursor);
         Ok(list(&self.snapshot()?, channel, recipient, after, limit)?)
     }
+}
+
+/// Adds an entry as [`Archive::suppress_longest`] does, in the transaction at hand. A damaged one stays, and nothing is written.
+pub(super) fn put(batch: &Batch<'_>, entry: Suppression) -> Result<Suppressed, Failure> {
+    let key = Key::new(entry.channel, &entry.recipient, entry.originator.as_deref());
+    let mut table = batch.transaction.open_table(SUPPRESSIONS)?;
+    let stored = match table.get(key.row())? {
+        Some(bytes) => Some(StoredSuppression::decode(bytes.value())?),
+        None => None,
+    };
+    let earlier = stored.map(|stored| stored.suppression(entry.channel));
+    let earlier = earlier.filter(|earlier| !earlier.is_over(entry.at));
+    let is_new = earlier.is_none();
+    if let Some(earlier) = earlier.filter(|earlier| !entry.outlasts(earlier)) {
+        return Ok(Suppressed::Already(earlier));
+    }
+    let bytes = StoredSuppression::new(entry.clone()).encode();
+    table.insert(key.row(), &bytes[..])?;
+    Ok(match is_new {
+        true => Suppressed::New(entry),
+        false => Suppressed::Longer(entry),
+    })
 }
 
 fn list(

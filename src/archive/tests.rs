@@ -98,6 +98,17 @@ pub(crate) fn settings(dir: &std::path::Path) -> ArchiveSettings {
     }
 }
 
+/// Damages the entry that keeps everybody from writing to this address.
+pub(crate) async fn spoil_suppression(archive: &Archive, address: &str) {
+    let address = address.to_owned();
+    let spoil = move |batch: &mut Batch<'_>| {
+        let mut table = batch.transaction.open_table(tables::SUPPRESSIONS)?;
+        table.insert((0, address.as_str(), ""), &[u8::MAX][..])?;
+        Ok(())
+    };
+    archive.write(Urgency::Now, spoil).await.unwrap();
+}
+
 fn claim_of(id: MessageId, recipients: &[u16]) -> ClaimRequest {
     let recipients = recipients.to_vec();
     ClaimRequest { message: id, recipients, upstream: upstream(), rank: 0, now: at(10) }

@@ -12,6 +12,7 @@ use super::listing::{columns, show};
 use super::password::read_password;
 use super::{Failure, argument, load};
 use crate::account::{Role, UserName};
+use crate::archive::ArchiveSettings;
 use crate::config::Environment;
 use crate::model::AppName;
 
@@ -120,9 +121,7 @@ pub(super) fn user(
             let (role, password) = (role.as_str(), password.expose());
             let body =
                 json!({"name": name.as_str(), "role": role, "apps": apps, "password": password});
-            with_accounts(&archive, async |accounts| {
-                accounts.call(Method::POST, "/users", Some(&body)).await
-            })?;
+            ask(&archive, Method::POST, "/users", Some(&body))?;
             show(&format!("The user {name} was added with the role {role}.\n"))
         }
         UserCommand::List => {
@@ -133,9 +132,7 @@ pub(super) fn user(
             let name = user_name(name)?;
             let body = edit(*role, app, *all_apps);
             let path = format!("/users/{name}");
-            with_accounts(&archive, async |accounts| {
-                accounts.call(Method::PATCH, &path, Some(&body)).await
-            })?;
+            ask(&archive, Method::PATCH, &path, Some(&body))?;
             show(&format!("The user {name} was changed.\n"))
         }
         UserCommand::Passwd { name, password } => {
@@ -143,45 +140,44 @@ pub(super) fn user(
             let password = read_password(password.password_stdin)?;
             let body = json!({"password": password.expose()});
             let path = format!("/users/{name}/password");
-            with_accounts(&archive, async |accounts| {
-                accounts.call(Method::POST, &path, Some(&body)).await
-            })?;
+            ask(&archive, Method::POST, &path, Some(&body))?;
             show(&format!("The password of {name} was changed.\n"))
         }
         UserCommand::Disable { name } => {
             let name = user_name(name)?;
             let path = format!("/users/{name}/disable");
-            with_accounts(&archive, async |accounts| {
-                accounts.call(Method::POST, &path, None).await
-            })?;
+            ask(&archive, Method::POST, &path, None)?;
             show(&format!("The user {name} is disabled.\n"))
         }
         UserCommand::Enable { name } => {
             let name = user_name(name)?;
             let path = format!("/users/{name}");
             let body = json!({"disabled": false});
-            with_accounts(&archive, async |accounts| {
-                accounts.call(Method::PATCH, &path, Some(&body)).await
-            })?;
+            ask(&archive, Method::PATCH, &path, Some(&body))?;
             show(&format!("The user {name} is enabled.\n"))
         }
         UserCommand::Reset2fa { name } => {
             let name = user_name(name)?;
             let path = format!("/users/{name}/reset-2fa");
-            with_accounts(&archive, async |accounts| {
-                accounts.call(Method::POST, &path, None).await
-            })?;
+            ask(&archive, Method::POST, &path, None)?;
             show(&format!("The user {name} logs in with the password alone.\n"))
         }
         UserCommand::Unlock { name } => {
             let name = user_name(name)?;
             let path = format!("/users/{name}/unlock");
-            with_accounts(&archive, async |accounts| {
-                accounts.call(Method::POST, &path, None).await
-            })?;
+            ask(&archive, Method::POST, &path, None)?;
             show(&format!("The user {name} may log in.\n"))
         }
     }
+}
+
+fn ask(
+    archive: &ArchiveSettings,
+    method: Method,
+    path: &str,
+    body: Option<&Value>,
+) -> Result<Value, Failure> {
+    with_accounts(archive, async |accounts| accounts.call(method, path, body).await)
 }
 
 /// What is not named stays as it is.

@@ -1,5 +1,6 @@
 //! What goes back to senders by mail, and the port of the return path, where it comes back to us.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,6 +53,7 @@ impl Daemon {
         &mut self,
         settings: Option<(ReturnPathSettings, String)>,
         shared: &Shared,
+        spool: PathBuf,
     ) -> Result<(), StartError> {
         let Some((settings, hostname)) = settings else { return Ok(()) };
         let keys = VerpKeys::new(&shared.archive.key(RETURN_PATH_KEY).await?, &[]);
@@ -63,7 +65,8 @@ impl Daemon {
             settings.return_path.clone(),
             Arc::new(now),
         );
-        let port = MailPort::bind(&settings, &hostname, shared.tls.clone(), desk).await?;
+        let tls = shared.tls.clone();
+        let port = MailPort::bind(&settings, &hostname, tls, desk, spool).await?;
         self.addresses.feedback = port.addresses();
         port.run(&self.smtp);
         Ok(())

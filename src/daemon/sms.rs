@@ -4,16 +4,16 @@
 //! Takes what the configuration says and builds them; a port that can not be opened fails the start.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use ipnet::IpNet;
 
-use super::start::StartError;
+use super::start::{StartError, Terms};
 use super::{Daemon, now};
-use crate::archive::{Archive, ArchiveError};
+use crate::archive::{Archive, ArchiveError, KeyRing};
 use crate::config::Config;
 use crate::events::EventSource;
 use crate::feedback::{self, Caller, FeedbackState, Fetch};
@@ -36,6 +36,8 @@ const PROOF_KEY: &str = "status URLs";
 const LINK_KEYS: &str = "links";
 /// What a receipt or an inbound message may be the body of takes no longer.
 const PUBLIC_CONNECTIONS: usize = 1_024;
+/// Of them, what one client may have that is no proxy.
+const PUBLIC_CONNECTIONS_PER_CLIENT: usize = 128;
 
 /// What SMS needs of the configuration, before the rooms are built.
 pub(super) struct SmsParts {
@@ -103,10 +105,8 @@ impl SmsParts {
 
 /// The keys of the tokens in links and pixels.
 pub(super) async fn token_keys(archive: &Archive) -> Result<TokenKeys, ArchiveError> {
-    let mut ring = archive.key_ring(LINK_KEYS).await?;
-    // A ring is never empty, and its last key is the one to write with.
-    let (id, key) = ring.pop().unwrap_or_default();
-    Ok(TokenKeys::new((id, &key), ring))
+    let KeyRing { current: (id, key), older } = archive.key_ring(LINK_KEYS).await?;
+    Ok(TokenKeys::new((id, &key), older))
 }
 
 /// Where we are: the public URL's host and the addresses that are listened on.
@@ -165,8 +165,8 @@ impl Daemon {
                 archive.clone(),
             );
             let tls = tls.clone().filter(|_| settings.tls);
-            let opened =
-                self.open_with("SMS", settings.listen, port.router(), SmsPort::limits(), tls);
+            let terms = Terms { limits: SmsPort::limits(), tls, ..Terms::default() };
+            let opened = self.open_with("SMS", settings.listen, port.router(), terms);
             self.addresses.sms = Some(opened.await?);
         }
         if let Some(listen) = parts.public_listen {
@@ -176,6 +176,11 @@ impl Daemon {
             };
             let callers: HashMap<UpstreamName, Caller> =
                 parts.upstreams.into_iter().map(caller).collect();
+            // What is on this machine is a proxy, whether or not its clients are believed.
+            let mut proxies = parts.trusted_proxies.clone();
+            proxies.extend(
+                [IpAddr::V4(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()].map(IpNet::from),
+            );
             let (router, recorder) = feedback::router(FeedbackState {
                 archive: archive.clone(),
                 intake: intake.clone(),
@@ -193,11 +198,14 @@ impl Daemon {
             });
             // It ends with the port, and then writes what is left.
             self.tasks.spawn(recorder.run(archive.clone()));
-            let limits =
-                HttpLimits { max_connections: PUBLIC_CONNECTIONS, ..HttpLimits::default() };
+            let limits = HttpLimits {
+                max_connections: PUBLIC_CONNECTIONS,
+                max_per_client: PUBLIC_CONNECTIONS_PER_CLIENT,
+                ..HttpLimits::default()
+            };
             let tls = tls.filter(|_| parts.public_tls);
-            self.addresses.public =
-                Some(self.open_with("public", listen, router, limits, tls).await?);
+            let terms = Terms { limits, tls, proxies };
+            self.addresses.public = Some(self.open_with("public", listen, router, terms).await?);
         }
         // What applications name must not lead back to us.
         let own_hosts = parts.own_hosts.into_iter();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use ipnet::IpNet;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -21,9 +22,10 @@ use crate::config::Config;
 use crate::dispatch::Dispatch;
 use crate::feedback::MailPortError;
 use crate::intake::{Intake, Resender};
-use crate::model::{Clock, UpstreamName};
+use crate::model::UpstreamName;
 use crate::net::http::{HttpLimits, serve};
-use crate::net::{Stop, Tls, TlsError, TlsListener};
+use crate::net::{FairListener, Stop, Tls, TlsError, TlsListener};
+use crate::relay::settings::SmtpUpstream;
 use crate::relay::{Relay, RelayError, SmtpRelay};
 use crate::submission::{SmtpServer, SubmissionError};
 use crate::telemetry::Metrics;
@@ -32,6 +34,16 @@ use crate::telemetry::Metrics;
 const DOOR_GRACE: Duration = Duration::from_secs(10);
 /// How long an attempt may wait for its last reply then.
 const QUEUE_GRACE: Duration = Duration::from_secs(30);
+
+/// On what terms an HTTP port is open.
+#[derive(Default)]
+pub(super) struct Terms {
+    pub limits: HttpLimits,
+    /// From the first byte.
+    pub tls: Option<Arc<Tls>>,
+    /// Whose connections are the connections of many clients.
+    pub proxies: Vec<IpNet>,
+}
 
 /// Why the daemon does not start.
 #[derive(Debug, thiserror::Error)]
@@ -89,12 +101,7 @@ impl Daemon {
     /// Opens the archive and all doors. When this returns, every port answers.
     pub async fn start(config: Config, metrics: Metrics) -> Result<Daemon, StartError> {
         let fixed = fixed_part(&config);
-        let archive = Archive::open(&config.archive)?;
-        let rejudged = archive.rejudge_hits().await?;
-        if rejudged > 0 {
-            tracing::info!(recipients = rejudged, "hits were judged anew by the rules of today");
-        }
-        archive.keep_reply_ids_of(config.mail_events.iter().map(|(name, _)| name.clone()));
+        let archive = open_archive(&config).await?;
         let sms = SmsParts::new(&config, &archive).await?;
         let renderer = rendering::renderer(&config, &archive).await?;
         let accounts = Accounts::new(archive.clone());
@@ -103,34 +110,26 @@ impl Daemon {
         let return_path = config.feedback.map(|settings| (settings, config.hostname.clone()));
         let apps = Arc::new(ArcSwap::from_pointee(config.apps));
         let tls = config.tls.map(Tls::load).transpose()?;
-        let relays = config.upstreams.into_iter().map(|settings| {
-            let name = settings.name.clone();
-            Ok((name, Relay::Smtp(SmtpRelay::new(settings)?)))
-        });
-        let mut relays = relays.collect::<Result<Vec<_>, RelayError>>()?;
+        let mut relays = mail_relays(config.upstreams)?;
         relays.extend(sms.relays()?);
         let upstreams = health_of(&relays);
         let spool = config.data_dir.join("spool");
-        let smtp = SmtpServer::bind(config.smtp, tls.clone(), apps.clone(), intake.clone(), spool);
-        let smtp = smtp.await?;
+        let (door, folder) = (intake.clone(), spool.clone());
+        let smtp = SmtpServer::bind(config.smtp, tls.clone(), apps.clone(), door, folder).await?;
         let (doors, queue) = (CancellationToken::new(), CancellationToken::new());
         let (schedule, told) =
             (Arc::new(config.queue.clone()), (config.queue.expire, config.failure_reports));
-        let clock: Clock = Arc::new(now);
         let dispatch = Dispatch {
             archive: archive.clone(),
             renderer: renderer.clone(),
             routes: routes.clone(),
             relays,
             schedule,
-            clock,
+            clock: Arc::new(now),
         };
-        let shared = Shared {
-            archive: archive.clone(),
-            intake: intake.clone(),
-            apps: apps.clone(),
-            tls: tls.clone(),
-        };
+        let (gate, known) = (intake.clone(), apps.clone());
+        let shared =
+            Shared { archive: archive.clone(), intake: gate, apps: known, tls: tls.clone() };
         let resender = Resender::new(intake.clone(), apps.clone(), &config.hostname);
         let mut daemon = Daemon {
             addresses: Addresses { smtp: smtp.addresses(), ..Addresses::default() },
@@ -151,16 +150,14 @@ impl Daemon {
                 .with_rules(rules)
                 .resending_through(resender)
                 .rendering_with(renderer);
-            daemon.records = Some(state.records());
-            let router = daemon.admin_router(state);
-            daemon.addresses.admin = Some(daemon.open("admin", settings.listen, router).await?);
+            daemon.open_admin(settings.listen, state).await?;
         }
         if let Some(address) = config.metrics {
             let router = admin::health::router(metrics.clone(), daemon.readiness.clone());
             daemon.addresses.metrics = Some(daemon.open("metrics", address, router).await?);
         }
         daemon.tell_senders(&shared, &config.hostname, told);
-        daemon.open_return_path(return_path, &shared).await?;
+        daemon.open_return_path(return_path, &shared, spool).await?;
         daemon.open_sms(sms, shared).await?;
         let control = ControlSocket::bind(&config.data_dir)?;
         daemon.tasks.spawn(control.serve(accounts, archive.clone(), doors.clone()));
@@ -173,10 +170,16 @@ impl Daemon {
     }
 
     /// The admin port; what goes on behind its answers ends with the doors.
-    fn admin_router(&self, state: AdminState) -> axum::Router {
+    async fn open_admin(
+        &mut self,
+        listen: SocketAddr,
+        state: AdminState,
+    ) -> Result<(), StartError> {
+        self.records = Some(state.records());
         let state = state.ending_with(self.tasks.clone(), self.doors.clone());
         state.run_jobs();
-        admin::router(state)
+        self.addresses.admin = Some(self.open("admin", listen, admin::router(state)).await?);
+        Ok(())
     }
 
     /// Opens an HTTP port and serves it until the doors close.
@@ -186,21 +189,21 @@ impl Daemon {
         address: SocketAddr,
         router: axum::Router,
     ) -> Result<SocketAddr, StartError> {
-        self.open_with(door, address, router, HttpLimits::default(), None).await
+        self.open_with(door, address, router, Terms::default()).await
     }
 
-    /// The same within limits of its own, and with TLS from the first byte where there is some.
+    /// The same on terms of its own.
     pub(super) async fn open_with(
         &self,
         door: &'static str,
         address: SocketAddr,
         router: axum::Router,
-        limits: HttpLimits,
-        tls: Option<Arc<Tls>>,
+        Terms { limits, tls, proxies }: Terms,
     ) -> Result<SocketAddr, StartError> {
         let failed = |source| StartError::Listen { door, address, source };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let bound = listener.local_addr().map_err(failed)?;
+        let listener = FairListener::new(listener, limits, proxies);
         let stop = self.doors.clone();
         match tls {
             Some(tls) => {
@@ -240,6 +243,25 @@ impl Daemon {
         drop((self.accounts, self.reloadable));
         self.archive.close().await;
     }
+}
+
+/// The archive, brought up to the rules of today.
+async fn open_archive(config: &Config) -> Result<Archive, ArchiveError> {
+    let archive = Archive::open(&config.archive)?;
+    let rejudged = archive.rejudge_hits().await?;
+    if rejudged > 0 {
+        tracing::info!(recipients = rejudged, "hits were judged anew by the rules of today");
+    }
+    archive.keep_reply_ids_of(config.mail_events.iter().map(|(name, _)| name.clone()));
+    Ok(archive)
+}
+
+fn mail_relays(upstreams: Vec<SmtpUpstream>) -> Result<Vec<(UpstreamName, Relay)>, RelayError> {
+    let relay = |settings: SmtpUpstream| {
+        let name = settings.name.clone();
+        Ok((name, Relay::Smtp(SmtpRelay::new(settings)?)))
+    };
+    upstreams.into_iter().map(relay).collect()
 }
 
 /// How the relays are doing, as the admin port asks for it.

@@ -6,7 +6,8 @@
 //! links of tracked mail, `/o/{token}` and `/c/{token}`; everything else is 404 with an empty body, so that a stranger learns nothing. What it keeps: nothing is believed
 //! before its origin is proven (the provider's signature over the configured public URL, our own
 //! proof in a status URL, or the upstream's token); nothing is answered with success before it is
-//! durable; a callback that comes again changes nothing; bodies, waits and waiters are bounded.
+//! durable; a callback that comes again changes nothing; bodies, waits and waiters are bounded, and of mail
+//! what one client holds, and what proves nothing brings in an hour.
 //! How a provider's callback is read is `sms`'s, a mail provider's event `events`', a bounce
 //! `report`'s; what any of them means for a message is the archive's.
 
@@ -20,6 +21,8 @@ mod keywords;
 mod mail;
 mod mail_match;
 mod mail_port;
+mod mail_quota;
+mod mail_shares;
 mod masking;
 mod parts;
 mod passing_on;

@@ -39,7 +39,7 @@ pub(super) fn wanted(envelope: &Envelope, verdicts: &[Verdict]) -> bool {
 pub(super) struct PassedOn(Mutex<Counts>);
 
 /// A message and the recipient that the return path names; `None` is several.
-type Whose = (MessageId, Option<u16>);
+pub(super) type Whose = (MessageId, Option<u16>);
 
 #[derive(Debug, Default)]
 struct Counts {

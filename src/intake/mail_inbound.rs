@@ -2,7 +2,8 @@
 //!
 //! Takes what was addressed to it and archives it as an inbound message: in the app and the thread of
 //! the message that it is about, where one is known, else where only those see it who see all apps. The
-//! same bytes to the same address are archived once. Nothing is refused for what it says, and what steers a message of ours steers nothing here.
+//! same bytes to the same address are archived once. Nothing is refused for what it says, and what steers a
+//! message of ours steers nothing here.
 //! Not here: what it says (`report`), and which message is meant (`feedback`).
 
 use std::sync::Arc;
@@ -83,7 +84,8 @@ impl Intake {
         Ok(accepted)
     }
 
-    /// The same bytes, on their way to the sender of the message that they are about.
+    /// The same bytes, on their way to the sender of the message that they are about. Where a
+    /// damaged record keeps them from going there, they are archived all the same.
     fn passed_on(
         &self,
         arrival: &MailArrival,
@@ -99,7 +101,14 @@ impl Intake {
             is_foreign: true,
             at: arrival.received_at,
         };
-        self.notice(notice, about)
+        match self.notice(notice, about) {
+            Err(error @ ArchiveError::Storage { .. }) => {
+                tracing::error!(about = %about.id, %error, "mail to the return path is not passed on");
+                Ok(None)
+            }
+            Ok(notice) => Ok(notice),
+            Err(error @ (ArchiveError::Closed(_) | ArchiveError::Full)) => Err(error),
+        }
     }
 }
 

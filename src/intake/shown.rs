@@ -116,8 +116,9 @@ fn moments(recipient: &Recipient) -> (Option<Timestamp>, Option<Timestamp>, Opti
             let delivered = recipient.delivered_at;
             (delivered.or(Some(*at)), Some(*at), delivered)
         }
+        // What was lost on its way had been taken before.
         RecipientState::Stopped { at, .. } | RecipientState::Failed { at, .. } => {
-            (Some(*at), None, Some(*at))
+            (Some(*at), recipient.sent_at, Some(*at))
         }
     }
 }
@@ -205,5 +206,16 @@ mod tests {
         assert_eq!(moments(&recipient), (Some(at(2)), Some(at(2)), None));
         recipient.delivered_at = Some(at(3));
         assert_eq!(moments(&recipient), (Some(at(3)), Some(at(2)), Some(at(3))));
+    }
+
+    #[test]
+    fn what_was_lost_on_its_way_had_been_sent() {
+        let reason = FailureReason::Unreachable;
+        let cause = Cause::Undelivered { upstream: upstream(), reason, code: None };
+        let failed = RecipientState::Failed { at: at(4), cause };
+        let mut recipient = recipient(failed, &[ReceiptState::Undelivered]);
+        assert_eq!(moments(&recipient), (Some(at(4)), None, Some(at(4))));
+        recipient.sent_at = Some(at(2));
+        assert_eq!(moments(&recipient), (Some(at(4)), Some(at(2)), Some(at(4))));
     }
 }

@@ -4,7 +4,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use super::*;
-use crate::archive::{ArchiveSettings, Message, StagingLimits};
+use crate::archive::tests::spoil_suppression;
+use crate::archive::{Accepted, ArchiveSettings, Message, StagingLimits};
 use crate::model::envelope::BodyType;
 use crate::model::{AppName, EnvelopeRecipient, ForwardPath, ReversePath, Status, UpstreamName};
 use crate::policy::{OnUnknownByChannel, Rate, SmsPolicy, Track};
@@ -98,6 +99,35 @@ async fn a_message_is_read() {
     let references: Vec<String> = message.references.iter().map(ToString::to_string).collect();
     assert_eq!(references, ["INV-12345", "ORD-777"]);
     assert_eq!(message.status(), Status::Pending);
+}
+
+#[tokio::test]
+async fn a_damaged_entry_of_the_list_keeps_no_mail_from_the_return_path() {
+    let dir = tempfile::tempdir().unwrap();
+    let (archive, intake) = door(&dir, &[app()]);
+    let about =
+        intake.submit(submission(app(), &format!("{HEADER}\r\nx\r\n"))).await.unwrap().get();
+    let apps = Arc::new(Apps(vec![Arc::new(app())]));
+    let receive = async |raw: &str| {
+        let Submission { envelope, raw, client, received_at, .. } = submission(app(), raw);
+        let arrival = MailArrival {
+            envelope,
+            raw,
+            newlines_fixed: false,
+            client,
+            about: Some(about),
+            tag: "bounce",
+            is_passed_on: true,
+            received_at,
+        };
+        match intake.receive_mail(arrival, &apps).await.unwrap() {
+            Accepted::New(ids) => ids.len(),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(receive("Subject: one\r\n\r\n").await, 2);
+    spoil_suppression(&archive, "anna@example.com").await;
+    assert_eq!(receive("Subject: two\r\n\r\n").await, 1);
 }
 
 #[tokio::test]

@@ -65,6 +65,8 @@ pub struct HttpLimits {
     pub idle_timeout: Duration,
     /// Connections at one time; more wait in the kernel's backlog.
     pub max_connections: usize,
+    /// Those of one client, where the listener knows clients; more are closed.
+    pub max_per_client: usize,
     /// How long requests under way may take after the stop.
     pub drain_timeout: Duration,
 }
@@ -75,6 +77,7 @@ impl Default for HttpLimits {
             header_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),
             max_connections: 512,
+            max_per_client: 512,
             drain_timeout: Duration::from_secs(10),
         }
     }
@@ -409,6 +412,7 @@ mod tests {
         header_timeout: Duration::from_millis(150),
         idle_timeout: Duration::from_millis(300),
         max_connections: 2,
+        max_per_client: 2,
         drain_timeout: Duration::from_secs(5),
     };
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 use super::http::Acceptor;
@@ -19,24 +19,24 @@ use super::reply_watch::{Line, TcpLine};
 use super::tls::{HandshakeError, Tls};
 
 /// A listener of which every connection begins with a handshake.
-pub struct TlsListener {
-    listener: TcpListener,
+pub struct TlsListener<A> {
+    listener: A,
     tls: Arc<Tls>,
 }
 
-impl TlsListener {
+impl<A> TlsListener<A> {
     /// With the certificate that is current when a connection comes.
-    pub fn new(listener: TcpListener, tls: Arc<Tls>) -> TlsListener {
+    pub fn new(listener: A, tls: Arc<Tls>) -> TlsListener<A> {
         TlsListener { listener, tls }
     }
 }
 
-impl Acceptor for TlsListener {
+impl<A: Acceptor<Stream = TcpLine, Peer = SocketAddr>> Acceptor for TlsListener<A> {
     type Stream = LazyTls;
     type Peer = SocketAddr;
 
     async fn next(&mut self) -> io::Result<(LazyTls, SocketAddr)> {
-        let (stream, peer) = Acceptor::next(&mut self.listener).await?;
+        let (stream, peer) = self.listener.next().await?;
         let (tls, socket) = (self.tls.clone(), stream.socket());
         let handshake = Box::pin(async move { tls.accept(stream).await });
         Ok((LazyTls { socket, state: State::Handshake(handshake) }, peer))

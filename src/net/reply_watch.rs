@@ -21,6 +21,8 @@ use rustix::net::{RecvFlags, Shutdown};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
+use super::limits::ConnectionPermit;
+
 /// A stream that a listener serves.
 pub trait Line: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     /// The TCP connection below it, if there is one.
@@ -33,18 +35,27 @@ impl Line for UnixStream {}
 
 /// A TCP connection that can be looked at while it is read and written.
 #[derive(Debug)]
-pub struct TcpLine(Arc<TcpStream>);
+pub struct TcpLine {
+    socket: Arc<TcpStream>,
+    /// Given back when the connection ends.
+    _place: Option<ConnectionPermit>,
+}
 
 impl TcpLine {
     /// Takes the connection over.
     pub fn new(stream: TcpStream) -> TcpLine {
-        TcpLine(Arc::new(stream))
+        TcpLine { socket: Arc::new(stream), _place: None }
+    }
+
+    /// The same connection, holding its place among others.
+    pub(super) fn holding(self, place: Option<ConnectionPermit>) -> TcpLine {
+        TcpLine { _place: place, ..self }
     }
 }
 
 impl Line for TcpLine {
     fn socket(&self) -> Option<Arc<TcpStream>> {
-        Some(Arc::clone(&self.0))
+        Some(Arc::clone(&self.socket))
     }
 }
 
@@ -55,8 +66,8 @@ impl AsyncRead for TcpLine {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         loop {
-            ready!(self.0.poll_read_ready(context))?;
-            match self.0.try_read(buffer.initialize_unfilled()) {
+            ready!(self.socket.poll_read_ready(context))?;
+            match self.socket.try_read(buffer.initialize_unfilled()) {
                 Ok(count) => {
                     buffer.advance(count);
                     return Poll::Ready(Ok(()));
@@ -75,8 +86,8 @@ impl TcpLine {
         write: impl Fn(&TcpStream) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
         loop {
-            ready!(self.0.poll_write_ready(context))?;
-            match write(&self.0) {
+            ready!(self.socket.poll_write_ready(context))?;
+            match write(&self.socket) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 done => return Poll::Ready(done),
             }
@@ -110,7 +121,7 @@ impl AsyncWrite for TcpLine {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(rustix::net::shutdown(&*self.0, Shutdown::Write).map_err(io::Error::from))
+        Poll::Ready(rustix::net::shutdown(&*self.socket, Shutdown::Write).map_err(io::Error::from))
     }
 }
 

@@ -6,8 +6,8 @@
 //! `path`, `parameter` and `xtext` reads one, `sasl` is the AUTH exchange, `dots` finds
 //! the end of DATA, `content` judges line breaks and size, `wire` writes replies, and
 //! `encoder` is the one function through which a message leaves.
-//! What neighbours use: [`Session`] with its settings, inputs and outputs, and [`DataEncoder`]. Who
-//! the client is and what it may do is decided in `submission`.
+//! What neighbours use: [`Session`] with its settings, inputs and outputs, and [`DataEncoder`]. `net` drives
+//! a session; who the client is and what it may do is decided in `submission` and `feedback`.
 
 mod command;
 mod content;

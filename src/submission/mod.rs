@@ -1,12 +1,11 @@
 //! The ports of the applications: SMTP, and the HTTP dialects of SMS.
 //!
-//! [`SmtpServer`] opens the listeners and drives an `smtp` session over each connection: it finds
-//! out which app the client is, keeps the octets of a message until it is complete, and hands it to
-//! the door. What is said is decided in `smtp`, what is accepted in `intake`. [`SmsPort`] is the router
+//! [`SmtpServer`] opens the listeners and answers the `smtp` session that `net` drives over each
+//! connection: it finds out which app the client is, and hands its messages to the door. What is said is
+//! decided in `smtp`, what is accepted in `intake`. [`SmsPort`] is the router
 //! of the SMS port: it finds out whose dialect and whose call a request is, and does what it wants.
 
 mod connection;
-mod deadline;
 mod door;
 mod guard;
 mod server;
@@ -17,7 +16,6 @@ mod sms_identity;
 mod sms_operation;
 mod sms_port;
 mod sms_settings;
-mod spool;
 
 pub use door::Door;
 pub use server::{SmtpServer, SubmissionError};

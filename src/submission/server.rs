@@ -1,20 +1,18 @@
 //! The SMTP listeners: opens them, greets who may come in, and turns away who is one too many.
 
-use std::io::{self, Write};
+use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::net::TcpStream;
 
 use super::connection::{self, Port};
 use super::door::Door;
 use super::guard::AuthGuard;
 use super::settings::{AuthMode, ListenerTls, SmtpListener, SmtpSettings};
-use super::spool::SpoolSpace;
-use crate::net::{ConnectionLimits, Listener, NetError, Stop, Tls};
+use crate::net::{ConnectionLimits, Listener, NetError, SmtpTerms, SpoolSpace, Stop, Tls};
 use crate::policy::Apps;
 use crate::smtp::{AuthOffer, SessionSettings, TlsOffer};
 
@@ -61,16 +59,16 @@ impl<D: Door> SmtpServer<D> {
             if listener.tls != ListenerTls::Off && tls.is_none() {
                 return Err(SubmissionError::NoCertificate { address: listener.listen });
             }
-            let port = Port {
+            let terms = SmtpTerms {
                 session: Arc::new(session_settings(&settings, listener)),
-                implicit_tls: listener.tls == ListenerTls::Implicit,
-                timeout: settings.timeout,
                 tls: tls.clone(),
-                apps: Arc::clone(&apps),
-                guard: Arc::clone(&guard),
+                implicit_tls: listener.tls == ListenerTls::Implicit,
+                idle: settings.timeout,
+                longest: None,
                 spool: spool.clone(),
-                door: door.clone(),
             };
+            let (apps, guard) = (Arc::clone(&apps), Arc::clone(&guard));
+            let port = Port { terms, apps, guard, door: door.clone() };
             ports.push((Listener::bind(listener.listen).await?, Arc::new(port)));
         }
         let limits =
@@ -91,7 +89,10 @@ impl<D: Door> SmtpServer<D> {
                 let (port, stop) = (Arc::clone(&port), stop.clone());
                 move |accepted| connection::serve(Arc::clone(&port), stop.clone(), accepted)
             };
-            let refuse = move |stream, peer| turn_away(&port, stream, peer);
+            let refuse = move |stream, peer: SocketAddr| {
+                tracing::info!(client = %peer.ip(), "connection refused: too many");
+                port.terms.turn_away(stream);
+            };
             stop.spawn(listener.run(Arc::clone(&self.limits), stop.clone(), serve, refuse));
         }
     }
@@ -116,19 +117,5 @@ fn session_settings(settings: &SmtpSettings, listener: &SmtpListener) -> Session
             AuthMode::Required => AuthOffer::Required,
         },
         auth_in_clear: listener.listen.ip().to_canonical().is_loopback(),
-    }
-}
-
-/// One connection too many: it is told so if that takes no waiting, and closed. What waits for TLS
-/// would not understand it.
-fn turn_away<D>(port: &Port<D>, stream: TcpStream, peer: SocketAddr) {
-    tracing::info!(client = %peer.ip(), "connection refused: too many");
-    if port.implicit_tls {
-        return;
-    }
-    if let Ok(mut stream) = stream.into_std() {
-        // The socket does not block, and its buffer is empty: this is written now or not at all.
-        let line = format!("421 4.7.0 {}: Too many connections\r\n", port.session.hostname);
-        let _ = stream.write_all(line.as_bytes());
     }
 }

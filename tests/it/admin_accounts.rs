@@ -16,6 +16,7 @@ use waybill::model::Secret;
 
 use crate::support::admin::{Gateway, archive_settings, now};
 use crate::support::daemon::{Daemon, Setup, free_port};
+use crate::support::tools;
 
 fn name(text: &str) -> UserName {
     UserName::parse(text).unwrap()
@@ -293,7 +294,7 @@ fn root_does_not_open_the_archive_of_somebody_else() {
     let data = dir.path().join("data");
     std::fs::create_dir(&data).unwrap();
     if std::os::unix::fs::chown(&data, Some(12_345), None).is_err() {
-        println!("skipped: only root can give a folder away");
+        tools::skip("only root can give a folder away");
         return;
     }
     let config = dir.path().join("waybill.toml");

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::daemon::{Daemon, Setup};
+use crate::support::daemon::{Daemon, Setup, free_port};
 use crate::support::disk::Disk;
 use crate::support::postfix::is_root;
 use crate::support::receiver::Receiver;
@@ -12,6 +12,7 @@ use crate::support::tools;
 const DISK_MIB: usize = 128;
 /// The archive keeps more than this in reserve, on however small a disk.
 const LEFT_MIB: usize = 4;
+const RETURN_PATH: &str = "bounce@bounces.example.com";
 const RECOVERY_LIMIT: Duration = Duration::from_secs(30);
 
 fn submit(port: u16, recipient: &str) -> Answer {
@@ -35,6 +36,39 @@ fn submit_until(port: u16, what: &str, wanted: impl Fn(&Answer) -> bool) -> Vec<
         assert!(started.elapsed() < RECOVERY_LIMIT, "{what}: {:?}", tried.last());
         std::thread::sleep(Duration::from_millis(50));
     }
+}
+
+#[test]
+fn what_strangers_send_leaves_submission_its_room() {
+    if !is_root() {
+        return tools::skip("only root can mount a small disk");
+    }
+    let place = tempfile::TempDir::new().unwrap();
+    let Some(disk) = Disk::mount(&place.path().join("disk"), DISK_MIB) else { return };
+    let receiver = Receiver::start();
+    let (data, port) = (Some(disk.folder.join("data")), free_port());
+    let tables = format!(
+        "\n[feedback]\nreturn_path = \"{RETURN_PATH}\"\n[[feedback.listener]]\n\
+         listen = \"127.0.0.1:{port}\"\ntls = \"off\"\n"
+    );
+    let setup = Setup { data, tables, ..Setup::relaying_to(receiver.port()) };
+    let mut daemon = Daemon::start(&setup);
+    let bring = |number: usize| {
+        let text = format!("Subject: {number}\r\n\r\nstrange\r\n");
+        let mut submitter = Submitter::connect(port).unwrap();
+        submitter.submit("eve@example.org", &[RETURN_PATH], text.as_bytes()).unwrap()
+    };
+    assert!(bring(0).is_ok());
+    // The reserve of so small a disk is a quarter of it, and another one is left to submission.
+    let ballast = disk.fill("ballast", DISK_MIB / 4 + DISK_MIB / 8);
+    for number in 1..4 {
+        let refusal = bring(number);
+        assert_eq!((refusal.code, refusal.text.starts_with("4.3.1")), (452, true), "{refusal:?}");
+        assert!(submit(daemon.smtp(), &format!("beside.{number}@example.org")).is_ok());
+    }
+    std::fs::remove_file(ballast).unwrap();
+    assert!(bring(4).is_ok());
+    assert_eq!(daemon.stop().code(), Some(0));
 }
 
 #[test]

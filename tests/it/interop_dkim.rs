@@ -4,14 +4,13 @@
 //! Skipped where Postfix or dkimpy is not installed or the caller is not root.
 
 use std::fmt::Write;
-use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 
 use tempfile::TempDir;
 use waybill::model::{Domain, Secret};
 use waybill::rewrite::DkimSigner;
 
-use crate::support::daemon::{Daemon, Setup};
+use crate::support::daemon::{Daemon, Setup, free_port};
 use crate::support::dkimpy::Verifier;
 use crate::support::postfix::{Postfix, PostfixSettings};
 use crate::support::receiver::Receiver;
@@ -37,7 +36,7 @@ fn bench() -> Option<Bench> {
     let folder = TempDir::new().unwrap();
     // Postfix runs as several users.
     std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
-    let listen = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let listen = free_port();
     let relay_to = receiver.port();
     let settings = PostfixSettings { listen, relay_to, tls: None, credential: None };
     let postfix = match Postfix::start(folder.path(), &settings) {

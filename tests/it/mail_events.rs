@@ -1,6 +1,7 @@
 //! What a mail provider tells over HTTP: proven, found, told once, and never taken for another's.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use waybill::archive::{ClaimRequest, Judgement};
@@ -50,10 +51,8 @@ async fn judged_with(gateway: &Gateway, id: MessageId, recipients: u16, reply: &
         hold_unknown: true,
         now: gateway.clock.now(),
     };
-    let schedule = RetrySchedule {
-        waits: vec![std::time::Duration::from_secs(60)],
-        expire: std::time::Duration::from_secs(3600),
-    };
+    let schedule =
+        RetrySchedule { waits: vec![Duration::from_secs(60)], expire: Duration::from_secs(3600) };
     gateway.archive.judge(judgement, Arc::new(schedule)).await.unwrap();
 }
 
@@ -196,11 +195,11 @@ async fn an_event_that_outruns_its_attempt_is_waited_for() {
     let id = claimed(&gateway, &["kim@example.org"], "mail").await;
     let delivered = json!({"RecordType": "Delivery", "MessageID": PROVIDER_ID,
         "Recipient": "kim@example.org", "Details": "250 ok"});
-    let (answer, ()) = tokio::join!(told(&gateway, &delivered), async {
-        tokio::task::yield_now().await;
-        judged(&gateway, id, 1).await;
-    });
-    assert_eq!(answer, 200);
+    let mut answer = std::pin::pin!(told(&gateway, &delivered));
+    let early = tokio::time::timeout(Duration::from_millis(200), answer.as_mut()).await;
+    assert!(early.is_err(), "answered before the attempt was judged");
+    judged(&gateway, id, 1).await;
+    assert_eq!(answer.await, 200);
     let message = gateway.archive.message(id).unwrap().unwrap();
     assert!(message.recipients[0].delivered_at.is_some());
 }

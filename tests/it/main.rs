@@ -60,6 +60,7 @@ mod relay_wire;
 mod report_corpus;
 mod return_path;
 mod return_path_daemon;
+mod return_path_strangers;
 mod search_survives;
 mod senders_are_told;
 mod slow_clients;

@@ -11,6 +11,8 @@ use waybill::mime::{self, Reading};
 use waybill::model::{MessageId, Timestamp};
 use waybill::rewrite::{self, Trace};
 
+use crate::support::tools;
+
 struct Sample {
     name: String,
     raw: Vec<u8>,
@@ -32,11 +34,11 @@ impl Sample {
 
 fn corpus() -> Vec<Sample> {
     let Some(folder) = std::env::var_os("WAYBILL_CORPUS").map(PathBuf::from) else {
-        eprintln!("skipped: WAYBILL_CORPUS names no folder");
+        tools::skip("WAYBILL_CORPUS names no folder");
         return Vec::new();
     };
     let Ok(manifest) = std::fs::read_to_string(folder.join("MANIFEST.tsv")) else {
-        eprintln!("skipped: there is no MANIFEST.tsv in {}", folder.display());
+        tools::skip("there is no MANIFEST.tsv in the folder of WAYBILL_CORPUS");
         return Vec::new();
     };
     let samples: Vec<Sample> = manifest

@@ -2,16 +2,17 @@
 //!
 //! Skipped where Postfix is not installed or the caller is not root.
 
-use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use tempfile::TempDir;
 use waybill::relay::settings::{SmtpUpstream, UpstreamTls};
 
+use crate::support::daemon::free_port;
 use crate::support::postfix::{Postfix, PostfixSettings};
 use crate::support::sink::{Script, Sink};
 use crate::support::tls::Authority;
+use crate::support::tools;
 use crate::support::upstream::{
     MESSAGE, assert_outcomes, attempt, credential, relay, settings, transaction,
 };
@@ -36,7 +37,7 @@ fn certificate(folder: &TempDir, authority: &Authority) -> (PathBuf, PathBuf) {
 async fn start(authority: &Authority, sink: &Sink) -> Option<Smarthost> {
     let folder = TempDir::new().unwrap();
     std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let settings = PostfixSettings {
         listen: port,
         relay_to: sink.address.port(),
@@ -48,7 +49,7 @@ async fn start(authority: &Authority, sink: &Sink) -> Option<Smarthost> {
     match started.unwrap() {
         Ok(postfix) => Some(Smarthost { _postfix: postfix, folder, port }),
         Err(why) => {
-            eprintln!("skipped: {why}");
+            tools::skip(&why);
             None
         }
     }

@@ -6,6 +6,7 @@ use waybill::model::envelope::{DsnReturn, Notify, OriginalRecipient};
 use waybill::model::{Outcome, Outgoing, ReversePath};
 
 use crate::support::sink::{Script, Sink};
+use crate::support::tools;
 use crate::support::upstream::{
     MESSAGE, assert_outcomes, attempt, recipient, relay, settings, transaction,
 };
@@ -114,7 +115,7 @@ fn canonical(message: &[u8]) -> Vec<u8> {
 #[tokio::test]
 async fn real_messages_arrive_to_the_byte() {
     let Some(folder) = std::env::var_os("WAYBILL_CORPUS").map(std::path::PathBuf::from) else {
-        eprintln!("skipped: WAYBILL_CORPUS names no folder");
+        tools::skip("WAYBILL_CORPUS names no folder");
         return;
     };
     let manifest = std::fs::read_to_string(folder.join("MANIFEST.tsv")).unwrap();

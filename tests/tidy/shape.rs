@@ -53,13 +53,18 @@ pub fn check_sizes(source: &Source) -> Vec<Finding> {
 
 /// The closing brace of the function whose `fn` stands at `at`; nothing for a declaration or a function type.
 fn function_end(code: &str, at: usize) -> Option<usize> {
+    let after = code[at..].strip_prefix("fn")?.trim_start();
+    if !after.starts_with(|first: char| first.is_alphabetic() || first == '_') {
+        return None;
+    }
+    // What the function gives, and under which bounds, may have commas and equal signs.
     let mut depth = 0_usize;
     for (offset, byte) in code.as_bytes()[at..].iter().enumerate() {
         match byte {
             b'(' | b'[' => depth += 1,
             b')' | b']' => depth = depth.checked_sub(1)?,
             b'{' if depth == 0 => return closing_brace(code, at + offset),
-            b';' | b',' | b'=' | b'}' if depth == 0 => return None,
+            b';' if depth == 0 => return None,
             _ => {}
         }
     }

@@ -33,8 +33,6 @@ use crate::model::{EventKind, MessageId, Sequence};
 const PAUSE: Duration = Duration::from_millis(700);
 /// How often it looks whether a merge has ended.
 const MERGE_PAUSE: Duration = Duration::from_millis(500);
-/// How often it looks how much of the index is mapped.
-const MAP_PAUSE: Duration = Duration::from_secs(2);
 /// A batch takes no longer, and no more messages.
 const BATCH_TIME: Duration = Duration::from_secs(4);
 const BATCH: usize = 30_000;
@@ -112,6 +110,8 @@ enum Fed {
 enum News {
     Journal,
     Wanted,
+    /// Too much of the index is in memory.
+    Crowded,
     End,
 }
 
@@ -246,17 +246,13 @@ impl Feeder {
                 Fed::Part => true,
                 Fed::All => false,
             };
-            let is_large = index.is_large();
-            if is_large {
-                index.map_anew()?;
-            }
-            if is_large || index.is_merging() {
+            if !self.relieve(&mut index)? && index.is_merging() {
                 self.publish(&mut index)?;
             }
             if !is_behind {
                 *rebuilds = 0;
                 self.shared.progress.give_up(false);
-                if !self.wait(&mut index) {
+                if !self.wait(&index) {
                     return Ok(());
                 }
             }
@@ -283,7 +279,8 @@ impl Feeder {
         let mut index = OpenIndex::open(unfinished, &self.shared.schema)?;
         loop {
             match self.feed(&mut index, false)? {
-                Fed::Part => {}
+                // Merged while it is filled, it is whole soon after its last message.
+                Fed::Part => index.merge_more()?,
                 Fed::Stopped => return Ok(Fed::Stopped),
                 Fed::All => {
                     index.writer.wait_merging_threads()?;
@@ -293,6 +290,7 @@ impl Feeder {
             if self.feed(old, true)? == Fed::Stopped {
                 return Ok(Fed::Stopped);
             }
+            self.relieve(old)?;
         }
     }
 
@@ -302,6 +300,17 @@ impl Feeder {
         index.merge(&view);
         self.shared.view.store(Some(Arc::new(view)));
         Ok(())
+    }
+
+    /// Maps the index anew where searches have too much of it in memory; `true` where they had.
+    fn relieve(&self, index: &mut OpenIndex) -> Result<bool, Trouble> {
+        if !self.shared.maps.is_too_much() {
+            return Ok(false);
+        }
+        index.map_anew()?;
+        self.publish(index)?;
+        self.shared.maps.begin_anew();
+        Ok(true)
     }
 
     /// Adds the next messages, takes out what was erased, and commits.
@@ -340,6 +349,9 @@ impl Feeder {
             if signed.elapsed() > SIGN_PAUSE {
                 if self.sign()? == Fed::Stopped {
                     return Ok(Fed::Stopped);
+                }
+                if publish {
+                    self.relieve(index)?;
                 }
                 signed = Instant::now();
             }
@@ -428,6 +440,7 @@ impl Feeder {
                 true => News::Wanted,
                 false => News::End,
             },
+            () = self.shared.maps.crowded() => News::Crowded,
             changed = journal.changed() => match changed {
                 Ok(()) => News::Journal,
                 Err(_) => News::End,
@@ -436,19 +449,13 @@ impl Feeder {
     }
 
     /// Waits for something to do; `false` when there is to be an end.
-    fn wait(&mut self, index: &mut OpenIndex) -> bool {
-        let is_merging = index.is_merging();
+    fn wait(&mut self, index: &OpenIndex) -> bool {
+        let pause = index.is_merging().then_some(MERGE_PAUSE);
         let mut journal = self.journal.clone();
-        let pause = if is_merging { MERGE_PAUSE } else { MAP_PAUSE };
-        let news = loop {
-            let news = wait(self.news(&mut journal), Some(pause));
-            if news.is_some() || is_merging || index.is_large() {
-                break news;
-            }
-        };
+        let news = wait(self.news(&mut journal), pause);
         self.journal = journal;
         match news {
-            None | Some(News::Wanted) => true,
+            None | Some(News::Wanted | News::Crowded) => true,
             Some(News::End) => false,
             Some(News::Journal) => wait(self.woken(), Some(PAUSE)).unwrap_or(true),
         }

@@ -127,7 +127,10 @@ impl Archive {
         let snapshot = self.snapshot()?;
         let reader = Reader::new(&snapshot)?;
         let (inner, view, patience) = (&*self.inner, view.as_deref(), Patience::for_page());
-        ask(&Search { inner, view, reader: &reader, snapshot: &snapshot, request, patience })
+        let answer =
+            ask(&Search { inner, view, reader: &reader, snapshot: &snapshot, request, patience });
+        inner.search.maps.look();
+        answer
     }
 }
 

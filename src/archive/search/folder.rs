@@ -13,13 +13,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tantivy::directory::MmapDirectory;
 use tantivy::index::SegmentId;
 use tantivy::indexer::NoMergePolicy;
 use tantivy::{Index, IndexReader, IndexWriter, ReloadPolicy, TantivyDocument, TantivyError};
 
 use super::schema::Schema;
-use super::unmapped::{Unmapped, mapped_bytes};
+use super::unmapped::{Reads, Unmapped};
 use super::view::{Extents, View, Watermark};
 use crate::model::{MessageId, Sequence};
 
@@ -43,9 +42,6 @@ const MAX_SEGMENTS: u64 = 100;
 /// No larger segment is made: a merge has the words of all that it reads in memory.
 const LARGEST_SEGMENT: u64 = 100_000;
 
-/// So much of the index is in memory before it is mapped anew.
-const MAX_MAPPED: u64 = 64 << 20;
-
 /// An open index and its one writer.
 pub(super) struct OpenIndex {
     pub writer: IndexWriter,
@@ -53,7 +49,6 @@ pub(super) struct OpenIndex {
     reader: IndexReader,
     folder: PathBuf,
     schema: Schema,
-    least_mapped: u64,
     extents: Extents,
     merging: Vec<SegmentId>,
     given: u64,
@@ -64,7 +59,7 @@ impl OpenIndex {
     /// Opens the index of a folder, or makes an empty one.
     pub(super) fn open(folder: &Path, schema: &Schema) -> tantivy::Result<OpenIndex> {
         DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-        let directory = Unmapped::open(folder)?;
+        let directory = Unmapped::open(folder, Reads::Everything)?;
         let index = Index::open_or_create(directory, schema.fields.clone())?;
         let taken = Arc::default();
         Schema::register(&index, &taken);
@@ -87,7 +82,6 @@ impl OpenIndex {
             reader,
             folder,
             schema,
-            least_mapped: u64::MAX,
             extents,
             merging,
             given: 0,
@@ -95,19 +89,9 @@ impl OpenIndex {
         })
     }
 
-    /// Whether searches have so much of the index in memory that it is to be mapped anew.
-    pub(super) fn is_large(&mut self) -> bool {
-        let mapped = mapped_bytes();
-        // The files of the program and of others are there as well.
-        self.least_mapped = self.least_mapped.min(mapped);
-        mapped - self.least_mapped > MAX_MAPPED
-    }
-
-    /// Maps the files anew: what searches have mapped is let go with the last view of it, and what they need is
-    /// still in the system's memory.
+    /// Maps the files anew, for the next view.
     pub(super) fn map_anew(&mut self) -> tantivy::Result<()> {
         self.reader = mapped(&self.folder, &self.schema)?;
-        self.least_mapped = u64::MAX;
         Ok(())
     }
 
@@ -143,6 +127,13 @@ impl OpenIndex {
         view.ok_or_else(|| TantivyError::InvalidArgument("its messages are not in order".into()))
     }
 
+    /// The same for what is durable, where nobody looks yet.
+    pub(super) fn merge_more(&mut self) -> tantivy::Result<()> {
+        let view = self.view()?;
+        self.merge(&view);
+        Ok(())
+    }
+
     /// Whether neighbours are being merged.
     pub(super) fn is_merging(&self) -> bool {
         !self.merging.is_empty()
@@ -165,7 +156,8 @@ impl OpenIndex {
 
 /// For searches.
 fn mapped(folder: &Path, schema: &Schema) -> tantivy::Result<IndexReader> {
-    let index = Index::open_or_create(MmapDirectory::open(folder)?, schema.fields.clone())?;
+    let directory = Unmapped::open(folder, Reads::Words)?;
+    let index = Index::open_or_create(directory, schema.fields.clone())?;
     index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into()
 }
 

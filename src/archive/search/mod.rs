@@ -13,6 +13,7 @@ mod feeder;
 mod find;
 mod folder;
 mod language;
+mod maps;
 mod matches;
 mod page;
 mod patience;
@@ -44,6 +45,7 @@ use super::read::Reader;
 use super::writer::Failure;
 use super::{Archive, ArchiveError};
 use crate::model::MessageId;
+use maps::Maps;
 use schema::Schema;
 use standings::Standings;
 use tail::Tail;
@@ -56,6 +58,7 @@ pub(super) struct Shared {
     tail: RwLock<Tail>,
     schema: Schema,
     progress: Progress,
+    maps: Maps,
 }
 
 impl Default for Shared {
@@ -66,6 +69,7 @@ impl Default for Shared {
             tail: RwLock::default(),
             schema: Schema::new(),
             progress: Progress::default(),
+            maps: Maps::default(),
         }
     }
 }

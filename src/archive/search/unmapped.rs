@@ -1,10 +1,12 @@
-//! The index's folder for its writer: files are read, not mapped.
+//! The index's folder, with files that are read where tantivy's own would map them.
 //!
-//! A merge goes through all of its segments once. Where they are mapped, all of that counts as memory of the process
-//! until the merge has ended, hundreds of megabytes; read, it is a buffer at a time. Searches read the same pages again
-//! and again, so they map the files (`folder`), and `mapped_bytes` says how much of that is in memory.
+//! What is mapped counts as memory of the process for as long as it is, hundreds of megabytes of a large index; read, it
+//! is a buffer at a time, and what is read often is in the system's memory anyway. So the writer maps nothing: a merge
+//! goes through all of its segments once. Searches read where words stand, most of an index, a word at a time; they map
+//! the rest, dictionaries and columns, of which each takes a few pages here and there (`maps`).
 
-use std::fs::{self, File};
+use std::ffi::OsStr;
+use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
@@ -18,19 +20,37 @@ use tantivy::directory::{
     WatchHandle, WritePtr,
 };
 
-/// Bytes of a page of memory, as `statm` counts them.
-const PAGE_BYTES: u64 = 4_096;
+/// Files of the documents that each word is in, and of the places there.
+const OF_WORDS: [&str; 2] = ["idx", "pos"];
+
+/// Which files are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reads {
+    /// All of them.
+    Everything,
+    /// Those that say where words stand.
+    Words,
+}
 
 /// All but reading is left to the directory that maps.
 #[derive(Clone, Debug)]
 pub(super) struct Unmapped {
     folder: PathBuf,
     other: MmapDirectory,
+    reads: Reads,
 }
 
 impl Unmapped {
-    pub(super) fn open(folder: &Path) -> tantivy::Result<Unmapped> {
-        Ok(Unmapped { folder: folder.to_owned(), other: MmapDirectory::open(folder)? })
+    pub(super) fn open(folder: &Path, reads: Reads) -> tantivy::Result<Unmapped> {
+        Ok(Unmapped { folder: folder.to_owned(), other: MmapDirectory::open(folder)?, reads })
+    }
+
+    fn is_read(&self, path: &Path) -> bool {
+        let extension = path.extension().and_then(OsStr::to_str);
+        match self.reads {
+            Reads::Everything => true,
+            Reads::Words => extension.is_some_and(|extension| OF_WORDS.contains(&extension)),
+        }
     }
 }
 
@@ -56,6 +76,9 @@ impl FileHandle for Handle {
 
 impl Directory for Unmapped {
     fn get_file_handle(&self, path: &Path) -> Result<Arc<dyn FileHandle>, OpenReadError> {
+        if !self.is_read(path) {
+            return self.other.get_file_handle(path);
+        }
         let failed = |error: io::Error| match error.kind() {
             io::ErrorKind::NotFound => OpenReadError::FileDoesNotExist(path.to_owned()),
             _ => OpenReadError::wrap_io_error(error, path.to_owned()),
@@ -98,13 +121,6 @@ impl Directory for Unmapped {
     }
 }
 
-/// How much of all mapped files is in memory (proc(5), `statm`); nothing where that can not be told.
-pub(super) fn mapped_bytes() -> u64 {
-    let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let shared = statm.split_whitespace().nth(2).and_then(|pages| pages.parse::<u64>().ok());
-    shared.unwrap_or_default().saturating_mul(PAGE_BYTES)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,7 +130,7 @@ mod tests {
     #[test]
     fn what_was_written_is_read_in_parts() {
         let dir = tempfile::tempdir().unwrap();
-        let directory = Unmapped::open(dir.path()).unwrap();
+        let directory = Unmapped::open(dir.path(), Reads::Everything).unwrap();
         let path = Path::new("a");
         assert!(matches!(directory.open_read(path), Err(OpenReadError::FileDoesNotExist(_))));
         let mut file = directory.open_write(path).unwrap();
@@ -126,6 +142,17 @@ mod tests {
         // Files are never changed; one that was cut short is an error, and nothing is made up.
         File::create(dir.path().join("a")).unwrap();
         assert!(slice.read_bytes().is_err());
-        assert!(mapped_bytes() > 0);
+    }
+
+    #[test]
+    fn searches_read_where_words_stand_and_map_the_rest() {
+        let dir = tempfile::tempdir().unwrap();
+        let directory = Unmapped::open(dir.path(), Reads::Words).unwrap();
+        for (file, is_read) in [("a.idx", true), ("a.pos", true), ("a.term", false), ("a", false)] {
+            assert_eq!(directory.is_read(Path::new(file)), is_read, "{file}");
+            std::fs::write(dir.path().join(file), "0123456789").unwrap();
+            let slice = directory.open_read(Path::new(file)).unwrap();
+            assert_eq!(slice.slice(3..6).read_bytes().unwrap().as_slice(), b"345");
+        }
     }
 }

@@ -20,7 +20,7 @@ use crate::archive::stored::{Record, StoredEvent, StoredHits, StoredTrace};
 use crate::archive::volume::Location;
 use crate::archive::{Archive, Event, Filter, Log, Message, Order, tables};
 use crate::model::{
-    Channel, Digest, Direction, EventKind, Medium, MessageId, RecipientState, Sequence,
+    Cause, Channel, Digest, Direction, EventKind, Medium, MessageId, RecipientState, Sequence,
 };
 
 /// What was found wrong.
@@ -257,6 +257,9 @@ fn stories(messages: &[Message], events: &[Event], findings: &mut Findings) {
                 }
                 (RecipientState::Sent { .. }, _) => false,
                 (RecipientState::Stopped { .. }, last) => last == Some((EventKind::Stopped, None)),
+                (RecipientState::Failed { cause: Cause::Bounced { .. }, .. }, last) => {
+                    matches!(last, Some((EventKind::Bounced, Some(_))))
+                }
                 (RecipientState::Failed { .. }, last) => {
                     matches!(last, Some((EventKind::Failed | EventKind::Expired, None)))
                 }

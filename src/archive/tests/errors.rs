@@ -161,6 +161,27 @@ async fn a_full_disk_refuses_and_recovers() {
 }
 
 #[tokio::test]
+async fn what_must_leave_room_to_others_stops_before_them() {
+    let disk = Disk::default();
+    let settings = ArchiveSettings { reserve_bytes: 1 << 20, ..small() };
+    let archive = Archive::open_on(Arc::new(disk.clone()), &settings).unwrap();
+    disk.set_free(3 << 20);
+    for (spare_bytes, message_bytes, expected) in [
+        ((2 << 20) + 1, 0, false),
+        (2 << 20, 1, false),
+        (u64::MAX, 0, false),
+        (0, u64::MAX, false),
+        (2 << 20, 0, true),
+        (1 << 20, 1 << 19, true),
+        (0, 1 << 20, true),
+    ] {
+        let has_spare = archive.has_spare(spare_bytes, message_bytes);
+        assert_eq!(has_spare, expected, "{spare_bytes} {message_bytes}");
+        assert!(archive.has_room());
+    }
+}
+
+#[tokio::test]
 async fn a_large_message_does_not_eat_the_reserve() {
     let disk = Disk::default();
     let settings = ArchiveSettings { reserve_bytes: 1 << 20, ..small() };

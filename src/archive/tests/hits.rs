@@ -145,11 +145,12 @@ async fn a_ring_of_keys_keeps_the_old_ones() {
     let dir = tempfile::tempdir().unwrap();
     let archive = Archive::open(&settings(dir.path())).unwrap();
     let first = archive.key_ring("links").await.unwrap();
-    assert_eq!((first.len(), first[0].0), (1, 1));
+    assert_eq!((first.current.0, first.older.len()), (1, 0));
     assert_eq!(archive.key_ring("links").await.unwrap(), first);
     let turned = archive.turn_key_ring("links").await.unwrap();
-    assert_eq!((turned.len(), turned[1].0, turned[0]), (2, 2, first[0]));
-    assert_ne!(turned[1].1, turned[0].1);
+    assert_eq!((turned.current.0, &turned.older[..]), (2, &[first.current][..]));
+    assert_ne!(turned.current.1, first.current.1);
+    assert_eq!(format!("{turned:?}"), "KeyRing { current: 2, older: [1] }");
     archive.close().await;
     let archive = Archive::open(&settings(dir.path())).unwrap();
     assert_eq!(archive.key_ring("links").await.unwrap(), turned);

@@ -84,6 +84,85 @@ async fn a_flood_of_reports_does_not_fill_the_history() {
     assert_eq!(kinds(&archive, id).iter().filter(|kind| **kind == "complained").count(), 50);
 }
 
+/// A report that suppresses its recipient.
+fn hard(message: MessageId, recipient: u16) -> Told {
+    let suppression = Suppression {
+        channel: Channel::Email,
+        recipient: format!("r{recipient}@example.org"),
+        originator: None,
+        reason: "bounce: no such user".into(),
+        by: "bounce".into(),
+        at: at(30),
+        expires_at: None,
+    };
+    let kind = MailReportKind::Failed { is_hard: true };
+    Told { report: report(message, recipient, kind, b"one"), suppression: Some(suppression) }
+}
+
+fn is_suppressed(archive: &Archive, recipient: u16) -> bool {
+    let address = format!("r{recipient}@example.org");
+    archive.suppressed(Channel::Email, &address, Some("a@example.com"), at(40)).unwrap().is_some()
+}
+
+#[tokio::test]
+async fn what_one_report_says_of_several_is_recorded_of_each_and_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let archive = Archive::open(&settings(dir.path())).unwrap();
+    let id = archive.accept(acceptance(1, 3, Bytes::from("x"))).await.unwrap().get();
+    let judge = async |recipient: u16| {
+        assert_eq!(archive.claim(claim_of(id, &[recipient])).await.unwrap(), [recipient]);
+        let judgement = judgement_of(id, recipient, receipts::sent_as(&[]));
+        archive.judge(judgement, Arc::default()).await.unwrap();
+    };
+    judge(0).await;
+    judge(2).await;
+    assert_eq!(archive.claim(claim_of(id, &[1])).await.unwrap(), [1]);
+    let tell = async || {
+        let mut told: Vec<Told> = [0, 1, 2, 9, 0].map(|recipient| hard(id, recipient)).into();
+        told[2].suppression = None;
+        let recorded = archive.record_mail_reports(told).await.unwrap();
+        recorded.iter().map(|one| (one.reported, one.is_suppressed)).collect::<Vec<_>>()
+    };
+    let (changed, unchanged) = (Reported::Changed(id), Reported::Unchanged(id));
+    let expected = [
+        (changed, true),
+        (Reported::TooEarly, false),
+        (changed, false),
+        (Reported::Unknown, false),
+        (unchanged, false),
+    ];
+    assert_eq!(tell().await, expected);
+    assert!(is_suppressed(&archive, 0) && !is_suppressed(&archive, 1));
+    let judgement = judgement_of(id, 1, receipts::sent_as(&[]));
+    archive.judge(judgement, Arc::default()).await.unwrap();
+    let expected = [
+        (unchanged, false),
+        (changed, true),
+        (unchanged, false),
+        (Reported::Unknown, false),
+        (unchanged, false),
+    ];
+    assert_eq!(tell().await, expected);
+    assert!(is_suppressed(&archive, 1) && !is_suppressed(&archive, 2));
+    assert_eq!(archive.message(id).unwrap().unwrap().status(), Status::Failed);
+    assert_eq!(kinds(&archive, id).iter().filter(|kind| **kind == "bounced").count(), 3);
+    assert!(archive.record_mail_reports(Vec::new()).await.unwrap().is_empty());
+    check::check(&archive);
+}
+
+#[tokio::test]
+async fn a_damaged_entry_of_the_list_keeps_no_report_from_being_recorded() {
+    let dir = tempfile::tempdir().unwrap();
+    let archive = Archive::open(&settings(dir.path())).unwrap();
+    let id = sent(&archive, 1).await;
+    spoil_suppression(&archive, "r0@example.org").await;
+    let recorded = archive.record_mail_reports(vec![hard(id, 0)]).await.unwrap();
+    assert_eq!(recorded, [Recorded { reported: Reported::Changed(id), is_suppressed: false }]);
+    assert_eq!(archive.message(id).unwrap().unwrap().status(), Status::Failed);
+    // What it forbade is not known, so it is neither believed nor overwritten.
+    archive.suppressed(Channel::Email, "r0@example.org", Some("a@b"), at(40)).unwrap_err();
+}
+
 #[tokio::test]
 async fn every_message_is_found_by_its_number_and_nothing_else() {
     let dir = tempfile::tempdir().unwrap();

@@ -15,6 +15,7 @@ pub mod port;
 pub mod postfix;
 pub mod queue;
 pub mod receiver;
+pub mod return_path;
 pub mod sink;
 pub mod sms;
 pub mod sms_app;

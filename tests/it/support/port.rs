@@ -119,8 +119,7 @@ impl Port {
     }
 
     pub async fn connect(&self) -> Client {
-        let stream = TcpStream::connect(self.address).await.unwrap();
-        Client(BufReader::new(Box::new(stream)))
+        Client::over(TcpStream::connect(self.address).await.unwrap())
     }
 
     pub async fn handshake(&self, client: Client) -> Client {
@@ -150,6 +149,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 pub struct Client(BufReader<Box<dyn Stream>>);
 
 impl Client {
+    pub fn over(stream: TcpStream) -> Client {
+        Client(BufReader::new(Box::new(stream)))
+    }
+
     pub async fn send(&mut self, octets: &[u8]) {
         self.0.write_all(octets).await.unwrap();
         self.0.flush().await.unwrap();

@@ -294,28 +294,28 @@ impl Session {
         }
     }
 
+    fn capabilities(&self) -> String {
+        let mut lines = vec!["sink.test".to_owned()];
+        let script = self.script.lock().unwrap();
+        lines.extend(script.capabilities.clone());
+        if script.tls.is_some() && !self.tls {
+            lines.push("STARTTLS".into());
+        }
+        if script.credential.is_some() {
+            lines.push("AUTH PLAIN LOGIN".into());
+        }
+        let last = lines.len() - 1;
+        let mark = |i| if i == last { ' ' } else { '-' };
+        let lines = lines.iter().enumerate().map(|(i, line)| format!("250{}{line}", mark(i)));
+        lines.collect::<Vec<_>>().join("\r\n")
+    }
+
     async fn command(&mut self, line: &str) -> Result<(), Over> {
         let verb = line.split([' ', ':']).next().unwrap_or_default().to_ascii_uppercase();
         match verb.as_str() {
             "EHLO" => {
-                let mut lines = vec!["sink.test".to_owned()];
-                {
-                    let script = self.script.lock().unwrap();
-                    lines.extend(script.capabilities.clone());
-                    if script.tls.is_some() && !self.tls {
-                        lines.push("STARTTLS".into());
-                    }
-                    if script.credential.is_some() {
-                        lines.push("AUTH PLAIN LOGIN".into());
-                    }
-                }
-                let last = lines.len() - 1;
-                let reply: Vec<String> = lines
-                    .iter()
-                    .enumerate()
-                    .map(|(i, l)| format!("250{}{l}", if i == last { ' ' } else { '-' }))
-                    .collect();
-                self.answer(line, &reply.join("\r\n")).await.map(|_| ())
+                let reply = self.capabilities();
+                self.answer(line, &reply).await.map(|_| ())
             }
             "HELO" => self.answer(line, "250 sink.test").await.map(|_| ()),
             "STARTTLS" => self.start_tls(line).await,

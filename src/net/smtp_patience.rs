@@ -1,4 +1,4 @@
-//! How long a client may take. Deadlines are absolute: a client that sends an octet now and then
+//! How long a client of an SMTP port may take. Deadlines are absolute: a client that sends an octet now and then
 //! gets no further than one that sends nothing.
 
 use std::time::Duration;

@@ -1,9 +1,9 @@
 //! Keeps the octets of a message until it is complete.
 //!
 //! Up to 256 KiB stay in memory; what is more goes to a file without a name, which the system takes
-//! back whatever happens. A message that is read back for the door takes its size from a budget that
-//! all sessions share, and gives it back after the reply. A disk that fails fails one message; the
-//! octets that still come are dropped.
+//! back whatever happens. A message that is read back takes its size from a budget that all sessions
+//! with this space share, and gives it back after the reply. A disk that fails fails one message, and so
+//! does a room that does not want so much kept; the octets that still come are dropped.
 
 use std::fs::{DirBuilder, File};
 use std::io::{self, Read, Seek, Write};
@@ -17,7 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_blocking;
 
 /// What one session keeps in memory before it writes to disk.
-pub(super) const MAX_IN_MEMORY_BYTES: usize = 256 << 10;
+const MAX_IN_MEMORY_BYTES: usize = 256 << 10;
 /// What all sessions together may have read back from disk.
 const BUDGET_KIB: u32 = 256 << 10;
 /// How long a complete message waits for its part of the budget.
@@ -25,14 +25,14 @@ const BUDGET_DEADLINE: Duration = Duration::from_secs(120);
 
 /// Where spool files are made, and the budget for reading them back; clones share it.
 #[derive(Clone, Debug)]
-pub(super) struct SpoolSpace {
+pub(crate) struct SpoolSpace {
     folder: PathBuf,
     budget: Arc<Semaphore>,
 }
 
 impl SpoolSpace {
     /// Makes the folder if it is not there.
-    pub(super) fn new(folder: PathBuf) -> io::Result<SpoolSpace> {
+    pub(crate) fn new(folder: PathBuf) -> io::Result<SpoolSpace> {
         DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
         // Fails here, and not at the first large message, when nothing can be written there.
         tempfile::tempfile_in(&folder)?;
@@ -49,8 +49,17 @@ enum Stored {
         file: File,
         size_bytes: u64,
     },
-    /// The disk failed; the message can not be taken.
-    Broken(io::Error),
+    /// The message can not be taken.
+    Broken(SpoolError),
+}
+
+/// Why a message could not be kept.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SpoolError {
+    #[error("there was no room to keep the message")]
+    NoRoom,
+    #[error(transparent)]
+    Disk(#[from] io::Error),
 }
 
 /// The octets of one message.
@@ -62,8 +71,8 @@ pub(super) struct Spool {
 
 /// A whole message; the budget is taken as long as the permit lives.
 #[derive(Debug)]
-pub(super) struct Whole {
-    pub(super) raw: Bytes,
+pub(crate) struct Whole {
+    pub(crate) raw: Bytes,
     _permit: Option<OwnedSemaphorePermit>,
 }
 
@@ -75,6 +84,21 @@ impl Spool {
     /// Forgets what is on disk.
     pub(super) fn clear(&mut self) {
         self.stored = Stored::Nothing;
+    }
+
+    /// How many octets are kept, with those in `body`.
+    pub(super) fn kept_bytes(&self, body: &[u8]) -> u64 {
+        let on_disk = match &self.stored {
+            Stored::File { size_bytes, .. } => *size_bytes,
+            Stored::Nothing | Stored::Broken(_) => 0,
+        };
+        on_disk + body.len() as u64
+    }
+
+    /// Forgets the message, and does not take what still comes of it.
+    pub(super) fn refuse(&mut self, body: &mut Vec<u8>) {
+        *body = Vec::new();
+        self.stored = Stored::Broken(SpoolError::NoRoom);
     }
 
     /// Takes octets out of `body` when it has grown too long for memory.
@@ -93,7 +117,7 @@ impl Spool {
     }
 
     /// The message: what is on disk, then `tail`. The spool is empty afterwards.
-    pub(super) async fn complete(&mut self, tail: Vec<u8>) -> io::Result<Whole> {
+    pub(super) async fn complete(&mut self, tail: Vec<u8>) -> Result<Whole, SpoolError> {
         match std::mem::take(&mut self.stored) {
             Stored::Nothing => Ok(Whole { raw: Bytes::from(tail), _permit: None }),
             Stored::Broken(error) => Err(error),
@@ -134,7 +158,7 @@ async fn write(destination: Destination, octets: Vec<u8>) -> Stored {
     });
     match written.await {
         Ok((file, size_bytes)) => Stored::File { file, size_bytes },
-        Err(error) => Stored::Broken(error),
+        Err(error) => Stored::Broken(error.into()),
     }
 }
 
@@ -190,6 +214,23 @@ mod tests {
         drop(whole);
         assert_eq!(space.budget.available_permits(), BUDGET_KIB as usize);
         assert_eq!(std::fs::read_dir(folder.path().join("spool")).unwrap().count(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_refused_message_is_forgotten_to_its_end_and_the_next_one_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut spool = Spool::new(SpoolSpace::new(folder.path().join("spool")).unwrap());
+        let mut body = vec![1; MAX_IN_MEMORY_BYTES + 1];
+        spool.relieve(&mut body).await;
+        body.resize(body.len() + 1_000, 2);
+        assert_eq!(spool.kept_bytes(&body), MAX_IN_MEMORY_BYTES as u64 + 1_001);
+        spool.refuse(&mut body);
+        assert_eq!((body.capacity(), spool.kept_bytes(&body)), (0, 0));
+        body.resize(2 * MAX_IN_MEMORY_BYTES, 3);
+        spool.relieve(&mut body).await;
+        assert!(body.is_empty());
+        assert!(matches!(spool.complete(body).await, Err(SpoolError::NoRoom)));
+        assert_eq!(spool.complete(vec![1]).await.unwrap().raw.len(), 1);
     }
 
     #[tokio::test]
