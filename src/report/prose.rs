@@ -105,6 +105,7 @@ const TECHNICAL: &[&str] = &[
     "delivery has failed to these recipients",
     "following address",
     "following recipient",
+    "following user",
     "these recipients",
     "spam firewall",
     "mail delivery",
@@ -243,19 +244,25 @@ fn is_bounce(header: &Header, subject: &str, whole: &str, notice: &str) -> bool 
         + i32::from(header.content_type.contains("multipart/report"));
     (is_outside(header) || is_technical(header, subject, whole, notice))
         && points >= 3
-        && (in_body || in_subject || (is_daemon && has_trouble && speaks_as_one(header, notice)))
+        && (in_body
+            || in_subject
+            || (is_daemon && has_trouble && speaks_as_one(header, subject, notice)))
 }
 
-/// A postmaster writes as a person as well.
-fn speaks_as_one(header: &Header, notice: &str) -> bool {
+/// A postmaster answers as a person as well.
+fn speaks_as_one(header: &Header, subject: &str, notice: &str) -> bool {
     header.has_null_return_path
+        || !is_answer(subject)
         || verdict::reply_code(notice).is_some()
         || verdict::enhanced_in(notice).is_some()
 }
 
+fn is_answer(subject: &str) -> bool {
+    ANSWERS.iter().any(|start| subject.starts_with(start))
+}
+
 fn is_in_subject(subject: &str, is_daemon: bool) -> bool {
-    let is_answer = ANSWERS.iter().any(|p| subject.starts_with(p));
-    !is_answer && (action(subject, is_daemon).is_some() || wording::says(subject, NAMED))
+    !is_answer(subject) && (action(subject, is_daemon).is_some() || wording::says(subject, NAMED))
 }
 
 /// A mail system that hides what it is begins its subject with what it has to say, speaks in numbers, and
