@@ -56,7 +56,7 @@ mod writer;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -128,6 +128,8 @@ struct Inner {
     jobs: std::sync::mpsc::Sender<Job>,
     /// Messages between their arrival here and the records writer.
     on_the_way: Arc<AtomicUsize>,
+    /// Calls that brought messages, since the start.
+    calls: AtomicU64,
     journal: watch::Receiver<Sequence>,
     closing: Closing,
     was_closed: bool,
@@ -326,6 +328,7 @@ impl Archive {
         if acceptances.is_empty() {
             return Ok(Accepted::New(Vec::new()));
         }
+        self.inner.calls.fetch_add(1, Ordering::Relaxed);
         let (reply, answer) = oneshot::channel();
         let size: usize = acceptances.iter().map(|acceptance| acceptance.raw.len()).sum();
         let on_the_way = OnTheWay::new(&self.inner.on_the_way);
@@ -345,6 +348,11 @@ impl Archive {
             return Err(self.closed());
         }
         answer.await.unwrap_or_else(|_| Err(self.closed()))
+    }
+
+    /// How many calls brought messages since the start; for those who give way to them.
+    pub fn calls(&self) -> u64 {
+        self.inner.calls.load(Ordering::Relaxed)
     }
 
     /// Whether the process before this one closed the archive; a crash did not.

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{Builder, JoinHandle};
 
@@ -128,6 +128,7 @@ impl Archive {
             intake,
             jobs,
             on_the_way,
+            calls: AtomicU64::new(0),
             journal,
             closing,
             was_closed,

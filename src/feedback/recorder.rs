@@ -2,24 +2,29 @@
 //!
 //! Whoever answers never waits: where the queue is full, or nobody records any more, a hit is lost and
 //! counted. The task writes what has gathered in one transaction, and lets time pass before the next, so
-//! that single hits cost the archive's writer a few short turns a second. In a flood it goes on at once;
-//! then each turn is full and bounded, and submissions have theirs between two. It ends when the public
+//! that single hits cost the archive's writer a few short turns a second. In a flood it goes on at once,
+//! with turns of some milliseconds; but while messages are being accepted it takes a tenth of the
+//! writer's time and no more, and what came meanwhile is written later. It ends when the public
 //! port has ended and everything that waited is written. An archive that is closed takes nothing, and that
 //! is told once.
 
 use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use crate::archive::{Archive, NewHit};
 use crate::telemetry;
 
-/// Hits that wait: some seconds of a flood, and a few MiB.
-const MAX_QUEUED: usize = 16_384;
+/// Hits that wait: a quarter of a minute of a flood, and some 20 MiB.
+const MAX_QUEUED: usize = 65_536;
 /// Hits in one transaction: some milliseconds of the writer's time.
-const MAX_BATCH: usize = 1_000;
+const MAX_BATCH: usize = 128;
 /// After a transaction that had room for more.
 const PAUSE: Duration = Duration::from_millis(100);
+/// Beside submissions, so many times of what a transaction took, up to a limit.
+const WAY: u32 = 9;
+const MAX_WAY: Duration = Duration::from_secs(1);
 
 /// The end of the queue at which hits come in.
 #[derive(Clone, Debug)]
@@ -47,13 +52,13 @@ pub(super) fn queue() -> (HitQueue, HitRecorder) {
 impl HitRecorder {
     /// Records until the port is gone and the queue is empty.
     pub async fn run(mut self, archive: Archive) {
-        let mut is_told = false;
+        let (mut is_told, mut calls) = (false, archive.calls());
         loop {
             let mut hits = Vec::with_capacity(16);
             if self.queue.recv_many(&mut hits, MAX_BATCH).await == 0 {
                 return;
             }
-            let size = hits.len();
+            let (size, begun) = (hits.len(), Instant::now());
             match archive.record_hits(hits).await {
                 Ok(counts) => telemetry::record::hits(
                     (counts.opens, counts.automated_opens),
@@ -68,16 +73,22 @@ impl HitRecorder {
                 }
             }
             // Whoever ends waits for the last hits and for nothing else.
-            if needs_pause(size) && !self.queue.is_closed() {
-                tokio::time::sleep(PAUSE).await;
+            if !self.queue.is_closed() {
+                let calls_now = archive.calls();
+                let is_accepting = calls_now != std::mem::replace(&mut calls, calls_now);
+                tokio::time::sleep(pause(size >= MAX_BATCH, is_accepting, begun.elapsed())).await;
             }
         }
     }
 }
 
-/// Where a transaction was full, more waits, and a pause would lose it.
-fn needs_pause(size: usize) -> bool {
-    size < MAX_BATCH
+/// How long nothing is written after a transaction that took so long. Where it was full, more waits.
+fn pause(is_full: bool, is_accepting: bool, took: Duration) -> Duration {
+    match (is_full, is_accepting) {
+        (false, _) => PAUSE,
+        (true, true) => (took * WAY).min(MAX_WAY),
+        (true, false) => Duration::ZERO,
+    }
 }
 
 #[cfg(test)]
@@ -111,9 +122,13 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_is_recorded_without_a_pause() {
-        assert!(!needs_pause(MAX_BATCH));
-        assert!(needs_pause(MAX_BATCH - 1) && needs_pause(1));
+    fn a_flood_is_recorded_without_a_pause_and_beside_submissions_in_a_tenth_of_the_time() {
+        let took = Duration::from_millis(12);
+        assert_eq!(pause(true, false, took), Duration::ZERO);
+        assert_eq!(pause(true, true, took), Duration::from_millis(108));
+        assert_eq!(pause(true, true, Duration::from_secs(7)), MAX_WAY);
+        assert_eq!(pause(false, true, took), PAUSE);
+        assert_eq!(pause(false, false, took), PAUSE);
     }
 
     #[tokio::test(start_paused = true)]
@@ -128,7 +143,7 @@ mod tests {
         };
         let archive = Archive::open(&settings).unwrap();
         let (queue, recorder) = queue();
-        (0..3 * MAX_BATCH).for_each(|_| queue.offer(hit()));
+        (0..20 * MAX_BATCH).for_each(|_| queue.offer(hit()));
         drop(queue);
         recorder.run(archive.clone()).await;
         archive.close().await;

@@ -25,14 +25,14 @@ use crate::model::{MessageId, Sequence};
 /// Which terms a message has; a change of folding, words or fields is a new version.
 const VERSION: u32 = 3;
 /// What the writer gathers in memory before it writes a segment.
-const WRITER_BYTES: usize = 48 << 20;
+const WRITER_BYTES: usize = 32 << 20;
 /// Text that waits for the writer, and how long it is waited for: while it writes a segment, it takes
 /// none.
 const WAITING_BYTES: u64 = 8 << 20;
 const WRITER_TIMEOUT: Duration = Duration::from_secs(60);
 const WRITER_PAUSE: Duration = Duration::from_millis(1);
 /// Neighbours that are merged together.
-const MERGED_AT_ONCE: usize = 12;
+const MERGED_AT_ONCE: usize = 10;
 /// A merge makes so many times of the largest that goes into it: then a message is written again no more
 /// often than the index has grown by that much.
 const GROWTH: u64 = 4;
