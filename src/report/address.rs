@@ -77,8 +77,8 @@ pub(super) fn in_line(text: &str) -> impl Iterator<Item = (usize, Mailbox)> {
         let after_at = &text[at + 1..];
         let after_at = &after_at[..after_at.floor_char_boundary(MAX_DOMAIN_BYTES)];
         let domain = &after_at[..after_at.find(|c| !is_domain(c)).unwrap_or(after_at.len())];
-        let domain = domain.trim_end_matches(['.', '-', '_']);
-        let local = local.trim_start_matches(['.', '\'', '/', '=', '*', '|']);
+        let domain = without_tail(domain).trim_end_matches(['.', '-', '_']);
+        let local = without_head(local).trim_start_matches(['.', '\'', '/', '=', '*', '|']);
         // `c=US;a= ;p=corp;SMTP=bob@example.com`, and an X.400 address in fields with slashes.
         let local = match local.to_ascii_lowercase().rfind("smtp=") {
             Some(mark) => &local[mark + 5..],
@@ -92,6 +92,25 @@ pub(super) fn in_line(text: &str) -> impl Iterator<Item = (usize, Mailbox)> {
         let mailbox = Mailbox::parse(&format!("{local}@{domain}")).ok()?;
         Some((at - local.len(), mailbox))
     })
+}
+
+/// Without the word that a language without spaces puts right behind an address: no name at the top of the
+/// Internet has both ASCII and other letters.
+fn without_tail(domain: &str) -> &str {
+    let top = domain.rfind('.').map_or(0, |dot| dot + 1);
+    match domain[top..].find(|c: char| !c.is_ascii()) {
+        Some(at) if at > 0 => &domain[..top + at],
+        Some(_) | None => domain,
+    }
+}
+
+/// Without the word before it, in the scripts of such a language.
+fn without_head(local: &str) -> &str {
+    let is_eastern = |c: char| c >= '\u{2e80}';
+    match local.char_indices().rfind(|(_, c)| is_eastern(*c)) {
+        Some((at, c)) if at + c.len_utf8() < local.len() => &local[at + c.len_utf8()..],
+        Some(_) | None => local,
+    }
 }
 
 fn after(text: &str, at: usize) -> usize {
@@ -155,6 +174,9 @@ mod tests {
         check("/S=bob/O=corp/smtp=bob@example.com", &["bob@example.com"]);
         check("\"bob smith\"@example.com", &["\"bob smith\"@example.com"]);
         check("For \u{e5}se@bl\u{e5}.example.", &["\u{e5}se@bl\u{e5}.example"]);
+        check("\u{5230}bob@example.com\u{7684}", &["bob@example.com"]);
+        check("bob@example.com\u{c5d0}\u{ac8c}", &["bob@example.com"]);
+        check("\u{738b}@\u{4f8b}.\u{4e2d}\u{56fd}", &["\u{738b}@\u{4f8b}.\u{4e2d}\u{56fd}"]);
         check(&"a@".repeat(1000), &[]);
     }
 }

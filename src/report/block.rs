@@ -10,14 +10,19 @@ const MAX_GROUPS: usize = 4000;
 /// Longest value that is kept, in bytes.
 const MAX_VALUE_BYTES: usize = 4 * 1024;
 
-/// The fields of one group, by their names in lower case; of a name that comes twice, the first.
+/// The fields of one group, by their names in lower case.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Block(HashMap<String, String>);
+pub(super) struct Block(HashMap<String, Vec<String>>);
 
 impl Block {
-    /// What stands in a field; the name in lower case.
+    /// What stands in a field, the first if there are several; the name in lower case.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
+        self.all(name).first().map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    /// What stands in all fields of a name.
+    pub(super) fn all(&self, name: &str) -> &[String] {
+        self.0.get(name).map_or(&[], Vec::as_slice)
     }
 
     /// Whether any of the fields is there.
@@ -46,7 +51,7 @@ pub(super) fn blocks(body: &[u8]) -> Vec<Block> {
             let value = field.unfolded();
             let value = &value[..value.len().min(MAX_VALUE_BYTES)];
             let value = printable(&String::from_utf8_lossy(value));
-            block.0.entry(name).or_insert(value);
+            block.0.entry(name).or_default().push(value);
         }
         // At a limit of the scan the rest is not read as another group.
         let stop = fields.overflow() || fields.position() == 0;
@@ -79,6 +84,7 @@ mod tests {
         assert_eq!(read.len(), 2);
         assert_eq!(read[0].get("a"), Some("1"));
         assert_eq!(read[1].get("b"), Some("dns; x y"));
+        assert_eq!(read[1].all("b"), ["dns; x y", "2"]);
         assert_eq!(read[1].untyped("b"), Some("x y"));
         assert_eq!(read[1].untyped("c"), Some("not a type; x"));
         assert!(blocks(b"").is_empty());

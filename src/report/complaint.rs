@@ -1,5 +1,7 @@
 //! Complaints from mailbox providers (RFC 5965; RFC 6591 for failed authentication), and those of
-//! Hotmail, which have no machine part.
+//! Hotmail, which have no machine part. A reader's program that leaves a list in the reader's name counts as well.
+
+use std::collections::HashSet;
 
 use crate::mime::Leaf;
 use crate::model::Mailbox;
@@ -8,7 +10,8 @@ use super::address;
 use super::block::{self, Block};
 use super::finding::{Class, Clues, Complaint, ComplaintKind};
 use super::header::Header;
-use super::wording;
+use super::notice::key;
+use super::{MAX_RECIPIENTS, wording};
 
 /// Names under which a report says who complained, the most exact first.
 const RECIPIENT_FIELDS: [&str; 4] =
@@ -40,6 +43,14 @@ pub(super) fn read(
             }
             kind
         }
+        None if !header.complained.is_empty() => {
+            let (kind, recipients) = (ComplaintKind::Abuse, header.complained.clone());
+            return Some(Complaint { kind, class: class_of(kind), recipients });
+        }
+        None if header.is_unsubscribing => {
+            let (kind, recipients) = (ComplaintKind::OptOut, header.from.iter().cloned().collect());
+            return Some(Complaint { kind, class: class_of(kind), recipients });
+        }
         None if is_of_hotmail(header, notice) => ComplaintKind::Abuse,
         None => return None,
     };
@@ -48,15 +59,10 @@ pub(super) fn read(
 }
 
 fn told(block: &Block) -> Vec<Mailbox> {
-    let field = |name: &&str| block.get(name);
-    let values = RECIPIENT_FIELDS.iter().filter_map(field);
-    let mut found: Vec<Mailbox> = Vec::new();
-    for mailbox in values.filter_map(address::of_field) {
-        if !is_redacted(&mailbox) && !found.contains(&mailbox) {
-            found.push(mailbox);
-        }
-    }
-    found
+    let values = RECIPIENT_FIELDS.iter().flat_map(|name| block.all(name));
+    let mailboxes = values.take(MAX_RECIPIENTS).filter_map(|value| address::of_field(value));
+    let mut seen = HashSet::new();
+    mailboxes.filter(|one| !is_redacted(one) && seen.insert(key(one))).collect()
 }
 
 /// A provider that keeps its users secret writes something that only looks like an address.

@@ -14,7 +14,7 @@ use super::finding::{Action, Clues, PerRecipient};
 use super::header::Header;
 use super::notice::Notice;
 use super::verdict::Said;
-use super::{MAX_RECIPIENTS, MAX_TEXT_BYTES, prose, verdict};
+use super::{MAX_RECIPIENTS, MAX_TEXT_BYTES, told, verdict};
 
 const RECIPIENT_FIELDS: [&str; 3] = ["final-recipient", "original-recipient", "x-actual-recipient"];
 /// What is looked at of one machine part.
@@ -37,8 +37,10 @@ pub(super) fn read(
         let is_status = |block: &&Block| {
             block.has_any(&RECIPIENT_FIELDS) && (is_named || block.has_any(&["action", "status"]))
         };
+        // Some say once for all what happened, in the group of fields of the message.
+        let common = blocks.iter().filter(|block| !is_status(block)).find_map(|b| b.get("action"));
         let those = blocks.iter().filter(is_status).take(MAX_RECIPIENTS);
-        found.extend(those.map(|block| recipient(block, &lines)));
+        found.extend(those.map(|block| recipient(block, common, &lines)));
         if found.is_empty() && is_named {
             found.extend(without_recipient(&blocks, &lines));
         }
@@ -72,21 +74,22 @@ fn contains_line(body: &[u8], name: &[u8]) -> bool {
     body.split(|b| *b == b'\n').any(begins)
 }
 
-fn recipient(block: &Block, notice: &Notice<'_>) -> PerRecipient {
+fn recipient(block: &Block, common: Option<&str>, notice: &Notice<'_>) -> PerRecipient {
     let original = block.get("original-recipient").and_then(address::of_field);
     let last = block.get("final-recipient").and_then(address::of_field);
     let actual = block.get("x-actual-recipient").and_then(address::of_field);
     let status = block.get("status").and_then(leading_status);
     let diagnostic = block.untyped("diagnostic-code").unwrap_or_default().to_owned();
-    let action = block.get("action").and_then(action_of).or_else(|| status.and_then(of_class));
+    let said = block.get("action").or(common).and_then(action_of);
+    let action = said.or_else(|| status.and_then(of_class));
     let action = action.unwrap_or(Action::Failed);
-    let near = last.as_ref().map(|mailbox| notice.around(mailbox)).unwrap_or_default();
+    let meant = last.as_ref().or(actual.as_ref()).or(original.as_ref());
+    let near = meant.map(|mailbox| notice.around(mailbox)).unwrap_or_default();
     let status_text = block.get("status").unwrap_or_default();
-    let verdict = verdict::judge(
-        action,
-        status,
-        &[Said::of(&diagnostic), Said::of(status_text), Said::of(&near)],
-    );
+    // What a gateway has from the other side (RFC 2156 §5.1.2).
+    let further = block.get("x400-supplementary-info").unwrap_or_default();
+    let said = [&diagnostic, further, status_text, &near].map(Said::of);
+    let verdict = verdict::judge(action, status, &said);
     PerRecipient {
         address: last.or(actual).or_else(|| original.clone()),
         original,
@@ -102,7 +105,7 @@ fn recipient(block: &Block, notice: &Notice<'_>) -> PerRecipient {
 /// A machine part that says what happened, but not to whom.
 fn without_recipient(blocks: &[Block], notice: &Notice<'_>) -> Option<PerRecipient> {
     let block = blocks.iter().find(|block| block.has_any(&["action", "status"]))?;
-    Some(recipient(block, notice))
+    Some(recipient(block, None, notice))
 }
 
 /// `5.1.1 (unknown)`; some write `5.1.1.` or `550 5.1.1`.
@@ -136,7 +139,7 @@ fn action_of(value: &str) -> Option<Action> {
 /// Fills in who is meant where the machine part does not say it as an address.
 fn complete(found: &mut [PerRecipient], header: &Header, notice: &str, clues: &Clues) {
     let named: Vec<Mailbox> = found.iter().filter_map(|one| one.address.clone()).collect();
-    let told = prose::addresses(header, notice, clues);
+    let told = told::addresses(header, notice, clues);
     let mut free = told.iter().chain(&clues.recipients).filter(|one| !named.contains(one));
     for one in found.iter_mut().filter(|one| one.address.is_none()) {
         one.address = free.next().cloned();

@@ -23,9 +23,12 @@ mod notice;
 mod original;
 mod phrases;
 mod prose;
+mod refusals;
+mod sentences;
 mod signed;
 #[cfg(test)]
 mod tests;
+mod told;
 mod verdict;
 mod wording;
 mod write;
@@ -49,16 +52,23 @@ const MAX_RECIPIENTS: usize = 1000;
 
 /// Reads what came to the return path; `None` when no machine wrote it, as far as can be seen.
 pub fn read(raw: &[u8]) -> Option<Report> {
+    let raw = beginning(raw);
     read_header(raw, &Header::read(raw))
 }
 
 /// The same, when the envelope is known: a null reverse-path says that a machine wrote it, and the
 /// forward-path is where a VERP address stands even when no field repeats it.
 pub fn read_envelope(raw: &[u8], reverse: &ReversePath, forward: &Mailbox) -> Option<Report> {
+    let raw = beginning(raw);
     let mut header = Header::read(raw);
     header.has_null_return_path |= *reverse == ReversePath::Null;
     header.to.insert(0, forward.clone());
     read_header(raw, &header)
+}
+
+/// Without the empty lines that some programs leave before the header.
+fn beginning(raw: &[u8]) -> &[u8] {
+    raw.trim_ascii_start()
 }
 
 fn read_header(raw: &[u8], header: &Header) -> Option<Report> {
@@ -66,7 +76,21 @@ fn read_header(raw: &[u8], header: &Header) -> Option<Report> {
     if let Some(inside) = signed::inside(&parts) {
         return read_parts(header, &mime::leaves(&inside, MAX_PARTS));
     }
-    read_parts(header, &parts)
+    wrapped(header, &parts).or_else(|| read_parts(header, &parts))
+}
+
+/// The report that a mail system passes on in one of its own, which has no machine part.
+fn wrapped(header: &Header, parts: &[mime::Leaf<'_>]) -> Option<Report> {
+    let is_plain = !parts.iter().any(|part| part.content_type.ends_with("delivery-status"));
+    let attached = |part: &&mime::Leaf<'_>| part.content_type == "message/rfc822";
+    let part = parts.iter().find(attached).filter(|_| is_plain && header.is_from_a_daemon())?;
+    let inside = part.decoded();
+    let inside = inside.trim_ascii_start();
+    let mut inner = Header::read(inside);
+    inner.to.splice(0..0, header.to.iter().cloned());
+    let report = read_parts(&inner, &mime::leaves(inside, MAX_PARTS))?;
+    let names = matches!(&report.finding, Finding::Delivery(all) if all.iter().any(|one| one.address.is_some()));
+    (inner.is_from_a_daemon() && names).then_some(report)
 }
 
 fn read_parts(header: &Header, parts: &[mime::Leaf<'_>]) -> Option<Report> {
@@ -96,8 +120,8 @@ fn finding_of(
     if let Some(recipients) = prose::read(header, notice, clues) {
         return Some(Finding::Delivery(recipients));
     }
-    if let Some(reply) = auto_reply::read(header, notice) {
-        return Some(Finding::AutoReply(reply));
+    if header.is_from_a_daemon() {
+        return Some(Finding::Unknown);
     }
-    header.is_from_a_daemon().then_some(Finding::Unknown)
+    auto_reply::read(header, notice).map(Finding::AutoReply)
 }

@@ -1,29 +1,22 @@
 //! Bounces without a machine part, read by what they say to people.
 //!
 //! The notice is what stands before the quoted original. Whether it is a bounce is decided by points for sender, subject and
-//! words; who is meant, by where an address stands: at the start of a line, behind `RCPT TO`, in a sentence
-//! that tells of a failure, among the recipients of the original. What is said between one such address and the next
-//! belongs to the first of them.
+//! words; who is meant is `told`'s. What is said between one address and the next belongs to the first of them.
 
-use std::collections::{HashMap, HashSet};
-
-use super::address;
 use super::auto_reply;
 use super::finding::{Action, Clues, PerRecipient};
 use super::header::Header;
-use super::notice::{MAX_LINE_BYTES, Notice, key};
+use super::notice::Notice;
+use super::sentences::{DELAY, DELIVERED, FAILURE, FAILURE_PERHAPS, FINAL};
 use super::verdict::Said;
-use super::{MAX_RECIPIENTS, MAX_TEXT_BYTES, verdict, wording};
+use super::{MAX_TEXT_BYTES, told, verdict, wording};
 use crate::mime::Leaf;
 use crate::model::Mailbox;
 
 /// Text parts that are joined.
 const MAX_TEXT_PARTS: usize = 4;
-/// Points from which an address is taken as one that failed.
-const SURE: i32 = 4;
-
 /// Lines that stand before the original.
-const SEPARATORS: [&str; 42] = [
+const SEPARATORS: [&str; 54] = [
     "below is a copy of the original message",
     "the attachment contains the original mail headers",
     "below this line is a copy of the message",
@@ -66,9 +59,21 @@ const SEPARATORS: [&str; 42] = [
     "the first 50 lines of the original",
     "encabezados de mensajes originales",
     "originele berichtkoppen",
+    "possibly truncated original message",
+    "copie du message",
+    "copia del mensaje",
+    "first part of the message, including",
+    "attachment is a copy of the message",
+    "header and top 20 lines",
+    "original message text",
+    "mensaje original",
+    "mensagem original",
+    "messaggio originale",
+    "\u{5143}\u{306e}\u{30e1}\u{30c3}\u{30bb}\u{30fc}\u{30b8}",
+    "old message:",
 ];
 /// Fields with which an original begins that nothing introduces.
-const ORIGINAL_FIELDS: [&str; 7] = [
+const ORIGINAL_FIELDS: [&str; 8] = [
     "received: ",
     "return-path: ",
     "dkim-signature:",
@@ -76,63 +81,31 @@ const ORIGINAL_FIELDS: [&str; 7] = [
     "mime-version:",
     "x-original-to:",
     "content-type:",
+    "received:from",
 ];
 
-const RECIPIENT_LABELS: [&str; 18] = [
-    "failed address",
-    "addressed to",
-    "original address",
-    "to:",
-    "to :",
-    "recipient",
-    "empf\u{e4}nger",
-    "an:",
-    "til:",
-    "destinataire",
-    "failed recipient",
-    "original-recipient",
-    "final-recipient",
-    "modtager",
-    "\u{c0} :",
-    "rcpt to",
-    "address:",
-    "email:",
+/// Beginnings of subjects of what people answer or pass on.
+const ANSWERS: [&str; 8] = ["re:", "aw:", "sv:", "fw:", "fwd:", "wg:", "tr:", "rv:"];
+/// What reports call themselves.
+const NAMED: &[&str] = &[
+    "delivery status",
+    "delivery notification",
+    "mail system error",
+    "delivery report",
+    "delivery confirmation",
+    "mail error",
+    "processing error",
 ];
-/// Words before the address to which a message went.
-const DIRECTIONS: [&str; 12] = [
-    "message to",
-    "mail to",
-    "email to",
-    "e-mail to",
-    "sent to",
-    "send to",
-    "deliver to",
-    "delivered to",
-    "delivery to",
-    "undeliverable to",
-    "nachricht an",
-    "message \u{e0}",
-];
-const SENDER_LABELS: [&str; 12] = [
-    "from:",
-    "from :",
-    "sender",
-    "von:",
-    "de :",
-    "fra:",
-    "mail from",
-    "reply-to",
-    "message-id",
-    "return-path",
-    "received:",
-    "absender",
-];
+/// With what else the subjects of mail systems begin.
+const TITLES: &[&str] =
+    &["mail ", "e-mail ", "email ", "message ", "your message", "warning:", "[postmaster]"];
 /// What only mail systems say of themselves.
 const TECHNICAL: &[&str] = &[
     "did not reach the following",
     "delivery has failed to these recipients",
     "following address",
     "following recipient",
+    "following user",
     "these recipients",
     "spam firewall",
     "mail delivery",
@@ -149,25 +122,6 @@ const TECHNICAL: &[&str] = &[
     "destinataires ou groupes",
     "modtagere eller grupper",
 ];
-const CONTACTS: [&str; 16] = [
-    "contact",
-    "mailto:",
-    "help",
-    "question",
-    "assistance",
-    "e-mail us",
-    "email us",
-    "send mail to",
-    "please send",
-    "kontakt",
-    "wenden sie",
-    "administrator",
-    "report this",
-    "include this",
-    "further information",
-    "postmaster",
-];
-
 /// The text for people: plain where there is some, else HTML.
 pub(super) fn notification(parts: &[Leaf<'_>]) -> String {
     let of = |kind: &str| {
@@ -190,18 +144,27 @@ pub(super) fn notification(parts: &[Leaf<'_>]) -> String {
 /// The notice, and what is quoted after it.
 pub(super) fn split(text: &str) -> (&str, &str) {
     let mut at = 0;
+    let mut is_part_head = false;
     for line in text.split_inclusive('\n') {
         let lower = line.trim().to_lowercase();
         // Some tell in a list further in which message they mean, and what is wrong with it after that.
         let is_further_in = line.starts_with([' ', '\t']);
-        let is_original =
-            !is_further_in && ORIGINAL_FIELDS.iter().any(|field| lower.starts_with(field));
-        let is_separator =
-            lower.len() < 200 && SEPARATORS.iter().any(|words| lower.contains(words));
+        // Gateways to X.400 list the fields of the message that they mean, with commas.
+        let is_original = !is_further_in
+            && !is_part_head
+            && !lower.ends_with(',')
+            && ORIGINAL_FIELDS.iter().any(|field| lower.starts_with(field));
+        // "The following addresses did not receive a copy of your message" is no separator.
+        let is_separator = lower.len() < 200
+            && !lower.contains("receive a copy")
+            && SEPARATORS.iter().any(|words| lower.contains(words));
         // A notice is never empty: what stands at the very top is its own header or title.
         if (is_original || is_separator) && !text[..at].trim().is_empty() {
             return text.split_at(at);
         }
+        // Where a message lost its boundary, the fields of its parts stand in the text.
+        is_part_head = !lower.is_empty()
+            && (is_part_head || (lower.starts_with("--") && !lower.contains(' ')));
         at += line.len();
     }
     (text, "")
@@ -211,12 +174,17 @@ pub(super) fn split(text: &str) -> (&str, &str) {
 pub(super) fn read(header: &Header, notice: &str, clues: &Clues) -> Option<Vec<PerRecipient>> {
     let whole = wording::folded(notice);
     let subject = wording::folded(&header.subject);
-    let action = action(&whole).or_else(|| action(&subject));
+    let is_daemon = header.is_from_a_daemon();
+    let action = action(&whole, is_daemon).or_else(|| action(&subject, is_daemon));
     if !is_bounce(header, &subject, &whole, notice) {
         return None;
     }
     let action = action.unwrap_or(Action::Failed);
-    let told = addresses(header, notice, clues);
+    let told = told::addresses(header, notice, clues);
+    // Of parcels, payments and texts others tell in the same words, but not whose mail it was.
+    if told.is_empty() && !is_outside(header) {
+        return None;
+    }
     let lines = Notice::new(notice);
     let (general, titled) = (Said::of(&whole), Said::of(&subject));
     let one = |address: Option<Mailbox>| {
@@ -239,16 +207,17 @@ pub(super) fn read(header: &Header, notice: &str, clues: &Clues) -> Option<Vec<P
     Some(told.into_iter().map(|address| one(Some(address))).collect())
 }
 
-fn action(folded: &str) -> Option<Action> {
-    let is_final = wording::says(folded, wording::FINAL);
-    if wording::says(folded, wording::DELAY) && !is_final {
+fn action(folded: &str, is_daemon: bool) -> Option<Action> {
+    let is_final = wording::says(folded, FINAL);
+    if wording::says(folded, DELAY) && !is_final {
         return Some(Action::Delayed);
     }
-    if wording::says(folded, wording::FAILURE) || is_final {
+    if wording::says(folded, FAILURE) || is_final {
         return Some(Action::Failed);
     }
-    if !wording::says(folded, wording::DELIVERED) {
-        return None;
+    if !wording::says(folded, DELIVERED) {
+        let fails = is_daemon && wording::says(folded, FAILURE_PERHAPS);
+        return fails.then_some(Action::Failed);
     }
     let relayed = ["relayed to", "successfully relayed"];
     Some(if wording::says(folded, &relayed) { Action::Relayed } else { Action::Delivered })
@@ -256,22 +225,13 @@ fn action(folded: &str) -> Option<Action> {
 
 /// A person who quotes a bounce is not one: something outside the text has to say so as well.
 fn is_bounce(header: &Header, subject: &str, whole: &str, notice: &str) -> bool {
-    let is_answer =
-        ["re:", "aw:", "sv:", "fw:", "fwd:", "wg:"].iter().any(|p| subject.starts_with(p));
-    let named = [
-        "delivery status",
-        "delivery notification",
-        "mail system error",
-        "delivery report",
-        "delivery confirmation",
-    ];
-    let in_subject = !is_answer && (action(subject).is_some() || wording::says(subject, &named));
-    let is_daemon = header.is_from_a_daemon();
-    let in_body = action(whole).is_some();
-    let has_trouble = wording::trouble(notice).is_some() || verdict::reply_code(notice).is_some();
     if !header.failed.is_empty() {
         return true;
     }
+    let is_daemon = header.is_from_a_daemon();
+    let in_subject = is_in_subject(subject, is_daemon);
+    let in_body = action(whole, is_daemon).is_some();
+    let has_trouble = wording::trouble(notice).is_some() || verdict::reply_code(notice).is_some();
     let is_answer_of_a_machine = auto_reply::is_marked(header) || auto_reply::is_in_words(subject);
     if !is_daemon && !in_subject && is_answer_of_a_machine {
         return false;
@@ -282,136 +242,45 @@ fn is_bounce(header: &Header, subject: &str, whole: &str, notice: &str) -> bool 
         + 2 * i32::from(in_body)
         + i32::from(has_trouble)
         + i32::from(header.content_type.contains("multipart/report"));
-    let is_labelled = header.content_type.contains("report-type=delivery-status");
-    let is_outside = is_daemon || header.has_null_return_path || is_labelled;
-    // A person may write of a parcel that could not be delivered, but not in these numbers.
-    let is_technical = verdict::reply_code(notice).is_some()
-        || verdict::enhanced_in(notice).is_some()
-        || wording::says(whole, TECHNICAL);
-    (is_outside || (in_subject && is_technical))
+    (is_outside(header) || is_technical(header, subject, whole, notice))
         && points >= 3
-        && (in_body || has_trouble || in_subject)
-        && (is_daemon || in_subject || in_body)
+        && (in_body
+            || in_subject
+            || (is_daemon && has_trouble && speaks_as_one(header, subject, notice)))
 }
 
-/// The recipients that the notice is about, in the order in which it names them.
-pub(super) fn addresses(header: &Header, notice: &str, clues: &Clues) -> Vec<Mailbox> {
-    if !header.failed.is_empty() {
-        return header.failed.clone();
-    }
-    let known = Known {
-        recipients: clues.recipients.iter().map(key).collect(),
-        ends: header.to.iter().chain(&header.from).map(key).collect(),
-    };
-    let mut order: Vec<Mailbox> = Vec::new();
-    let mut points: HashMap<String, i32> = HashMap::new();
-    let mut previous = String::new();
-    for line in notice.lines() {
-        let line = &line[..line.floor_char_boundary(MAX_LINE_BYTES)];
-        let is_quote = line.starts_with("> ");
-        let mut facts = None;
-        for (at, mailbox) in address::in_line(line).filter(|_| !is_quote) {
-            let key = key(&mailbox);
-            let is_new = !points.contains_key(&key);
-            if is_new && order.len() == MAX_RECIPIENTS {
-                continue;
-            }
-            let facts = facts.get_or_insert_with(|| Line::of(line, &previous));
-            let here = score(facts, &line[..at], &key, &known);
-            let best = points.entry(key).or_insert(here);
-            *best = here.max(*best);
-            if is_new {
-                order.push(mailbox);
-            }
-        }
-        if !line.trim().is_empty() {
-            previous = line.trim().to_lowercase();
-        }
-    }
-    let of = |mailbox: &Mailbox| points.get(&key(mailbox)).copied().unwrap_or_default();
-    let best = order.iter().map(of).max().unwrap_or_default();
-    if best >= SURE {
-        order.retain(|mailbox| of(mailbox) >= SURE);
-        return order;
-    }
-    match &clues.recipients[..] {
-        [only] if best <= 1 => vec![only.clone()],
-        _ if best > 0 => {
-            order.into_iter().filter(|m| points.get(&key(m)) == Some(&best)).take(1).collect()
-        }
-        _ => Vec::new(),
-    }
+/// A postmaster answers as a person as well.
+fn speaks_as_one(header: &Header, subject: &str, notice: &str) -> bool {
+    header.has_null_return_path
+        || !is_answer(subject)
+        || verdict::reply_code(notice).is_some()
+        || verdict::enhanced_in(notice).is_some()
 }
 
-/// What is the same for every address of a line.
-struct Line {
-    begins_with_recipient: bool,
-    begins_with_sender: bool,
-    is_contact: bool,
-    tells: bool,
-    follows: bool,
+fn is_answer(subject: &str) -> bool {
+    ANSWERS.iter().any(|start| subject.starts_with(start))
 }
 
-impl Line {
-    fn of(line: &str, previous: &str) -> Line {
-        let (lower, folded) = (line.trim().to_lowercase(), wording::folded(line));
-        let begins = |labels: &[&str]| labels.iter().any(|label| lower.starts_with(label));
-        Line {
-            begins_with_recipient: begins(&RECIPIENT_LABELS),
-            begins_with_sender: begins(&SENDER_LABELS),
-            is_contact: CONTACTS.iter().any(|words| lower.contains(words)),
-            tells: wording::says(&folded, wording::FAILURE)
-                || wording::says(&folded, wording::DELIVERED)
-                || wording::trouble(line).is_some(),
-            follows: previous.ends_with(':') || wording::says(previous, wording::FAILURE),
-        }
-    }
+fn is_in_subject(subject: &str, is_daemon: bool) -> bool {
+    !is_answer(subject) && (action(subject, is_daemon).is_some() || wording::says(subject, NAMED))
 }
 
-/// Addresses that are known from elsewhere.
-struct Known {
-    /// Recipients of the original.
-    recipients: HashSet<String>,
-    /// Who writes the report, and who gets it.
-    ends: HashSet<String>,
+/// A mail system that hides what it is begins its subject with what it has to say, speaks in numbers, and
+/// writes to one. A person may write of a parcel that could not be delivered, but not like that.
+fn is_technical(header: &Header, subject: &str, whole: &str, notice: &str) -> bool {
+    let title = subject.trim_start_matches(['*', '!', '-', ' ']);
+    let begins = |words: &[&str]| words.iter().any(|start| title.starts_with(start));
+    let is_title = [FAILURE, DELAY, DELIVERED, NAMED, TITLES].into_iter().any(begins);
+    let in_numbers =
+        verdict::reply_code(notice).is_some() || verdict::enhanced_in(notice).is_some();
+    is_title
+        && is_in_subject(subject, false)
+        && !header.is_to_many
+        && (in_numbers || wording::says(whole, TECHNICAL))
 }
 
-/// How much speaks for it that the line says of this address that it failed. `before`: what stands
-/// before it in the line.
-fn score(line: &Line, before: &str, address: &str, known: &Known) -> i32 {
-    let before = before.trim().to_lowercase();
-    let leading = before.trim_end_matches(['<', '(', '"', '\'', '[', ' ', ':']);
-    let mut points = 0;
-    if before.chars().all(|c| "<>*-\u{2022}\"'([:1234567890.) ".contains(c)) {
-        points += 4;
-    }
-    if before.contains("rcpt to") || DIRECTIONS.iter().any(|words| leading.ends_with(words)) {
-        points += 4;
-    }
-    // `expanded from`, `generated from`: whom the sender had named, and who is told beside it.
-    if leading.ends_with(" from") {
-        points -= 8;
-    }
-    if line.begins_with_recipient {
-        points += 3;
-    }
-    if line.tells {
-        points += 4;
-    }
-    if line.follows {
-        points += 2;
-    }
-    if known.recipients.contains(address) {
-        points += 4;
-    }
-    if line.begins_with_sender || before.contains("mail from") || before.ends_with("message from") {
-        points -= 8;
-    }
-    if line.is_contact {
-        points -= 5;
-    }
-    if known.ends.contains(address) {
-        points -= 10;
-    }
-    points
+/// Whether something says so that a person does not write.
+fn is_outside(header: &Header) -> bool {
+    let is_labelled = header.content_type.contains("report-type=delivery-status");
+    header.is_from_a_daemon() || header.has_null_return_path || is_labelled
 }

@@ -7,6 +7,7 @@ use super::*;
 
 mod auto_replies;
 mod mail_systems;
+mod people;
 
 fn message(from: &str, subject: &str, body: &str) -> Vec<u8> {
     format!("From: {from}\nTo: app@sender.example\nSubject: {subject}\n{body}").into_bytes()

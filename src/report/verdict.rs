@@ -1,15 +1,15 @@
 //! From what was said about a recipient to its class: the enhanced status, the reply code and the words.
 //!
 //! A temporary status stays temporary, whatever the words: given up is not the same as gone. Under a permanent status
-//! words that name a trouble say more than the number, since many systems send the same number for all; without words the
-//! number decides (RFC 3463 §3). A failure of which nothing is known is permanent, since the report says that it failed.
+//! words that name a trouble say more than the number, since many systems send the same number for all; without words, and
+//! beside words that only refuse, the number decides (RFC 3463 §3). A failure of which nothing is known is permanent, since the report says that it failed.
 
 use std::sync::LazyLock;
 
 use regex::Regex;
 
 use super::finding::{Action, Class, Trouble};
-use super::wording;
+use super::wording::{self, Weight};
 use crate::model::EnhancedCode;
 
 /// What numbers and words a text holds.
@@ -25,7 +25,7 @@ pub(super) struct Verdict {
 pub(super) struct Said {
     status: Option<EnhancedCode>,
     code: Option<u16>,
-    trouble: Option<Trouble>,
+    trouble: Option<(Trouble, Weight)>,
 }
 
 impl Said {
@@ -50,9 +50,14 @@ pub(super) fn judge(action: Action, status: Option<EnhancedCode>, said: &[Said])
     let code = said.iter().find_map(|said| said.code);
     let named = said.iter().find_map(|said| said.trouble);
     let trouble = match (named, status) {
-        // `550 Requested action not taken: mailbox unavailable`, `rejected`: the number may say more.
-        (Some(named), _) => named,
-        (None, Some(status)) => of_status(status),
+        (Some((named, Weight::Clear)), _) => named,
+        // `550 5.1.1 Refused due to recipient preferences`: the number says more.
+        (Some((named, Weight::Vague)), status) => status.and_then(exact).unwrap_or(named),
+        (None, Some(status)) => match of_status(status) {
+            // `5.0.0`, `5.5.0`: the code before it may say more.
+            Trouble::Other => of_code(code),
+            trouble => trouble,
+        },
         (None, None) => of_code(code),
     };
     let is_temporary = match (status, code) {
@@ -108,10 +113,21 @@ fn of_status(status: EnhancedCode) -> Trouble {
     }
 }
 
+/// The trouble of a status that can only mean the recipient.
+fn exact(status: EnhancedCode) -> Option<Trouble> {
+    match (status.1, status.2) {
+        (1, 0..=3 | 6 | 10) | (2, 1..=3) | (4, 4 | 310) => Some(of_status(status)),
+        (_, _) => None,
+    }
+}
+
 fn of_code(code: Option<u16>) -> Trouble {
     match code {
         Some(550 | 551 | 553) => Trouble::UserUnknown,
         Some(552) => Trouble::MailboxFull,
+        // "Transaction failed" (RFC 5321 §4.2.3): those who do not know the recipient send 550.
+        Some(554) => Trouble::Blocked,
+        Some(556) => Trouble::DomainUnknown,
         Some(421 | 450 | 451 | 452) => Trouble::Temporary,
         Some(_) | None => Trouble::Other,
     }
@@ -200,6 +216,15 @@ mod tests {
             Class::Hard,
             Trouble::UserUnknown,
         );
+        // A word that only refuses says less than an exact number, and more than a vague one.
+        check("550 5.1.1 refused by the recipient", Class::Hard, Trouble::UserUnknown);
+        check("550 5.2.2 access denied", Class::Soft, Trouble::MailboxFull);
+        check("550 5.0.0 access denied", Class::Soft, Trouble::Blocked);
+        check("550 5.7.1 mailbox unavailable", Class::Hard, Trouble::UserUnknown);
+        check("554 5.0.0 no", Class::Soft, Trouble::Blocked);
+        check("550 5.0.0 no", Class::Hard, Trouble::UserUnknown);
+        check("550 not a member of domain example.com", Class::Hard, Trouble::UserUnknown);
+        check("550 not a member of the list", Class::Soft, Trouble::Blocked);
         check("552", Class::Soft, Trouble::MailboxFull);
         check("554 5.4.4 no", Class::Hard, Trouble::DomainUnknown);
         check("Status 5.2.1", Class::Hard, Trouble::MailboxInactive);

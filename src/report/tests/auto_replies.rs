@@ -57,6 +57,53 @@ fn answers_of_absent_people_are_told_by_their_subject_in_many_languages() {
 }
 
 #[test]
+fn answers_in_more_languages_and_brackets_are_told_by_their_subject() {
+    for subject in [
+        "[Automatic reply] Invoice 7",
+        "Vacation response",
+        "Automatische Abwesenheitsmeldung",
+        "Abwesenheitsbenachrichtigung",
+        "Afwezigheidsbericht",
+        "Odpowied\u{17a} automatyczna: Faktura 7",
+        "Autom\u{101}tisk\u{101} atbilde: 7",
+        "Automatinis atsakymas: 7",
+        "Sj\u{e1}lfvirkt svar",
+        "\u{410}\u{432}\u{442}\u{43e}\u{43c}\u{430}\u{442}\u{438}\u{447}\u{435}\u{43d} \u{43e}\u{442}\u{433}\u{43e}\u{432}\u{43e}\u{440}: 7",
+        "Tr\u{1ea3} l\u{1edd}i t\u{1ef1} \u{111}\u{1ed9}ng: 7",
+        "\u{e15}\u{e2d}\u{e1a}\u{e01}\u{e25}\u{e31}\u{e1a}\u{e2d}\u{e31}\u{e15}\u{e42}\u{e19}\u{e21}\u{e31}\u{e15}\u{e34}",
+        "\u{5de}\u{5e2}\u{5e0}\u{5d4} \u{5d0}\u{5d5}\u{5d8}\u{5d5}\u{5de}\u{5d8}\u{5d9}: 7",
+        "\u{3010}\u{81ea}\u{52d5}\u{8fd4}\u{4fe1}\u{3011}7",
+        "\u{5916}\u{51fa}\u{81ea}\u{52a8}\u{56de}\u{590d}",
+        "\u{bd80}\u{c7ac}\u{c911} \u{c790}\u{b3d9}\u{c751}\u{b2f5}",
+    ] {
+        assert_eq!(answer(subject, ""), "bob@example.com Answer", "{subject}");
+    }
+}
+
+#[test]
+fn who_tells_where_he_is_in_subject_and_text_is_away() {
+    let written = |subject: &str, text: &str| {
+        described(format!("From: Bob <bob@example.com>\nTo: app@sender.example\nSubject: {subject}\nContent-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: 8bit\n\n{text}\n").as_bytes())
+    };
+    for (subject, text) in [
+        ("Away", "I will be back on Monday."),
+        ("Urlaub", "Ich bin im Urlaub und ab Montag wieder im B\u{fc}ro."),
+        ("Absent(e)", "Je suis absent, de retour lundi."),
+        ("F\u{e9}rias", "Estou de f\u{e9}rias."),
+        ("Fuori sede", "Sono fuori ufficio."),
+        ("Dovolen\u{e1}!", "M\u{e1}m dovolenou."),
+        (
+            "\u{4f11}\u{6687}\u{4e2d}",
+            "\u{672c}\u{65e5}\u{306f}\u{4f11}\u{6687}\u{3092}\u{3044}\u{305f}\u{3060}\u{3044}\u{3066}\u{304a}\u{308a}\u{307e}\u{3059}\u{3002}",
+        ),
+        ("\u{bd80}\u{c7ac} \u{c911}: 7", "\u{d734}\u{ac00} \u{c911}\u{c785}\u{b2c8}\u{b2e4}."),
+    ] {
+        assert_eq!(written(subject, text), "bob@example.com Answer", "{subject}");
+        assert_eq!(written(subject, "x"), "none", "{subject}");
+    }
+}
+
+#[test]
 fn answers_of_machines_are_told_by_their_fields() {
     for fields in [
         "Auto-Submitted: auto-replied\n",
@@ -73,6 +120,8 @@ fn answers_of_machines_are_told_by_their_fields() {
         "X-Amazon-Auto-Reply: true\n",
         "X-MS-Exchange-Inbox-Rules-Loop: bob@example.com\nReturn-Path: <>\n",
         "Return-Path: <>\n",
+        "X-Autoresponse: 1\n",
+        "X-MS-Exchange-Generated-Message-Source: Mailbox Rules Agent\n",
     ] {
         assert_eq!(answer("Re: Invoice 7", fields), "bob@example.com Answer", "{fields}");
     }
