@@ -1,7 +1,7 @@
 //! What follows a message after it left: `[tracking]`, `[dkim]`, `[feedback]`, `[[flow]]`.
 
 use super::address::{DOMAIN, LISTEN, MAILBOX};
-use super::kind::{Complaint, Flag, Kind, List, Spot, Word};
+use super::kind::{Complaint, Flag, List, Word};
 use super::listener::{Ports, read_listener_tls};
 use super::pattern::{GLOB, Glob, HTTP_URL, REGEX};
 use super::problem::closest;
@@ -10,11 +10,10 @@ use super::section::Section;
 use super::sms::REPLY;
 use crate::evidence::LinkSettings;
 use crate::feedback::settings::{ReturnPathListener, ReturnPathSettings, ReturnPathTls};
-use crate::flow::{Flow, FlowAction, FlowMatcher, Visitors};
+use crate::flow::{Flow, FlowAction, FlowMatcher};
 use crate::model::{Channel, EventKind, Secret};
 use crate::rewrite::{DkimKeyError, DkimSigner, PublicUrl};
 use crate::submission::settings::ListenerTls;
-use toml::de::DeValue;
 use url::Url;
 
 /// `[tracking]`.
@@ -196,39 +195,8 @@ fn read_matcher(matcher: &Section<'_, '_>, event: Option<EventKind>) -> Option<F
         sender: glob("sender"),
         recipient: glob("recipient"),
         tag: glob("tag"),
-        visitors: matcher.optional("automated", &Automated).unwrap_or_default(),
+        automated: matcher.optional("automated", &Flag),
     })
-}
-
-/// Whose opens and clicks: `false` is people, `true` machines, `"any"` both.
-struct Automated;
-
-impl Kind for Automated {
-    type Value = Visitors;
-
-    fn read(&self, value: &DeValue<'_>, spot: &Spot<'_, '_>) -> Option<Visitors> {
-        match (value.as_bool(), value.as_str()) {
-            (Some(false), _) => Some(Visitors::People),
-            (Some(true), _) => Some(Visitors::Machines),
-            (None, Some("any")) => Some(Visitors::All),
-            (None, _) => {
-                let advice = "write false for people, true for machines, or \"any\" for both";
-                spot.is_not(value, "true, false or \"any\"", advice)
-            }
-        }
-    }
-
-    fn show(&self, value: &Visitors) -> toml::Value {
-        match value {
-            Visitors::People => false.into(),
-            Visitors::Machines => true.into(),
-            Visitors::All => "any".into(),
-        }
-    }
-
-    fn example(&self) -> String {
-        String::from("true")
-    }
 }
 
 /// Where a signed notice goes.

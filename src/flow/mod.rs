@@ -40,7 +40,7 @@ pub use crate::policy::FailureReports;
 use courier::Courier;
 pub use notifier::Notifier;
 use planner::Planner;
-pub use rule::{Flow, FlowAction, FlowMatcher, Visitors};
+pub use rule::{Flow, FlowAction, FlowMatcher};
 
 /// What telling applications needs; clones share it.
 #[derive(Clone)]

@@ -27,18 +27,8 @@ pub struct FlowMatcher {
     pub sender: Option<WildMatch>,
     pub recipient: Option<WildMatch>,
     pub tag: Option<WildMatch>,
-    /// Whose opens and clicks; other events are nobody's.
-    pub visitors: Visitors,
-}
-
-/// Whose opens and clicks a rule waits for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Visitors {
-    /// Who follows up on an open means somebody who looked.
-    #[default]
-    People,
-    Machines,
-    All,
+    /// Only opens and clicks of machines, or only those of people.
+    pub automated: Option<bool>,
 }
 
 /// What happens.
@@ -66,17 +56,6 @@ pub(super) struct Happening<'a> {
     pub(super) automated: Option<bool>,
 }
 
-impl Visitors {
-    /// What was told before its judgement was noted counts for a person's, as doubt does.
-    fn include(self, automated: Option<bool>) -> bool {
-        match self {
-            Visitors::People => automated != Some(true),
-            Visitors::Machines => automated == Some(true),
-            Visitors::All => true,
-        }
-    }
-}
-
 impl Flow {
     /// Whether it may be about events of this kind at all.
     pub(super) fn is_on(&self, event: EventKind) -> bool {
@@ -88,10 +67,11 @@ impl Flow {
         let fits = |pattern: &Option<WildMatch>, text: &str| {
             pattern.as_ref().is_none_or(|pattern| pattern.matches(&text.to_lowercase()))
         };
-        let FlowMatcher { text, app, sender, recipient, tag, visitors } = &self.matcher;
+        let FlowMatcher { text, app, sender, recipient, tag, automated } = &self.matcher;
         self.event == happening.event
             && self.channel.is_none_or(|channel| channel == happening.channel)
-            && visitors.include(happening.automated)
+            // What was told before its judgement was noted counts for a person's, as doubt does.
+            && automated.is_none_or(|automated| automated == happening.automated.unwrap_or(false))
             && text.as_ref().is_none_or(|pattern| pattern.is_match(happening.text))
             && fits(app, happening.app)
             && fits(sender, happening.sender)
@@ -142,12 +122,12 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_for_opens_waits_for_people_unless_it_says_so() {
-        let check = |visitors, automated, expected| {
+    fn opens_are_told_apart_by_who_was_there() {
+        let check = |wanted, automated, expected| {
             let flow = Flow {
                 channel: Some(Channel::Email),
                 event: EventKind::Opened,
-                matcher: FlowMatcher { visitors, ..FlowMatcher::default() },
+                matcher: FlowMatcher { automated: wanted, ..FlowMatcher::default() },
                 action: FlowAction::Reply { text: "thanks".into() },
             };
             let happening = Happening {
@@ -160,16 +140,16 @@ mod tests {
                 tag: "",
                 automated,
             };
-            assert_eq!(flow.matches(&happening), expected, "{visitors:?} {automated:?}");
+            assert_eq!(flow.matches(&happening), expected, "{wanted:?} {automated:?}");
         };
-        check(Visitors::default(), Some(true), false);
-        check(Visitors::Machines, Some(false), false);
-        check(Visitors::Machines, None, false);
-        check(Visitors::default(), Some(false), true);
-        check(Visitors::default(), None, true);
-        check(Visitors::Machines, Some(true), true);
+        check(Some(false), Some(true), false);
+        check(Some(true), Some(false), false);
+        check(Some(true), None, false);
+        check(Some(false), Some(false), true);
+        check(Some(false), None, true);
+        check(Some(true), Some(true), true);
         for automated in [None, Some(false), Some(true)] {
-            check(Visitors::All, automated, true);
+            check(None, automated, true);
         }
     }
 }

@@ -1,8 +1,8 @@
-//! Who waits for opens and clicks hears of people, and of machines only if it asks for them.
+//! Who waits for opens and clicks hears who was there, and of people or machines alone if it asks for them.
 
 use serde_json::{Value, json};
 use url::Url;
-use waybill::flow::{Flow, FlowAction, FlowMatcher, Visitors};
+use waybill::flow::{Flow, FlowAction, FlowMatcher};
 use waybill::model::{Channel, EventKind, MessageId, Secret};
 
 use super::support::gateway::{Gateway, app};
@@ -12,11 +12,11 @@ use super::support::sms_provider::{Asked, SmsProvider};
 const CHROME: &str = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36";
 
 /// A webhook at this path of the application.
-fn hook(event: EventKind, visitors: Visitors, application: &Url, path: &str) -> Flow {
+fn hook(event: EventKind, automated: Option<bool>, application: &Url, path: &str) -> Flow {
     Flow {
         channel: Some(Channel::Email),
         event,
-        matcher: FlowMatcher { visitors, ..FlowMatcher::default() },
+        matcher: FlowMatcher { automated, ..FlowMatcher::default() },
         action: FlowAction::Webhook {
             url: application.join(path).unwrap(),
             secret: Some(Secret::new("whsec_c2VjcmV0".into())),
@@ -47,26 +47,29 @@ fn said(asked: &Asked) -> (String, Value) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rule_on_opens_hears_of_people_alone_unless_it_asks_for_machines() {
+async fn a_rule_on_opens_hears_who_was_there_and_of_people_alone_if_it_asks_for_them() {
     let dir = tempfile::tempdir().unwrap();
     let application = SmsProvider::start().await;
     let gateway = Gateway::start(&dir, vec![app("erp", None)]).await;
     let url = application.url();
     let news = gateway.flows(vec![
-        hook(EventKind::Opened, Visitors::default(), &url, "people"),
-        hook(EventKind::Opened, Visitors::Machines, &url, "machines"),
-        hook(EventKind::Clicked, Visitors::All, &url, "clicks"),
-        hook(EventKind::Sent, Visitors::default(), &url, "sent"),
+        hook(EventKind::Opened, None, &url, "all"),
+        hook(EventKind::Opened, Some(false), &url, "people"),
+        hook(EventKind::Opened, Some(true), &url, "machines"),
+        hook(EventKind::Clicked, None, &url, "clicks"),
+        hook(EventKind::Sent, None, &url, "sent"),
     ]);
     let id = sent(&gateway).await;
     tell(&gateway, "proxy_open", 30_000).await;
     tell(&gateway, "opened", 20_000).await;
     tell(&gateway, "click", 10_000).await;
-    application.wait_for(|record| record.requests.len() >= 4).await;
+    application.wait_for(|record| record.requests.len() >= 6).await;
     news.stop().await;
     let mut asked: Vec<_> = application.requests().iter().map(said).collect();
-    asked.sort_by(|a, b| a.0.cmp(&b.0));
+    asked.sort_by_key(|(line, automated)| (line.clone(), automated.to_string()));
     let expected = [
+        ("POST /all", json!(false)),
+        ("POST /all", json!(true)),
         ("POST /clicks", json!(false)),
         ("POST /machines", json!(true)),
         ("POST /people", json!(false)),
