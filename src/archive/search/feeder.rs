@@ -33,6 +33,8 @@ use crate::model::{EventKind, MessageId, Sequence};
 const PAUSE: Duration = Duration::from_millis(700);
 /// How often it looks whether a merge has ended.
 const MERGE_PAUSE: Duration = Duration::from_millis(500);
+/// A merge that takes longer has failed.
+const MERGE_TIME: Duration = Duration::from_secs(120);
 /// A batch takes no longer, and no more messages.
 const BATCH_TIME: Duration = Duration::from_secs(4);
 const BATCH: usize = 30_000;
@@ -279,10 +281,14 @@ impl Feeder {
         let mut index = OpenIndex::open(unfinished, &self.shared.schema)?;
         loop {
             match self.feed(&mut index, false)? {
-                // Merged while it is filled, it is whole soon after its last message.
-                Fed::Part => index.merge_more()?,
+                Fed::Part => {
+                    index.merge_more()?;
+                }
                 Fed::Stopped => return Ok(Fed::Stopped),
                 Fed::All => {
+                    if self.merge_all(&mut index, old)? == Fed::Stopped {
+                        return Ok(Fed::Stopped);
+                    }
                     index.writer.wait_merging_threads()?;
                     return Ok(Fed::All);
                 }
@@ -294,10 +300,31 @@ impl Feeder {
         }
     }
 
+    /// Merges as long as there is much: searches begin with an index that is whole.
+    fn merge_all(&self, index: &mut OpenIndex, old: &mut OpenIndex) -> Result<Fed, Trouble> {
+        let (mut segments, mut moved) = (0, Instant::now());
+        loop {
+            let left = index.merge_more()?;
+            if left != segments {
+                (segments, moved) = (left, Instant::now());
+            }
+            // One that failed has left its segments as they were.
+            if !index.is_merging() || moved.elapsed() > MERGE_TIME {
+                return Ok(Fed::All);
+            }
+            // The old one goes on to answer, and takes what comes.
+            if self.feed(old, true)? == Fed::Stopped || !self.make_way() {
+                return Ok(Fed::Stopped);
+            }
+            thread::sleep(MERGE_PAUSE);
+        }
+    }
+
     /// Lets searches see what is committed, and merges where there is much.
     fn publish(&self, index: &mut OpenIndex) -> Result<(), Trouble> {
         let view = index.view()?;
         index.merge(&view);
+        view.open_words(&self.shared.schema)?;
         self.shared.view.store(Some(Arc::new(view)));
         Ok(())
     }

@@ -127,11 +127,11 @@ impl OpenIndex {
         view.ok_or_else(|| TantivyError::InvalidArgument("its messages are not in order".into()))
     }
 
-    /// The same for what is durable, where nobody looks yet.
-    pub(super) fn merge_more(&mut self) -> tantivy::Result<()> {
+    /// The same for what is durable, where nobody looks yet; gives how many segments there are.
+    pub(super) fn merge_more(&mut self) -> tantivy::Result<usize> {
         let view = self.view()?;
         self.merge(&view);
-        Ok(())
+        Ok(view.sizes().len())
     }
 
     /// Whether neighbours are being merged.

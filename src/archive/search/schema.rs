@@ -59,6 +59,12 @@ pub(super) struct Translation<'a> {
 }
 
 impl Schema {
+    /// The fields that words are looked for in.
+    pub(super) fn words(&self) -> impl Iterator<Item = Field> {
+        let text = self.heads.iter().chain(&self.words).copied();
+        std::iter::once(self.facts).chain(text)
+    }
+
     pub(super) fn new() -> Schema {
         let mut builder = Fields::builder();
         let indexing = |record| {

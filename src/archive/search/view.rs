@@ -16,7 +16,7 @@ use tantivy::{DocId, DocSet, Searcher, SegmentReader, TERMINATED};
 
 use super::patience::Patience;
 use super::predicate::SEQUENCE;
-use super::schema::whole;
+use super::schema::{Schema, whole};
 use crate::model::{MessageId, Sequence};
 
 /// Documents in the first window.
@@ -107,6 +107,16 @@ impl View {
         *known = segments.iter().map(|s| (s.id, (s.first, s.last))).collect();
         let in_order = segments.windows(2).all(|pair| pair[0].last < pair[1].first);
         Ok(in_order.then_some(View { searcher, watermark, segments }))
+    }
+
+    /// Opens what is known of each word's field, so that no question is the first that has to.
+    pub(super) fn open_words(&self, schema: &Schema) -> tantivy::Result<()> {
+        for segment in &self.segments {
+            for field in schema.words() {
+                segment.reader.inverted_index(field)?;
+            }
+        }
+        Ok(())
     }
 
     /// The segments in order, with how many documents each has.
