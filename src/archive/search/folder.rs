@@ -32,7 +32,7 @@ const WAITING_BYTES: u64 = 8 << 20;
 const WRITER_TIMEOUT: Duration = Duration::from_secs(60);
 const WRITER_PAUSE: Duration = Duration::from_millis(1);
 /// Neighbours that are merged together.
-const MERGED_AT_ONCE: usize = 10;
+const MERGED_AT_ONCE: usize = 12;
 /// A merge makes so many times of the largest that goes into it: then a message is written again no more
 /// often than the index has grown by that much.
 const GROWTH: u64 = 4;

@@ -11,8 +11,9 @@ use std::ops::Range;
 
 use tantivy::columnar::Column;
 use tantivy::index::SegmentId;
-use tantivy::query::{EnableScoring, Query, Weight};
-use tantivy::{DocId, DocSet, Searcher, SegmentReader, TERMINATED};
+use tantivy::query::{Bm25StatisticsProvider, EnableScoring, Query, Weight};
+use tantivy::schema::Field;
+use tantivy::{DocId, DocSet, Searcher, SegmentReader, TERMINATED, Term};
 
 use super::patience::Patience;
 use super::predicate::SEQUENCE;
@@ -196,7 +197,9 @@ impl View {
         limit: usize,
         (most, patience): (usize, Patience),
     ) -> tantivy::Result<(Vec<Hit>, u64)> {
-        let weight = query.weight(EnableScoring::enabled_from_searcher(&self.searcher))?;
+        let statistics = Steady(&self.searcher);
+        let scoring = EnableScoring::enabled_from_statistics_provider(&statistics, &self.searcher);
+        let weight = query.weight(scoring)?;
         let mut heap: BinaryHeap<Reverse<(u32, u64, usize, DocId)>> = BinaryHeap::new();
         let (mut ranked, mut floor, mut size) = (0, span.start, FIRST_WINDOW);
         'segments: for (place, segment) in self.segments.iter().enumerate().rev() {
@@ -233,6 +236,30 @@ impl View {
             self.segments[place].hit(doc, f32::from_bits(score))
         });
         Ok((hits.collect(), floor))
+    }
+}
+
+/// How common words are, in steps of four times: what is ranked on one page keeps its score on the next,
+/// though messages have come in between, so that none comes twice.
+struct Steady<'a>(&'a Searcher);
+
+impl Steady<'_> {
+    fn step(count: u64) -> u64 {
+        count.checked_ilog(4).map_or(0, |steps| 4_u64.saturating_pow(steps))
+    }
+}
+
+impl Bm25StatisticsProvider for Steady<'_> {
+    fn total_num_tokens(&self, field: Field) -> tantivy::Result<u64> {
+        Ok(Self::step(self.0.total_num_tokens(field)?))
+    }
+
+    fn total_num_docs(&self) -> tantivy::Result<u64> {
+        Ok(Self::step(self.0.total_num_docs()?))
+    }
+
+    fn doc_freq(&self, term: &Term) -> tantivy::Result<u64> {
+        Ok(Self::step(Bm25StatisticsProvider::doc_freq(self.0, term)?))
     }
 }
 
@@ -342,6 +369,13 @@ fn extent(sequence: &Column<u64>, docs: DocId) -> Option<(u64, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_few_more_messages_make_no_word_more_common() {
+        assert_eq!([0, 1, 3, 4, 15, 16, 63].map(Steady::step), [0, 1, 1, 4, 4, 16, 16]);
+        assert_eq!([120, 140].map(Steady::step), [64, 64]);
+        assert!(Steady::step(u64::MAX) > u64::MAX / 4);
+    }
 
     #[test]
     fn windows_are_as_large_as_what_is_wanted_needs() {
