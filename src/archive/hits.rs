@@ -11,6 +11,7 @@
 //! How a hit is judged is `lifecycle`'s; what is asked over HTTP and what is answered, `feedback`'s.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use redb::{ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition};
@@ -102,6 +103,11 @@ pub struct KeptHit {
 }
 
 impl Archive {
+    /// How many calls brought messages since the start; whoever records hits gives way to them.
+    pub fn calls(&self) -> u64 {
+        self.inner.calls.load(Ordering::Relaxed)
+    }
+
     /// Records hits, all in one transaction; the steps of the queue may ride with it, and it waits for
     /// company as they do.
     pub async fn record_hits(&self, hits: Vec<NewHit>) -> Result<HitCounts, ArchiveError> {

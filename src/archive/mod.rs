@@ -353,11 +353,6 @@ impl Archive {
         answer.await.unwrap_or_else(|_| Err(self.closed()))
     }
 
-    /// How many calls brought messages since the start; for those who give way to them.
-    pub fn calls(&self) -> u64 {
-        self.inner.calls.load(Ordering::Relaxed)
-    }
-
     /// Whether the process before this one closed the archive; a crash did not.
     pub fn was_closed(&self) -> bool {
         self.inner.was_closed
